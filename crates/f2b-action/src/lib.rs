@@ -1,0 +1,1 @@
+//! Actions: tag templates, the shell runner, the life cycle of an action.

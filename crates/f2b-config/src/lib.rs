@@ -1,0 +1,1 @@
+//! Configuration: text, syntax tree, merged layers, interpolated options, and the command stream.

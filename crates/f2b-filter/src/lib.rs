@@ -1,0 +1,1 @@
+//! From a log line to a failure: Python's regex dialect, tags, dates, lines.

@@ -1,0 +1,55 @@
+//! The one type in which all flows meet.
+
+use std::fmt;
+
+use crate::Value;
+
+/// A command as client, configuration and server exchange it: a list of words, most of them texts.
+///
+/// `f2b-client set sshd banip 192.0.2.1` is `['set', 'sshd', 'banip', '192.0.2.1']`; commands that set many things at
+/// once carry lists (`multi-set`), and `thread` carries a dictionary.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Command(pub Vec<Value>);
+
+impl Command {
+    /// A command of texts.
+    pub fn words<T: Into<String>>(words: impl IntoIterator<Item = T>) -> Self {
+        Self(words.into_iter().map(|word| Value::Str(word.into())).collect())
+    }
+
+    /// The word at `index` if it is a text.
+    pub fn word(&self, index: usize) -> Option<&str> {
+        self.0.get(index).and_then(Value::as_str)
+    }
+}
+
+impl From<Command> for Value {
+    fn from(command: Command) -> Self {
+        Self::List(command.0)
+    }
+}
+
+/// Prints the list as Python does; this is a line of `f2b-client -d`.
+impl fmt::Display for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[")?;
+        for (i, word) in self.0.iter().enumerate() {
+            let comma = if i == 0 { "" } else { ", " };
+            write!(f, "{comma}{word}")?;
+        }
+        f.write_str("]")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_prints_as_a_python_list() {
+        let mut command = Command::words(["set", "j"]);
+        command.0.push(Value::Int(5));
+        assert_eq!(command.to_string(), "['set', 'j', 5]");
+        assert_eq!((command.word(1), command.word(2), command.word(9)), (Some("j"), None, None));
+    }
+}

@@ -1,0 +1,258 @@
+//! The Python values that fail2ban exchanges.
+
+use std::fmt;
+
+use f2b_types::Number;
+
+/// A Python value, with the types that Python keeps apart.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// `None`
+    None,
+    /// `True`, `False`
+    Bool(bool),
+    /// `int`
+    Int(i64),
+    /// `float`
+    Float(f64),
+    /// `str`
+    Str(String),
+    /// `bytes`
+    Bytes(Vec<u8>),
+    /// `[...]`
+    List(Vec<Value>),
+    /// `(...)`
+    Tuple(Vec<Value>),
+    /// `{key: value}`, in insertion order
+    Dict(Vec<(Value, Value)>),
+    /// `{...}`, in the order in which it was sent
+    Set(Vec<Value>),
+    /// An instance of an exception class.
+    Exception(Exception),
+}
+
+/// A Python exception: its class and the arguments it was raised with.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Exception {
+    /// The module of the class: `builtins`, `fail2ban.exceptions`.
+    pub module: String,
+    /// The name of the class.
+    pub class: String,
+    /// `args` of the instance.
+    pub args: Vec<Value>,
+}
+
+impl Exception {
+    /// `module.class` raised with one text.
+    pub fn new(module: &str, class: &str, message: impl Into<String>) -> Self {
+        Self { module: module.into(), class: class.into(), args: vec![Value::Str(message.into())] }
+    }
+}
+
+/// Prints Python's `repr`: `UnknownJailException('sshd')`.
+impl fmt::Display for Exception {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}(", self.class)?;
+        write_list(f, &self.args)?;
+        f.write_str(")")
+    }
+}
+
+impl Value {
+    /// A list of texts.
+    pub fn strings<T: Into<String>>(texts: impl IntoIterator<Item = T>) -> Self {
+        Self::List(texts.into_iter().map(|text| Self::Str(text.into())).collect())
+    }
+
+    /// The text of a `str`.
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Self::Str(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The elements of a list or a tuple.
+    pub fn as_items(&self) -> Option<&[Self]> {
+        match self {
+            Self::List(items) | Self::Tuple(items) => Some(items),
+            _ => None,
+        }
+    }
+
+    /// What Python's `str()` gives: a text as it is, anything else by its `repr`.
+    pub fn to_text(&self) -> String {
+        match self {
+            Self::Str(text) => text.clone(),
+            other => other.to_string(),
+        }
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self::Str(text.into())
+    }
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Self {
+        Self::Str(text)
+    }
+}
+
+impl From<i64> for Value {
+    fn from(n: i64) -> Self {
+        Self::Int(n)
+    }
+}
+
+impl From<bool> for Value {
+    fn from(b: bool) -> Self {
+        Self::Bool(b)
+    }
+}
+
+impl From<Number> for Value {
+    fn from(n: Number) -> Self {
+        match n {
+            Number::Int(n) => Self::Int(n),
+            Number::Float(x) => Self::Float(x),
+        }
+    }
+}
+
+/// Prints Python's `repr`.
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("None"),
+            Self::Bool(true) => f.write_str("True"),
+            Self::Bool(false) => f.write_str("False"),
+            Self::Int(n) => write!(f, "{n}"),
+            Self::Float(x) => write!(f, "{}", Number::Float(*x)),
+            Self::Str(text) => write_str(f, text),
+            Self::Bytes(bytes) => write_bytes(f, bytes),
+            Self::List(items) => {
+                f.write_str("[")?;
+                write_list(f, items)?;
+                f.write_str("]")
+            }
+            Self::Tuple(items) => {
+                f.write_str("(")?;
+                write_list(f, items)?;
+                f.write_str(if items.len() == 1 { ",)" } else { ")" })
+            }
+            Self::Dict(entries) => write_dict(f, entries),
+            Self::Set(items) if items.is_empty() => f.write_str("set()"),
+            Self::Set(items) => {
+                f.write_str("{")?;
+                write_list(f, items)?;
+                f.write_str("}")
+            }
+            Self::Exception(exception) => write!(f, "{exception}"),
+        }
+    }
+}
+
+fn write_list(f: &mut fmt::Formatter<'_>, items: &[Value]) -> fmt::Result {
+    for (i, item) in items.iter().enumerate() {
+        let comma = if i == 0 { "" } else { ", " };
+        write!(f, "{comma}{item}")?;
+    }
+    Ok(())
+}
+
+fn write_dict(f: &mut fmt::Formatter<'_>, entries: &[(Value, Value)]) -> fmt::Result {
+    f.write_str("{")?;
+    for (i, (key, value)) in entries.iter().enumerate() {
+        let comma = if i == 0 { "" } else { ", " };
+        write!(f, "{comma}{key}: {value}")?;
+    }
+    f.write_str("}")
+}
+
+/// Python prefers single quotes and takes double ones only where that saves escaping.
+fn quote_for(has: impl Fn(char) -> bool) -> char {
+    if has('\'') && !has('"') { '"' } else { '\'' }
+}
+
+fn write_str(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+    let quote = quote_for(|c| text.contains(c));
+    write!(f, "{quote}")?;
+    for c in text.chars() {
+        match c {
+            '\\' => f.write_str("\\\\")?,
+            '\n' => f.write_str("\\n")?,
+            '\r' => f.write_str("\\r")?,
+            '\t' => f.write_str("\\t")?,
+            c if c == quote => write!(f, "\\{c}")?,
+            c if is_printable(c) => write!(f, "{c}")?,
+            c => match u32::from(c) {
+                n @ ..=0xff => write!(f, "\\x{n:02x}")?,
+                n @ ..=0xffff => write!(f, "\\u{n:04x}")?,
+                n => write!(f, "\\U{n:08x}")?,
+            },
+        }
+    }
+    write!(f, "{quote}")
+}
+
+/// `str.isprintable`, as near as Rust's own tables tell: what they escape behind a letter is not printable (there
+/// they keep combining marks, as Python does), and neither is any blank but the space.
+fn is_printable(c: char) -> bool {
+    if c.is_ascii() {
+        return c == ' ' || c.is_ascii_graphic();
+    }
+    !c.is_whitespace() && ['a', c].iter().collect::<String>().escape_debug().count() == 2
+}
+
+fn write_bytes(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
+    let quote = quote_for(|c| bytes.contains(&(c as u8)));
+    write!(f, "b{quote}")?;
+    for &byte in bytes {
+        match byte {
+            b'\\' => f.write_str("\\\\")?,
+            b'\n' => f.write_str("\\n")?,
+            b'\r' => f.write_str("\\r")?,
+            b'\t' => f.write_str("\\t")?,
+            byte if char::from(byte) == quote => write!(f, "\\{quote}")?,
+            b' '..=b'~' => write!(f, "{}", char::from(byte))?,
+            byte => write!(f, "\\x{byte:02x}")?,
+        }
+    }
+    write!(f, "{quote}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(value: impl Into<Value>, repr: &str) {
+        assert_eq!(value.into().to_string(), repr);
+    }
+
+    #[test]
+    fn texts_are_quoted_as_python_quotes_them() {
+        check("sshd", "'sshd'");
+        check("it's", "\"it's\"");
+        check("it's \"x\"", r#"'it\'s "x"'"#);
+        check("a\\b\n\t\u{7f}\0", r"'a\\b\n\t\x7f\x00'");
+        check("käse €\u{a0}\u{200b}\u{1f600}", "'käse €\\xa0\\u200b\u{1f600}'");
+        check("e\u{301}", "'e\u{301}'");
+    }
+
+    #[test]
+    fn containers_print_as_in_python() {
+        check(Value::Tuple(vec![1.into()]), "(1,)");
+        check(Value::Tuple(vec![]), "()");
+        check(Value::Set(vec![]), "set()");
+        check(Value::List(vec![Value::None, true.into(), Value::Float(1.0)]), "[None, True, 1.0]");
+        check(Value::Dict(vec![("a".into(), Value::Bytes(b"x\xff'".to_vec()))]), "{'a': b\"x\\xff'\"}");
+        check(
+            Value::Exception(Exception::new("fail2ban.exceptions", "UnknownJailException", "x")),
+            "UnknownJailException('x')",
+        );
+    }
+}

@@ -1,0 +1,1 @@
+//! The database: bans, their history and log positions, in fail2ban's schema.

@@ -1,0 +1,35 @@
+//! The nouns that every part of f2b shares.
+//!
+//! | type | what it is | upstream's counterpart |
+//! |---|---|---|
+//! | [`Id`] | what gets banned: an address, a subnet or any text | `ipdns.IPAddr` |
+//! | [`Time`] | a moment, in seconds since the epoch | the float of `MyTime.time()` |
+//! | [`Number`] | an integer or a float, as Python keeps them apart | `int`, `float` |
+//! | [`str2seconds`], [`seconds2str`] | `1d12h` and back | `mytime.MyTime` |
+//! | [`Failure`], [`FailData`] | what a matching line says | the data of `ticket.FailTicket` |
+//! | [`Ticket`] | failures of one id, counted, and the ban they led to | `ticket.FailTicket`, `BanTicket` |
+//! | [`Level`], [`Record`] | one line for the log | Python's `logging` |
+//!
+//! Nothing in here does any I/O or reads a clock.
+
+mod duration;
+mod failure;
+mod id;
+mod log;
+mod number;
+mod ticket;
+mod time;
+
+pub use crate::duration::{DurationError, seconds2str, str2seconds};
+pub use crate::failure::{FailData, Failure, Fields, MatchedLine};
+pub use crate::id::{Family, Id};
+pub use crate::log::{Level, Record};
+pub use crate::number::Number;
+pub use crate::ticket::{MAX_TIME, Ticket};
+pub use crate::time::{Time, local_time, time2str};
+
+/// The release of fail2ban whose behaviour this project answers to.
+pub const COMPAT_VERSION: &str = "1.1.1";
+
+/// What `-V` and the command `version` answer: tools compare the front part, people read the rest.
+pub const VERSION: &str = concat!("1.1.1", "+f2b.", env!("CARGO_PKG_VERSION"));

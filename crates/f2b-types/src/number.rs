@@ -1,0 +1,97 @@
+//! Numbers that remember, as Python's do, whether they are whole.
+
+use std::fmt;
+
+/// An integer or a float. `str2seconds("1h")` is the integer 3600 and `"1mo"` the float 2629800.0, and both
+/// reach clients and scripts in that shape.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Number {
+    /// A whole number, Python's `int`.
+    Int(i64),
+    /// Any other number, Python's `float`.
+    Float(f64),
+}
+
+impl Number {
+    /// The value for arithmetic.
+    pub fn as_f64(self) -> f64 {
+        match self {
+            Self::Int(n) => n as f64,
+            Self::Float(x) => x,
+        }
+    }
+
+    /// The value cut to a whole number, as Python's `int()` cuts it.
+    pub fn as_i64(self) -> i64 {
+        match self {
+            Self::Int(n) => n,
+            Self::Float(x) => x as i64,
+        }
+    }
+}
+
+impl From<i64> for Number {
+    fn from(n: i64) -> Self {
+        Self::Int(n)
+    }
+}
+
+impl From<f64> for Number {
+    fn from(x: f64) -> Self {
+        Self::Float(x)
+    }
+}
+
+/// Prints what Python's `str()` prints.
+impl fmt::Display for Number {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Int(n) => write!(f, "{n}"),
+            Self::Float(x) => f.write_str(&float_repr(x)),
+        }
+    }
+}
+
+/// Python's `repr` of a float: the shortest digits that read back as the same number, an exponent below 1e-4 and
+/// from 1e16 on.
+fn float_repr(x: f64) -> String {
+    if x.is_nan() {
+        return "nan".into();
+    }
+    if x.is_infinite() {
+        return if x > 0.0 { "inf" } else { "-inf" }.into();
+    }
+    let magnitude = x.abs();
+    if x != 0.0 && !(1e-4..1e16).contains(&magnitude) {
+        let text = format!("{x:e}");
+        let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+        let (sign, exponent) = match exponent.strip_prefix('-') {
+            Some(rest) => ('-', rest),
+            None => ('+', exponent),
+        };
+        return format!("{digits}e{sign}{exponent:0>2}");
+    }
+    let text = format!("{x}");
+    if text.contains('.') { text } else { text + ".0" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn floats_print_as_in_python() {
+        for (x, text) in [
+            (0.0, "0.0"),
+            (2629800.0, "2629800.0"),
+            (0.1, "0.1"),
+            (1e16, "1e+16"),
+            (1.5e-7, "1.5e-07"),
+            (123456789012345.6, "123456789012345.6"),
+            (-3.25, "-3.25"),
+        ] {
+            assert_eq!(Number::Float(x).to_string(), text);
+        }
+        assert_eq!(Number::Int(600).to_string(), "600");
+    }
+}
