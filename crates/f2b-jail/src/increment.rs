@@ -1,0 +1,194 @@
+//! Longer bans for those who come back: `bantime.increment` and its companions.
+//!
+//! Upstream keeps these options in a dictionary of the jail and compiles them to a lambda (`jail.setBanTimeExtra`).
+
+use std::error::Error;
+use std::fmt;
+
+use f2b_types::{DurationError, Number, str2seconds};
+
+/// How the ban time grows with each ban of the same id.
+#[derive(Debug, Clone, Default)]
+pub struct Increment {
+    /// Whether history counts at all (`bantime.increment`).
+    pub enabled: bool,
+    /// History of all jails counts, not only of this one (`bantime.overalljails`).
+    pub overall_jails: bool,
+    factor: Option<String>,
+    factor_value: Option<f64>,
+    multipliers: Option<String>,
+    multiplier_values: Vec<f64>,
+    max_time: Option<Number>,
+    random_time: Option<Number>,
+    overall_text: Option<String>,
+}
+
+/// A value that an option of the family `bantime.*` can't take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum IncrementError {
+    /// Neither seconds nor an expression of them.
+    Duration(DurationError),
+    /// A multiplier is no whole number.
+    Multiplier(String),
+    /// `bantime.formula` is not evaluated by this version; the default formula stays in force.
+    Formula(String),
+}
+
+impl fmt::Display for IncrementError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Duration(error) => error.fmt(f),
+            Self::Multiplier(text) => write!(f, "invalid literal for int() with base 10: '{text}'"),
+            Self::Formula(text) => {
+                write!(f, "bantime.formula '{text}' is not supported yet, the default formula stays in force")
+            }
+        }
+    }
+}
+
+impl Error for IncrementError {}
+
+impl From<DurationError> for IncrementError {
+    fn from(error: DurationError) -> Self {
+        Self::Duration(error)
+    }
+}
+
+impl Increment {
+    /// Sets `bantime.<option>`; an empty value takes the option back.
+    ///
+    /// # Errors
+    ///
+    /// [`IncrementError`] quotes a value that can't be read; the option keeps its old one.
+    pub fn set(&mut self, option: &str, value: &str) -> Result<(), IncrementError> {
+        let text = (!value.is_empty()).then(|| value.to_owned());
+        match option {
+            "increment" => self.enabled = is_true(value),
+            "overalljails" => {
+                // Upstream never converts this one, so that any text but the empty one switches it on.
+                self.overall_jails = text.is_some();
+                self.overall_text = text;
+            }
+            "factor" => {
+                self.factor_value = text.as_deref().map(str2seconds).transpose()?.map(Number::as_f64);
+                self.factor = text;
+            }
+            "multipliers" => {
+                self.multiplier_values =
+                    value.split_whitespace().map(multiplier).collect::<Result<_, _>>()?;
+                self.multipliers = text;
+            }
+            "maxtime" => self.max_time = text.as_deref().map(str2seconds).transpose()?,
+            "rndtime" => self.random_time = text.as_deref().map(str2seconds).transpose()?,
+            "formula" if text.is_some() => return Err(IncrementError::Formula(value.into())),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The longest ban that the options allow; −1 where there is no limit.
+    pub fn max_time(&self) -> f64 {
+        self.max_time.map_or(-1.0, Number::as_f64)
+    }
+
+    /// The value of `bantime.maxtime` as it was read.
+    pub fn max_time_option(&self) -> Option<Number> {
+        self.max_time
+    }
+
+    /// The value of `bantime.rndtime` as it was read.
+    pub fn random_time_option(&self) -> Option<Number> {
+        self.random_time
+    }
+
+    /// The text of `bantime.factor`, `.multipliers` or `.overalljails` as it was set.
+    pub fn text_option(&self, option: &str) -> Option<&str> {
+        match option {
+            "factor" => self.factor.as_deref(),
+            "multipliers" => self.multipliers.as_deref(),
+            "overalljails" => self.overall_text.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// Seconds of the ban of an id that has been banned `count` times before, where a first ban takes `ban_time`.
+    /// `random` is a number from 0 up to 1.
+    pub fn ban_time(&self, ban_time: f64, count: i64, random: f64) -> f64 {
+        let factor = self.factor_value.unwrap_or(1.0);
+        let mut seconds = match self.multiplier_values.as_slice() {
+            [] => {
+                let doubled = ban_time * (1_u32 << count.clamp(0, 20)) as f64 * factor;
+                doubled.max(ban_time)
+            }
+            values => {
+                let place = usize::try_from(count).unwrap_or(0).min(values.len() - 1);
+                ban_time * factor * values[place]
+            }
+        };
+        if let Some(limit) = self.max_time {
+            seconds = seconds.min(limit.as_f64());
+        }
+        seconds + random * self.random_time.map_or(0.0, Number::as_f64)
+    }
+}
+
+fn is_true(value: &str) -> bool {
+    matches!(value.to_lowercase().as_str(), "1" | "on" | "true" | "yes")
+}
+
+fn multiplier(text: &str) -> Result<f64, IncrementError> {
+    match text.parse::<i64>() {
+        Ok(n) => Ok(n as f64),
+        Err(_) => Err(IncrementError::Multiplier(text.into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn increment(options: &[(&str, &str)]) -> Increment {
+        let mut increment = Increment::default();
+        for (option, value) in options {
+            assert_eq!(increment.set(option, value), Ok(()), "{option}");
+        }
+        increment
+    }
+
+    #[test]
+    fn the_default_doubles() {
+        let plain = increment(&[("increment", "true")]);
+        for (count, seconds) in
+            [(0, 600.0), (1, 1200.0), (3, 4800.0), (20, 600.0 * 1048576.0), (99, 600.0 * 1048576.0)]
+        {
+            assert_eq!(plain.ban_time(600.0, count, 0.5), seconds);
+        }
+        assert_eq!(increment(&[("factor", "0.1")]).ban_time(600.0, 1, 0.0), 600.0);
+    }
+
+    #[test]
+    fn multipliers_end_with_the_last_one() {
+        let listed = increment(&[("multipliers", "1 5 30"), ("factor", "2")]);
+        assert_eq!(listed.ban_time(60.0, 1, 0.0), 600.0);
+        assert_eq!(listed.ban_time(60.0, 2, 0.0), 3600.0);
+        assert_eq!(listed.ban_time(60.0, 77, 0.0), 3600.0);
+    }
+
+    #[test]
+    fn random_time_comes_on_top_of_the_limit() {
+        let limited = increment(&[("maxtime", "1h"), ("rndtime", "100")]);
+        assert_eq!(limited.ban_time(600.0, 10, 0.25), 3625.0);
+        assert_eq!((limited.max_time(), Increment::default().max_time()), (3600.0, -1.0));
+    }
+
+    #[test]
+    fn wrong_values_are_quoted_and_change_nothing() {
+        let mut options = increment(&[("multipliers", "1 2")]);
+        assert_eq!(options.set("multipliers", "1 x"), Err(IncrementError::Multiplier("x".into())));
+        assert_eq!(options.ban_time(60.0, 1, 0.0), 120.0);
+        assert!(options.set("maxtime", "soon").is_err());
+        assert!(options.set("formula", "ban.Time").is_err());
+        assert_eq!(options.set("formula", ""), Ok(()));
+    }
+}
