@@ -263,8 +263,8 @@ fn attempts_by_hand_count_each_line() {
     let lines = vec!["a".into(), "b".into(), "c".into()];
     world.step(Event::Attempt { id: Id::parse("192.0.2.1"), lines, token: Token(1) }, 1000.0);
     world.expect(&[
-        "answer 1 Ok(1)",
         "remember 192.0.2.1 for 600",
+        "answer 1 Ok(1)",
         "[test] Ban 192.0.2.1",
         "act ban 192.0.2.1",
     ]);
