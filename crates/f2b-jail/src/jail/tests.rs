@@ -1,4 +1,5 @@
 use super::*;
+use crate::Act;
 
 /// A jail with a database that answers from memory, driven over made-up time.
 struct World {
