@@ -1,1 +1,47 @@
-//! Actions: tag templates, the shell runner, the life cycle of an action.
+//! The actions of a jail: what is run when it starts, bans, unbans and stops.
+//!
+//! [`Actions`] is the ordered set of a jail's actions and carries out what the jail has decided; the thread that owns it
+//! waits for each command, so it should have nothing else to do. What belongs to others (the time, the shell, the
+//! database, the log) comes in with every call as a [`Context`].
+//!
+//! ```text
+//! properties ──► static tags, by family, kept ──► dynamic tags of one ban ──► Script ──► /bin/sh -c ──► log lines
+//!                (<name>, <port>, <cftarget>)     (<ip>, <F-USER>, <matches>)            (Runner)
+//! ```
+//!
+//! | module | what it is | upstream |
+//! |---|---|---|
+//! | `actions` | all actions of a jail | `actions.Actions` |
+//! | `action` | one action and its states | `action.CommandAction` |
+//! | `families` | what it remembers of each family | `CommandAction.__started` |
+//! | `properties` | its commands and settings | attributes of `CommandAction` |
+//! | `tags` | replacement of what the configuration fixes | `helpers.substituteRecursiveTags` |
+//! | `script` | replacement of what a log line brought in | `CommandAction.replaceDynamicTags` |
+//! | `info` | the tags of a ban | `Actions.ActionInfo` |
+//! | `shell`, `run`, `report` | running and logging | `utils.Utils.executeCmd` |
+//! | `names` | host names | `ipdns.DNSUtils` |
+
+mod action;
+mod actions;
+mod context;
+mod error;
+mod families;
+mod info;
+mod names;
+mod properties;
+mod report;
+mod run;
+mod script;
+mod shell;
+mod tags;
+
+pub use crate::action::Action;
+pub use crate::actions::Actions;
+pub use crate::context::Context;
+pub use crate::error::ActionError;
+pub use crate::info::{BanInfo, EarlierBans, JailCounts, JailInfo};
+pub use crate::names::{FixedNames, Names, SystemNames};
+pub use crate::properties::METHODS;
+pub use crate::script::{Script, TagSource, fill};
+pub use crate::shell::{End, Outcome, Runner, Shell};
+pub use crate::tags::TagError;

@@ -1,1 +1,50 @@
-//! Configuration: text, syntax tree, merged layers, interpolated options, and the command stream.
+//! Configuration: text, syntax tree, merged layers, resolved options, and the command stream.
+//!
+//! Three things are read, by three programs:
+//!
+//! - the whole configuration, by client and server: [`Configurator`], or [`load`] and [`early_options`] for a single
+//!   use. What comes out is the stream of commands that sets a server up; printed line by line it is `f2b-client -d`.
+//! - one filter or one jail, by `f2b-regex`: [`RulesReader`]. `has_jail`, then `read_jail`, or else `read_filter` by name
+//!   or `read_filter_file` by path; each gives [`Rules`] with the commands and the resolved options.
+//! - options in brackets and words in quotes, wherever they are given: [`extract_options`], [`shell_words`].
+//!
+//! The text of a file becomes a [`Document`], which knows where everything stands; documents on top of each other become
+//! layers of raw values; raw values interpolated and with their tags resolved become options; options become commands.
+//! Each step has its own types, none of them looks back into the text but for saying where something stands.
+//!
+//! Whatever upstream logs on the way comes out as a [`Diagnostic`], in upstream's words and order, with the place in the
+//! files that caused it.
+
+mod action;
+mod bracketed;
+mod configurator;
+mod definition;
+mod diagnostic;
+mod document;
+mod error;
+mod files;
+mod filter;
+mod glob;
+mod interpolate;
+mod jail;
+mod map;
+mod merged;
+mod parse;
+mod python;
+mod rules;
+mod setting;
+mod source;
+mod tags;
+mod template;
+mod words;
+
+pub use crate::bracketed::{NamedValues, OptionSyntaxError, extract_options};
+pub use crate::configurator::{
+    Configurator, EarlyOptions, Loaded, Request, check_log_level, early_options, load,
+};
+pub use crate::diagnostic::Diagnostic;
+pub use crate::document::{Document, OptionNode, Origin, Section};
+pub use crate::error::{Error, ErrorKind};
+pub use crate::rules::{Rules, RulesReader};
+pub use crate::source::{Location, MAX_FILE, Source};
+pub use crate::words::shell_words;

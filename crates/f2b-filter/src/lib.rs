@@ -1,1 +1,34 @@
-//! From a log line to a failure: Python's regex dialect, tags, dates, lines.
+//! From a log line to a failure.
+//!
+//! | step | module | upstream's counterpart |
+//! |---|---|---|
+//! | bytes to text | [`Encoding`] | `FileContainer.decode_line` |
+//! | the date of a line | [`DateDetector`] | `datedetector`, `datetemplate`, `strptime` |
+//! | tags to groups | `tags` | `failregex.Regex._resolveHostTag` |
+//! | Python's regular expressions | `dialect`, `pattern` | Python's `re` |
+//! | a line to failures | [`Filter`] | `filter.Filter` |
+//!
+//! Nothing in here does any I/O, reads a clock or resolves a name: the time and the zone come with each line
+//! ([`LineContext`]), and a host that has to be resolved is given back as [`Who::Host`]. Lines are hostile: no line
+//! makes a search longer than a budget, and no pattern makes the parser deeper than a limit.
+
+mod date;
+mod decode;
+mod dialect;
+mod failregex;
+mod fields;
+mod filter;
+mod pattern;
+mod pytext;
+mod settings;
+mod tags;
+
+pub use crate::date::{DateDetector, DatePatternError, TemplateHits, UnknownZone, validate_time_zone};
+pub use crate::decode::{Encoding, UnknownEncoding, trim_line_end};
+pub use crate::dialect::DialectError;
+pub use crate::failregex::RegexError;
+pub use crate::fields::{Field, Fields, Line};
+pub use crate::filter::{Filter, Found, InvalidMaxLines, LineContext, LineError, Who};
+pub use crate::pytext::repr;
+pub use crate::settings::UseDns;
+pub use crate::tags::{expand as expand_tags, group_of as group_of_field};

@@ -23,6 +23,18 @@ impl Command {
     }
 }
 
+/// A list or tuple is a command; anything else comes back as it is.
+impl TryFrom<Value> for Command {
+    type Error = Value;
+
+    fn try_from(value: Value) -> Result<Self, Value> {
+        match value {
+            Value::List(words) | Value::Tuple(words) => Ok(Self(words)),
+            other => Err(other),
+        }
+    }
+}
+
 impl From<Command> for Value {
     fn from(command: Command) -> Self {
         Self::List(command.0)
@@ -50,6 +62,9 @@ mod tests {
         let mut command = Command::words(["set", "j"]);
         command.0.push(Value::Int(5));
         assert_eq!(command.to_string(), "['set', 'j', 5]");
+        let sent = Value::from(command.clone());
+        assert_eq!(Command::try_from(sent), Ok(command.clone()));
+        assert_eq!(Command::try_from(Value::None), Err(Value::None));
         assert_eq!((command.word(1), command.word(2), command.word(9)), (Some("j"), None, None));
     }
 }

@@ -8,7 +8,7 @@
 //! | [`str2seconds`], [`seconds2str`] | `1d12h` and back | `mytime.MyTime` |
 //! | [`Failure`], [`FailData`] | what a matching line says | the data of `ticket.FailTicket` |
 //! | [`Ticket`] | failures of one id, counted, and the ban they led to | `ticket.FailTicket`, `BanTicket` |
-//! | [`Level`], [`Record`] | one line for the log | Python's `logging` |
+//! | [`Level`], [`Record`], [`Log`] | one line for the log | Python's `logging` |
 //!
 //! Nothing in here does any I/O or reads a clock.
 
@@ -23,7 +23,7 @@ mod time;
 pub use crate::duration::{DurationError, seconds2str, str2seconds};
 pub use crate::failure::{FailData, Failure, Fields, MatchedLine};
 pub use crate::id::{Family, Id};
-pub use crate::log::{Level, Record};
+pub use crate::log::{Level, Log, Record, Recorder};
 pub use crate::number::Number;
 pub use crate::ticket::{MAX_TIME, Ticket};
 pub use crate::time::{Time, local_time, time2str};

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::{Mutex, PoisonError};
 
 /// Python's numeric log levels with the names that fail2ban gives them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -14,7 +15,7 @@ impl Level {
     pub const TRACEDEBUG: Self = Self(7);
     /// For whoever looks for a fault.
     pub const DEBUG: Self = Self(10);
-    /// Notes that belong between DEBUG and INFO (`logging.MSG`, printed as INFO).
+    /// Notes that belong between DEBUG and INFO (`logging.MSG`).
     pub const MSG: Self = Self(18);
     /// What the server does.
     pub const INFO: Self = Self(20);
@@ -28,26 +29,28 @@ impl Level {
     pub const CRITICAL: Self = Self(50);
 }
 
-const NAMES: &[(&str, Level)] = &[
-    ("CRITICAL", Level::CRITICAL),
-    ("ERROR", Level::ERROR),
-    ("WARNING", Level::WARNING),
-    ("NOTICE", Level::NOTICE),
-    ("INFO", Level::INFO),
-    ("MSG", Level::MSG),
-    ("DEBUG", Level::DEBUG),
-    ("TRACEDEBUG", Level::TRACEDEBUG),
-    ("HEAVYDEBUG", Level::HEAVYDEBUG),
+/// Names as they are read and as they are printed.
+const NAMES: &[(&str, &str, Level)] = &[
+    ("CRITICAL", "CRITICAL", Level::CRITICAL),
+    ("ERROR", "ERROR", Level::ERROR),
+    ("WARNING", "WARNING", Level::WARNING),
+    ("NOTICE", "NOTICE", Level::NOTICE),
+    ("INFO", "INFO", Level::INFO),
+    ("MSG", "MSG", Level::MSG),
+    ("DEBUG", "DEBUG", Level::DEBUG),
+    ("TRACEDEBUG", "TRACE", Level::TRACEDEBUG),
+    ("HEAVYDEBUG", "HEAVY", Level::HEAVYDEBUG),
+    ("FATAL", "CRITICAL", Level::CRITICAL),
+    ("WARN", "WARNING", Level::WARNING),
+    ("NOTSET", "NOTSET", Level(0)),
 ];
 
-/// The name by which the level stands in a log line; `Level 12` for a number without a name.
+/// The name by which the level stands in a log line; `#12-Lev.` for a number without a name.
 impl fmt::Display for Level {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if *self == Self::MSG {
-            return f.pad("INFO");
-        }
-        match NAMES.iter().find(|(_, level)| level == self) {
-            Some((name, _)) => f.pad(name),
+        match NAMES.iter().find(|(_, _, level)| level == self) {
+            Some((_, name, _)) => f.pad(name),
+            None if self.0 < 50 => f.pad(&format!("#{:02}-Lev.", self.0)),
             None => f.pad(&format!("Level {}", self.0)),
         }
     }
@@ -62,15 +65,8 @@ impl FromStr for Level {
             return Ok(Self(number));
         }
         let upper = text.to_uppercase();
-        let known = NAMES.iter().find(|(name, _)| *name == upper).map(|(_, level)| *level);
-        known
-            .or(match upper.as_str() {
-                "FATAL" => Some(Self::CRITICAL),
-                "WARN" => Some(Self::WARNING),
-                "NOTSET" => Some(Self(0)),
-                _ => None,
-            })
-            .ok_or_else(|| format!("Invalid log level {text:?}"))
+        let known = NAMES.iter().find(|(name, _, _)| *name == upper);
+        known.map(|(_, _, level)| *level).ok_or_else(|| format!("Invalid log level {text:?}"))
     }
 }
 
@@ -92,6 +88,37 @@ impl Record {
     }
 }
 
+/// Where records go. The server writes them to its log target, tests collect them.
+pub trait Log: Send + Sync {
+    /// Whether records of this level are wanted; ask before composing a costly message.
+    fn enabled(&self, level: Level) -> bool;
+
+    /// Takes one record.
+    fn write(&self, record: Record);
+}
+
+/// Collects records of every level, for tests.
+#[derive(Debug, Default)]
+pub struct Recorder(Mutex<Vec<Record>>);
+
+impl Recorder {
+    /// The messages so far, oldest first, each as `LEVEL message`.
+    pub fn lines(&self) -> Vec<String> {
+        let records = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        records.iter().map(|record| format!("{} {}", record.level, record.message)).collect()
+    }
+}
+
+impl Log for Recorder {
+    fn enabled(&self, _: Level) -> bool {
+        true
+    }
+
+    fn write(&self, record: Record) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(record);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,5 +129,9 @@ mod tests {
         assert_eq!("20".parse(), Ok(Level::INFO));
         assert_eq!("loud".parse::<Level>(), Err("Invalid log level \"loud\"".into()));
         assert_eq!(format!("{:<7}|", Level::INFO), "INFO   |");
+        assert_eq!(
+            (Level::HEAVYDEBUG.to_string(), Level(12).to_string()),
+            ("HEAVY".into(), "#12-Lev.".into())
+        );
     }
 }

@@ -1,0 +1,106 @@
+//! The set of a jail's actions, with a shell that only takes notes.
+
+use std::cell::RefCell;
+
+use f2b_action::{ActionError, Actions, Context, FixedNames, JailCounts, Outcome, Runner, Script};
+use f2b_protocol::Value;
+use f2b_types::{Id, Number, Recorder, Ticket, Time};
+
+/// Writes down what it is to run; all of it succeeds.
+#[derive(Default)]
+struct Paper(RefCell<Vec<String>>);
+
+impl Runner for Paper {
+    fn run(&self, script: &Script, _: Number) -> Outcome {
+        self.0.borrow_mut().push(script.text.clone());
+        Outcome::exited(0)
+    }
+}
+
+#[derive(Default)]
+struct Desk {
+    paper: Paper,
+    names: FixedNames,
+    log: Recorder,
+}
+
+impl Desk {
+    fn context(&self) -> Context<'_> {
+        Context {
+            now: Time(1000.0),
+            ban_time: 600.0,
+            counts: JailCounts::default(),
+            ipv6: true,
+            shell: &self.paper,
+            names: &self.names,
+            earlier: None,
+            log: &self.log,
+        }
+    }
+
+    fn add(&self, actions: &mut Actions, name: &str) {
+        actions.add(name, &self.context()).expect("added");
+        for what in ["start", "stop", "ban", "unban"] {
+            let (property, command) = (format!("action{what}"), format!("{name} {what} <ip>"));
+            actions.set(name, &property, command.as_str().into(), &self.context()).expect("set");
+        }
+    }
+
+    #[track_caller]
+    fn check(&self, expected: &[&str]) {
+        assert_eq!(self.paper.0.take(), expected);
+    }
+}
+
+#[test]
+fn actions_can_be_handed_to_a_thread() {
+    fn sendable<T: Send>() {}
+    sendable::<Actions>();
+}
+
+#[test]
+fn names_are_unique_and_known() {
+    let (desk, mut actions) = (Desk::default(), Actions::new("j"));
+    desk.add(&mut actions, "a");
+    assert_eq!(actions.add("a", &desk.context()), Err(ActionError::Exists("a".into())));
+    assert_eq!(actions.delete("b"), Err(ActionError::Unknown("b".into())));
+    assert_eq!(actions.names(), ["a"]);
+    let action = actions.get("a").expect("an action");
+    assert_eq!(action.get("timeout"), Ok(Value::Int(60)));
+    assert_eq!(action.get("none"), Err(ActionError::NoProperty("none".into())));
+    actions.delete("a").expect("deleted");
+    desk.check(&[]);
+}
+
+#[test]
+fn what_is_new_in_a_reload_starts_and_what_is_gone_stops() {
+    let (desk, mut actions) = (Desk::default(), Actions::new("j"));
+    desk.add(&mut actions, "old");
+    desk.add(&mut actions, "kept");
+    actions.start(&desk.context());
+    let ticket = Ticket::new(Id::parse("192.0.2.1"), Time(1000.0));
+    actions.ban(&ticket, &desk.context());
+    desk.check(&["old start ", "kept start ", "old ban 192.0.2.1", "kept ban 192.0.2.1"]);
+    actions.begin_reload();
+    desk.add(&mut actions, "kept");
+    desk.add(&mut actions, "new");
+    actions.end_reload(std::slice::from_ref(&ticket), &desk.context()).expect("reloaded");
+    desk.check(&["old unban 192.0.2.1", "old stop ", "new start "]);
+    assert_eq!(actions.names(), ["kept", "new"]);
+    actions.stop(&[ticket], &desk.context());
+    desk.check(&["kept unban 192.0.2.1", "new stop ", "kept stop "]);
+}
+
+#[test]
+fn a_method_can_be_called_by_hand() {
+    let (desk, mut actions) = (Desk::default(), Actions::new("j"));
+    desk.add(&mut actions, "a");
+    actions.call("a", "start", &desk.context()).expect("started");
+    actions.call("a", "invalidateBanEpoch", &desk.context()).expect("done");
+    assert_eq!(actions.get("a").and_then(|action| action.get("banEpoch")), Ok(Value::Int(1)));
+    let ticket = Ticket::new(Id::parse("192.0.2.1"), Time(1000.0));
+    assert!(actions.verify(&ticket, &desk.context()));
+    assert!(!actions.verify(&ticket, &desk.context()));
+    desk.check(&["a start ", "a ban 192.0.2.1"]);
+    assert!(actions.call("a", "executeCmd", &desk.context()).is_err());
+}

@@ -1,0 +1,152 @@
+//! Files with a `[Definition]` and an `[Init]`: filters and actions.
+//!
+//! Answers to `configreader.DefinitionInitConfigReader`. Values come, in this order, from the brackets in the jail, from
+//! the jail's own options, from `[Definition]`, and from `[Init]`. The reading happens in two steps, as upstream's does:
+//! [`Definition::read`] interpolates `%(x)s`, [`Definition::combined`] then resolves `<x>` and converts types.
+
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
+
+use crate::Error;
+use crate::diagnostic::Log;
+use crate::error::ErrorKind;
+use crate::files::Files;
+use crate::interpolate::{GetError, Vars};
+use crate::merged::{Merged, split_condition};
+use crate::setting::{Datum, Options, Setting};
+use crate::tags::{Lookup, substitute_tags};
+use crate::template::{Query, Wanted, convert};
+
+const DEFINITION: &str = "Definition";
+const INIT: &str = "Init";
+
+/// A filter or an action that a jail uses.
+#[derive(Debug)]
+pub(crate) struct Definition {
+    merged: Rc<Merged>,
+    template: &'static [Wanted],
+    /// What the brackets say, and from the first [`Definition::read`] on what `[Init]` adds.
+    pub(crate) init: Options,
+    options: Options,
+    /// What goes before the file's own values.
+    vars: Vars,
+    /// Options looked up for a tag; they stay as they were at first, whatever is read later.
+    looked_up: HashMap<String, Option<Rc<str>>>,
+}
+
+impl Definition {
+    pub(crate) fn new(merged: Rc<Merged>, template: &'static [Wanted], init: Options) -> Self {
+        Self {
+            merged,
+            template,
+            init,
+            options: Options::default(),
+            vars: Vars::default(),
+            looked_up: HashMap::new(),
+        }
+    }
+
+    /// Reads the options of the template, where what `jail` says wins; with `all`, the others of `[Definition]` too.
+    pub(crate) fn read(&mut self, jail: &Options, all: bool, log: &mut Log) -> Result<(), Error> {
+        let given = jail.merged(&self.init);
+        self.vars = Vars::new(&given);
+        let query = Query { merged: &self.merged, section: DEFINITION, template: self.template };
+        self.options = query.read_texts(&given, &self.vars, log)?;
+        self.read_init(&given)?;
+        if all {
+            for key in self.merged.own_keys(DEFINITION) {
+                if &*key != "__name__" && !self.options.contains(&key) {
+                    let setting = self.merged.get(DEFINITION, &key, &Vars::default())?;
+                    self.options.insert(key, setting);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds `[Init]` to what the brackets say; its own values stay reachable as `known/name`.
+    fn read_init(&mut self, given: &Options) -> Result<(), Error> {
+        for key in self.merged.own_keys(INIT).into_iter().filter(|key| &**key != "__name__") {
+            let place = || Some(self.merged.own(INIT, &key)?.origin.as_ref()?.place());
+            let get = || {
+                let setting = self.merged.get(INIT, &key, &Vars::default());
+                setting.map_err(|error| Error::from(error).at_place(place()))
+            };
+            let mut own = None;
+            if !key.starts_with("known/") {
+                let setting = get()?;
+                self.init.insert(format!("known/{key}"), setting.clone());
+                own = Some(setting);
+            }
+            if self.init.contains(&key) {
+                continue;
+            }
+            // What the jail says of an option holds for its conditional variants too.
+            let wanted = split_condition(&key).and_then(|(base, _)| given.get(base)).cloned();
+            let setting = match wanted.filter(|s| s.datum != Datum::None).or(own) {
+                Some(setting) => setting,
+                None => get()?,
+            };
+            self.init.insert(key, setting);
+        }
+        Ok(())
+    }
+
+    /// All options with tags resolved and types converted; options in `ignored` are left as they are, and so are those
+    /// that have conditional variants.
+    pub(crate) fn combined(&mut self, ignored: &[&str], log: &mut Log) -> Result<Options, Error> {
+        let options = self.options.merged(&self.init);
+        let mut ignored: HashSet<String> = ignored.iter().map(|tag| (*tag).to_owned()).collect();
+        ignored
+            .extend(options.keys().filter_map(|key| split_condition(key)).map(|(base, _)| base.to_owned()));
+        let mut combined = substitute_tags(&options, &ignored, self)?;
+        convert(&mut combined, self.template, log);
+        Ok(combined)
+    }
+
+    /// The file itself sets the option in `[Definition]`.
+    pub(crate) fn defines(&self, key: &str) -> bool {
+        self.merged.own(DEFINITION, key).is_some()
+    }
+
+    /// The option as the file has it, whatever is given.
+    pub(crate) fn get(&self, key: &str) -> Option<Setting> {
+        self.merged.get(DEFINITION, key, &Vars::default()).ok()
+    }
+}
+
+/// Any option of the file can stand for a tag (`getCombOption`).
+impl Lookup for Definition {
+    fn look_up(&mut self, tag: &str) -> Result<Option<Rc<str>>, Error> {
+        if let Some(found) = self.looked_up.get(tag) {
+            return Ok(found.clone());
+        }
+        let found = match self.merged.get_extended(DEFINITION, tag, &self.vars) {
+            Ok(setting) => (setting.datum != Datum::None).then(|| setting.datum.to_text()),
+            Err(GetError::NoSection(_) | GetError::NoOption(..)) => None,
+            Err(GetError::Failed(error)) if error.kind == ErrorKind::Value => None,
+            Err(GetError::Failed(error)) => return Err(error),
+        };
+        self.looked_up.insert(tag.to_owned(), found.clone());
+        Ok(found)
+    }
+}
+
+/// The options that brackets give.
+pub(crate) fn given(values: &[(String, String)]) -> Options {
+    let mut options = Options::default();
+    for (key, value) in values {
+        options.insert(key.as_str(), Setting::text(value));
+    }
+    options
+}
+
+/// Reads the files of a definition such as `filter.d/sshd`; `None` where upstream can't.
+pub(crate) fn read_definition(
+    files: &mut Files,
+    base: &str,
+    name: &str,
+) -> Result<Option<Rc<Merged>>, Error> {
+    let reading = files.read(base, name)?;
+    Ok(reading.complete.then_some(reading.merged))
+}

@@ -1,0 +1,110 @@
+//! What reading has to say: upstream's log records, and where their cause stands.
+
+use std::fmt;
+
+use f2b_types::{Level, Record};
+
+use crate::Error;
+use crate::source::{Location, Place};
+
+/// The loggers of upstream's modules that read configuration, and `fail2ban` itself.
+pub(crate) mod logger {
+    pub(crate) const ROOT: &str = "fail2ban";
+    pub(crate) const INCLUDES: &str = "configparserinc";
+    pub(crate) const CONFIG: &str = "configreader";
+    pub(crate) const JAIL: &str = "jailreader";
+    pub(crate) const JAILS: &str = "jailsreader";
+}
+
+/// A record as upstream logs it, with the place in the files that caused it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// Level, logger and text are upstream's.
+    pub record: Record,
+    /// Where the cause stands, if it stands in a file.
+    pub at: Option<Location>,
+    /// The line there.
+    pub line_text: Option<String>,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+impl Diagnostic {
+    fn new(record: Record, place: Option<Place>, hint: Option<String>) -> Self {
+        let (at, line_text) = place.map(|place| (place.location, place.line_text)).unzip();
+        Self { record, at, line_text, hint }
+    }
+}
+
+/// Prints the message, below it the place, the line there with a caret, and the hint.
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.record.message)?;
+        let margin = self.at.as_ref().map_or(1, |at| at.line.to_string().len());
+        if let Some(at) = &self.at {
+            write!(f, "\n{:margin$}--> {at}", "")?;
+        }
+        if let (Some(at), Some(line)) = (&self.at, &self.line_text) {
+            write!(f, "\n{:margin$} |\n{} | {line}", "", at.line)?;
+            if at.column <= line.chars().count() + 1 {
+                // Tabs stay tabs, so that the caret stands below its character.
+                let indent: String =
+                    line.chars().take(at.column - 1).map(|c| if c == '\t' { c } else { ' ' }).collect();
+                write!(f, "\n{:margin$} | {indent}^", "")?;
+            }
+        }
+        match &self.hint {
+            Some(hint) => write!(f, "\n{:margin$} = {hint}", ""),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Collects diagnostics in the order in which upstream logs.
+#[derive(Debug, Default)]
+pub(crate) struct Log {
+    pub(crate) diagnostics: Vec<Diagnostic>,
+}
+
+impl Log {
+    pub(crate) fn say(&mut self, level: Level, logger: &'static str, message: String) {
+        self.say_at(level, logger, message, None);
+    }
+
+    pub(crate) fn say_at(
+        &mut self,
+        level: Level,
+        logger: &'static str,
+        message: String,
+        place: Option<Place>,
+    ) {
+        self.diagnostics.push(Diagnostic::new(Record::new(level, logger, message), place, None));
+    }
+
+    /// An ERROR about `error`, in other words than its own.
+    pub(crate) fn say_error(&mut self, logger: &'static str, message: String, error: Error) {
+        let record = Record::new(Level::ERROR, logger, message);
+        let place = error.place.map(|place| *place);
+        self.diagnostics.push(Diagnostic::new(record, place, error.hint.map(String::from)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_caret_stands_below_the_cause() {
+        let place = Place {
+            location: Location { path: "jail.local".into(), line: 12, column: 11 },
+            line_text: "\tfilter = sshdd".into(),
+        };
+        let mut log = Log::default();
+        let error = Error::value("x").at_place(Some(place)).hint("filter.d/sshdd.conf does not exist");
+        log.say_error(logger::JAIL, "Unable to read the filter 'sshdd'".into(), error);
+        assert_eq!(
+            log.diagnostics[0].to_string(),
+            "Unable to read the filter 'sshdd'\n  --> jail.local:12:11\n   |\n12 | \tfilter = sshdd\n   | \t         ^\n   = filter.d/sshdd.conf does not exist"
+        );
+    }
+}

@@ -1,0 +1,125 @@
+//! Filters, and the commands that their options become.
+//!
+//! Answers to `filterreader.FilterReader`.
+
+use f2b_protocol::{Command, Value};
+
+use crate::Error;
+use crate::definition::{Definition, given, read_definition};
+use crate::diagnostic::Log;
+use crate::files::Files;
+use crate::python::{absolute, join};
+use crate::setting::{Datum, Options, Setting};
+use crate::template::Fallback::Unset;
+use crate::template::Type::{Int, Text};
+use crate::template::{Wanted, want};
+use crate::words::shell_words;
+
+/// The options of a filter, which a jail can set as well.
+pub(crate) const TEMPLATE: &[Wanted] = &[
+    want(Text, "usedns", Unset),
+    want(Text, "prefregex", Unset),
+    want(Text, "ignoreregex", Unset),
+    want(Text, "failregex", Unset),
+    want(Int, "maxlines", Unset),
+    want(Text, "datepattern", Unset),
+    want(Text, "journalmatch", Unset),
+];
+
+/// A filter as one jail uses it.
+#[derive(Debug)]
+pub(crate) struct Filter {
+    pub(crate) definition: Definition,
+}
+
+impl Filter {
+    /// Reads `filter.d/name`; `None` where there is no such filter.
+    pub(crate) fn open(
+        files: &mut Files,
+        base: &str,
+        name: &str,
+        options: &[(String, String)],
+    ) -> Result<Option<Self>, Error> {
+        let merged = read_definition(files, base, &join("filter.d", &absolute(name)))?;
+        Ok(merged.map(|merged| Self { definition: Definition::new(merged, TEMPLATE, given(options)) }))
+    }
+
+    /// Reads a file that lies anywhere.
+    pub(crate) fn open_file(
+        files: &mut Files,
+        path: &str,
+        options: &[(String, String)],
+    ) -> Result<Option<Self>, Error> {
+        let reading = files.read_file(path)?;
+        let definition = Definition::new(reading.merged, TEMPLATE, given(options));
+        Ok(reading.complete.then_some(Self { definition }))
+    }
+
+    /// Sets `logtype` by the backend, unless something else has set it (`applyAutoOptions`).
+    pub(crate) fn apply_backend(&mut self, backend: &str) {
+        let is_given = self.definition.init.get("logtype").is_some_and(|setting| setting.datum.is_true());
+        if !is_given && !self.definition.defines("logtype") {
+            let logtype = if backend.starts_with("systemd") { "journal" } else { "file" };
+            self.definition.init.insert("logtype", Setting::text(logtype));
+        }
+    }
+
+    /// The commands for `jail`.
+    pub(crate) fn commands(&mut self, jail: &str, log: &mut Log) -> Result<Vec<Command>, Error> {
+        let combined = self.definition.combined(&[], log)?;
+        let mut stream = Vec::new();
+        fill(&mut stream, &combined, jail)?;
+        Ok(stream)
+    }
+}
+
+/// Adds the commands for those of the options that are a filter's (`_fillStream`). `usedns`, `maxlines` and `prefregex`
+/// go before everything that is in the stream already, because the expressions depend on them.
+pub(crate) fn fill(stream: &mut Vec<Command>, options: &Options, jail: &str) -> Result<(), Error> {
+    let mut first = 0;
+    for (name, setting) in options.iter().filter(|(_, setting)| setting.datum != Datum::None) {
+        match &**name {
+            "failregex" | "ignoreregex" => {
+                let text = setting.datum.to_text();
+                let lines: Vec<_> = text.split('\n').filter(|line| !line.is_empty()).collect();
+                let add = format!("add{name}");
+                match lines.as_slice() {
+                    [] => {}
+                    [one] => stream.push(Command::words(["set", jail, &add, one])),
+                    _ => {
+                        let mut command = Command::words(["multi-set", jail, &add]);
+                        command.0.push(Value::strings(lines));
+                        stream.push(command);
+                    }
+                }
+            }
+            "usedns" | "maxlines" | "prefregex" => {
+                let at = if &**name == "usedns" { 0 } else { first };
+                stream.insert(at.min(stream.len()), set(jail, name, setting));
+                first += 1;
+            }
+            "datepattern" => stream.push(set(jail, name, setting)),
+            "journalmatch" => fill_journal_matches(stream, setting, jail)?,
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn fill_journal_matches(stream: &mut Vec<Command>, setting: &Setting, jail: &str) -> Result<(), Error> {
+    for line in setting.datum.to_text().split('\n').filter(|line| !line.is_empty()) {
+        let words =
+            shell_words(line).map_err(|message| Error::value(message).at_place(setting.place_of(line)))?;
+        let mut command = Command::words(["set", jail, "addjournalmatch"]);
+        command.0.extend(words.into_iter().map(Value::Str));
+        stream.push(command);
+    }
+    Ok(())
+}
+
+/// `set jail name value`.
+pub(crate) fn set(jail: &str, name: &str, setting: &Setting) -> Command {
+    let mut command = Command::words(["set", jail, name]);
+    command.0.push(Value::from(&setting.datum));
+    command
+}

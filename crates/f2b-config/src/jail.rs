@@ -1,0 +1,374 @@
+//! One jail: its options, its filter, its actions, and the commands that set it up.
+//!
+//! Answers to `jailreader.JailReader`.
+
+use f2b_protocol::{Command, Value};
+use f2b_types::Level;
+
+use crate::Error;
+use crate::action::Action;
+use crate::bracketed::{extract_options, split_with_options};
+use crate::definition::given;
+use crate::diagnostic::{Log, logger};
+use crate::document::Origin;
+use crate::error::ErrorKind;
+use crate::files::Files;
+use crate::filter::{Filter, fill, set};
+use crate::glob::glob;
+use crate::merged::{Merged, Raw};
+use crate::python::{exists, repr, strip};
+use crate::setting::{Datum, Options, Setting};
+use crate::template::Fallback::{self, Unset};
+use crate::template::Type::{Bool, Int, Text};
+use crate::template::{Query, Wanted, want};
+use crate::words::split_words;
+
+/// What is asked first, to know whether the jail is on and which filter it has.
+const FIRST: &[Wanted] = &[
+    want(Bool, "enabled", Fallback::Bool(false)),
+    want(Text, "backend", Fallback::Text("auto")),
+    want(Text, "filter", Fallback::Text("")),
+];
+
+const TEMPLATE: &[Wanted] = &[
+    want(Bool, "enabled", Fallback::Bool(false)),
+    want(Text, "backend", Fallback::Text("auto")),
+    want(Int, "maxretry", Unset),
+    want(Int, "maxmatches", Unset),
+    want(Text, "findtime", Unset),
+    want(Text, "bantime", Unset),
+    want(Bool, "bantime.increment", Unset),
+    want(Text, "bantime.factor", Unset),
+    want(Text, "bantime.formula", Unset),
+    want(Text, "bantime.multipliers", Unset),
+    want(Text, "bantime.maxtime", Unset),
+    want(Text, "bantime.rndtime", Unset),
+    want(Bool, "bantime.overalljails", Unset),
+    want(Text, "ignorecommand", Unset),
+    want(Bool, "ignoreself", Unset),
+    want(Text, "ignoreip", Unset),
+    want(Text, "ignorecache", Unset),
+    want(Text, "filter", Fallback::Text("")),
+    want(Text, "logtimezone", Unset),
+    want(Text, "logencoding", Unset),
+    want(Text, "logpath", Unset),
+    want(Bool, "skip_if_nologs", Fallback::Bool(false)),
+    want(Bool, "systemd_if_nologs", Fallback::Bool(true)),
+    want(Text, "action", Fallback::Text("")),
+    want(Text, "usedns", Unset),
+    want(Text, "prefregex", Unset),
+    want(Text, "ignoreregex", Unset),
+    want(Text, "failregex", Unset),
+    want(Int, "maxlines", Unset),
+    want(Text, "datepattern", Unset),
+    want(Text, "journalmatch", Unset),
+];
+
+/// Options that become no command by themselves; those of a filter become commands in their own way.
+const SILENT: &[&str] = &["action", "filter", "enabled", "backend", "skip_if_nologs", "systemd_if_nologs"];
+
+/// A jail as far as it could be read.
+#[derive(Debug)]
+pub(crate) struct Jail {
+    pub(crate) name: String,
+    /// On, whatever `enabled` says.
+    pub(crate) forced: bool,
+    pub(crate) options: Options,
+    pub(crate) filter: Option<Filter>,
+    actions: Vec<Action>,
+    /// Why the jail can't be set up.
+    config_error: Option<String>,
+    /// It could be set up, but has nothing to watch.
+    has_no_logs: bool,
+}
+
+impl Jail {
+    pub(crate) fn new(name: &str, forced: bool) -> Self {
+        Self {
+            name: name.to_owned(),
+            forced,
+            options: Options::default(),
+            filter: None,
+            actions: Vec::new(),
+            config_error: None,
+            has_no_logs: false,
+        }
+    }
+
+    pub(crate) fn is_enabled(&self) -> bool {
+        self.forced || self.options.get("enabled").is_some_and(|setting| setting.datum.is_true())
+    }
+
+    /// Nothing is known against starting it.
+    pub(crate) fn can_start(&self) -> bool {
+        self.config_error.is_none() && !self.has_no_logs
+    }
+
+    /// Reads the jail's section of `merged`, its filter and its actions; `extra` are options from the command line.
+    /// Tells whether the jail is sound.
+    pub(crate) fn read(
+        &mut self,
+        merged: &mut Merged,
+        base: &str,
+        extra: &[(String, String)],
+        files: &mut Files,
+    ) -> Result<bool, Error> {
+        for (key, value) in [("fail2ban_version", f2b_types::COMPAT_VERSION), ("fail2ban_confpath", base)] {
+            merged.defaults.insert(key, Raw { datum: value.into(), origin: None });
+        }
+        match self.read_all(merged, base, extra, files) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind == ErrorKind::Jail => {
+                let message = error.message.clone();
+                files.log.say_error(logger::JAIL, message.clone(), error);
+                self.config_error = Some(message);
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn read_all(
+        &mut self,
+        merged: &mut Merged,
+        base: &str,
+        extra: &[(String, String)],
+        files: &mut Files,
+    ) -> Result<(), Error> {
+        let first = Query { merged, section: &self.name, template: FIRST };
+        self.options = first.read_existing(&mut files.log)?.merged(&given(extra));
+        if !self.is_enabled() {
+            return Ok(());
+        }
+        self.read_filter(merged, base, extra, files)?;
+        // What the filter says is known by now, so the rest of the jail can refer to it.
+        let all = Query { merged, section: &self.name, template: TEMPLATE };
+        self.options = all.read(&mut files.log)?;
+        if let Some(filter) = &mut self.filter {
+            filter.definition.read(&self.options, false, &mut files.log)?;
+        }
+        self.read_actions(base, files)?;
+        if self.actions.is_empty() {
+            let message = format!("No actions were defined for {}", self.name);
+            let place = self.options.get("action").and_then(Setting::place);
+            let place = place.or_else(|| header(merged, &self.name).map(Origin::place));
+            files.log.say_at(Level::WARNING, logger::JAIL, message, place);
+        }
+        Ok(())
+    }
+
+    fn read_filter(
+        &mut self,
+        merged: &mut Merged,
+        base: &str,
+        extra: &[(String, String)],
+        files: &mut Files,
+    ) -> Result<(), Error> {
+        let Some(wanted) = self.options.get("filter").filter(|setting| setting.datum.is_true()).cloned()
+        else {
+            let message = format!("No filter set for jail {}", self.name);
+            let place = header(merged, &self.name).map(Origin::place);
+            files.log.say_at(Level::WARNING, logger::JAIL, message, place);
+            return Ok(());
+        };
+        let text = wanted.datum.to_text();
+        let (name, mut options) = extract_options(&text).map_err(|error| {
+            Error::new(ErrorKind::Jail, format!("Invalid filter definition {}: {error}", repr(&text)))
+                .at_place(wanted.place())
+        })?;
+        for (key, value) in extra {
+            match options.iter_mut().find(|(other, _)| other == key) {
+                Some((_, slot)) => slot.clone_from(value),
+                None => options.push((key.clone(), value.clone())),
+            }
+        }
+        let Some(mut filter) = Filter::open(files, base, &name, &options)? else {
+            let error = Error::new(ErrorKind::Jail, format!("Unable to read the filter {}", repr(&name)));
+            return Err(error.at_place(wanted.place_of(&name)).hint(unread(base, "filter.d", &name)));
+        };
+        let backend = self.options.get("backend").map(|setting| setting.datum.to_text()).unwrap_or_default();
+        filter.apply_backend(&backend);
+        filter.definition.read(&self.options, true, &mut files.log)?;
+        let combined = filter.definition.combined(&[], &mut files.log)?;
+        self.publish(merged, &combined);
+        self.filter = Some(filter);
+        Ok(())
+    }
+
+    /// Makes what the filter says available to the jail's options as `known/name`.
+    fn publish(&self, merged: &mut Merged, combined: &Options) {
+        let Some(body) = merged.sections.get_mut(&self.name) else { return };
+        for (key, setting) in combined.iter() {
+            if !key.starts_with("known/") && &**key != "__name__" {
+                let raw = Raw { datum: setting.datum.clone(), origin: setting.origin.clone() };
+                body.options.insert(format!("known/{key}"), raw);
+            }
+        }
+    }
+
+    fn read_actions(&mut self, base: &str, files: &mut Files) -> Result<(), Error> {
+        let Some(wanted) = self.options.get("action").cloned() else { return Ok(()) };
+        let text = wanted.datum.to_text();
+        for act in split_with_options(&text).into_iter().map(strip).filter(|act| !act.is_empty()) {
+            let action = self.read_action(act, base, files).map_err(|error| {
+                let error = error.at_place(wanted.place_of(act));
+                if error.kind == ErrorKind::Jail {
+                    return error;
+                }
+                files.log.say(Level::DEBUG, logger::JAIL, format!("Caught exception: {error}"));
+                let message = format!("Error in action definition {}: {}", repr(act), error.repr());
+                error.wrapped(ErrorKind::Value, message)
+            })?;
+            self.actions.push(action);
+        }
+        Ok(())
+    }
+
+    fn read_action(&self, act: &str, base: &str, files: &mut Files) -> Result<Action, Error> {
+        let (name, options) = extract_options(act).map_err(|error| {
+            Error::new(ErrorKind::Jail, format!("Invalid action definition {}: {error}", repr(act)))
+        })?;
+        let Some(mut action) = Action::open(files, base, (&name, &self.name), &options)? else {
+            let error = Error::new(ErrorKind::Jail, format!("Unable to read action {}", repr(&name)));
+            return Err(error.hint(unread(base, "action.d", &name)));
+        };
+        action.read(&self.options, &mut files.log)?;
+        Ok(action)
+    }
+
+    /// The jail's options and what its filter makes of its own, where the filter wins (`getCombined`).
+    pub(crate) fn combined(&mut self, log: &mut Log) -> Result<Options, Error> {
+        match &mut self.filter {
+            None => Ok(self.options.clone()),
+            Some(filter) => Ok(self.options.merged(&filter.definition.combined(&[], log)?)),
+        }
+    }
+
+    /// The commands that set the jail up. Without `allow_no_files` it is an error that there is nothing to watch.
+    pub(crate) fn commands(&mut self, allow_no_files: bool, log: &mut Log) -> Result<Vec<Command>, Error> {
+        if let Some(error) = &self.config_error {
+            let name = &self.name;
+            let message = format!("Jail '{name}' skipped, because of wrong configuration: {error}");
+            return Ok(vec![Command::words(["config-error", &message])]);
+        }
+        let mut stream = match &mut self.filter {
+            Some(filter) => filter.commands(&self.name, log)?,
+            None => Vec::new(),
+        };
+        fill(&mut stream, &self.options, &self.name)?;
+        let mut backend = self.text_of("backend");
+        let mut logs = Vec::new();
+        for (name, setting) in self.options.iter() {
+            match &**name {
+                "logpath" if backend.starts_with("systemd") => {}
+                "logpath" => {
+                    logs = self.log_commands(setting, log);
+                    if logs.is_empty() {
+                        match self.without_logs(&backend, allow_no_files) {
+                            NoLogs::Error(message) => {
+                                return Err(Error::value(message).at_place(setting.place()));
+                            }
+                            NoLogs::Watch(message) => self.warn(message, setting, log),
+                            NoLogs::Journal(message) => {
+                                self.warn(message, setting, log);
+                                backend = "systemd".into();
+                            }
+                            NoLogs::Skip(message) => {
+                                self.warn(message, setting, log);
+                                let name = &self.name;
+                                let message = format!("Jail '{name}' skipped, because of missing log files.");
+                                self.warn(message.clone(), setting, log);
+                                self.has_no_logs = true;
+                                return Ok(vec![Command::words(["config-error", &message])]);
+                            }
+                        }
+                    }
+                }
+                "ignoreip" => {
+                    let mut command = Command::words(["set", &self.name, "addignoreip"]);
+                    command.0.extend(split_words(&setting.datum.to_text()).map(Value::from));
+                    stream.push(command);
+                }
+                name if is_silent(name) => {}
+                name => stream.push(set(&self.name, name, setting)),
+            }
+        }
+        stream.extend(logs);
+        for action in &mut self.actions {
+            stream.extend(action.commands(&self.name, log)?);
+        }
+        stream.insert(0, Command::words(["add", &self.name, &backend]));
+        Ok(stream)
+    }
+
+    fn text_of(&self, option: &str) -> String {
+        self.options.get(option).map(|setting| setting.datum.to_text().to_string()).unwrap_or_default()
+    }
+
+    fn warn(&self, message: String, setting: &Setting, log: &mut Log) {
+        log.say_at(Level::WARNING, logger::JAIL, message, setting.place());
+    }
+
+    /// The commands for the log files that are there; behind the path can stand where to start reading.
+    fn log_commands(&self, setting: &Setting, log: &mut Log) -> Vec<Command> {
+        let mut commands = Vec::new();
+        for line in setting.datum.to_text().split('\n') {
+            let (path, tail) = line.rsplit_once(' ').unwrap_or((line, "head"));
+            let mut found = glob(path);
+            found.retain(|file| {
+                if !exists(file) {
+                    let message = format!("File {file} is a dangling link, thus cannot be monitored");
+                    log.say_at(Level::WARNING, logger::JAIL, message, setting.place_of(line));
+                }
+                exists(file)
+            });
+            if found.is_empty() {
+                let message = format!("No file(s) found for glob {path}");
+                log.say_at(Level::NOTICE, logger::JAIL, message, setting.place_of(line));
+            }
+            let add = |file: &String| Command::words(["set", &self.name, "addlogpath", file, tail]);
+            commands.extend(found.iter().map(add));
+        }
+        commands
+    }
+
+    /// What to do where no log file is there.
+    fn without_logs(&self, backend: &str, allow_no_files: bool) -> NoLogs {
+        let message = format!("Have not found any log file for '{}' jail.", self.name);
+        let is_true = |option: &str| self.options.get(option).is_some_and(|s| s.datum.is_true());
+        let has_match = self.options.get("journalmatch").is_some_and(|s| s.datum != Datum::None);
+        if backend.starts_with("auto") && is_true("systemd_if_nologs") && has_match {
+            NoLogs::Journal(format!("{message} Jail will monitor systemd journal."))
+        } else if is_true("skip_if_nologs") {
+            NoLogs::Skip(message)
+        } else if allow_no_files {
+            NoLogs::Watch(message)
+        } else {
+            NoLogs::Error(message)
+        }
+    }
+}
+
+/// Each with what to say about it.
+enum NoLogs {
+    Error(String),
+    /// Go on without any.
+    Watch(String),
+    /// Watch the journal in their place.
+    Journal(String),
+    /// Leave the jail out.
+    Skip(String),
+}
+
+fn is_silent(option: &str) -> bool {
+    SILENT.contains(&option) || crate::filter::TEMPLATE.iter().any(|wanted| wanted.name == option)
+}
+
+fn header<'a>(merged: &'a Merged, section: &str) -> Option<&'a Origin> {
+    merged.sections.get(section)?.header.as_deref()
+}
+
+fn unread(base: &str, directory: &str, name: &str) -> String {
+    let path = crate::python::join(base, &crate::python::join(directory, name));
+    format!("neither {path}.conf nor {path}.local can be read")
+}

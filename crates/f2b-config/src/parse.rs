@@ -1,0 +1,428 @@
+//! Text to syntax tree.
+//!
+//! The rules are those of Python's `configparser` as fail2ban sets it up (`configparser.RawConfigParser._read`; strict,
+//! `;` also for remarks within a line, empty lines belong to values): a line that is indented deeper than the option
+//! before it continues the value, a section or an option must not come twice in a file, names of options are in lower
+//! case. `config.pest` knows a line, this module how lines belong together.
+
+use std::collections::HashSet;
+use std::ops::Range;
+use std::rc::Rc;
+
+use pest::Parser;
+use pest_derive::Parser;
+
+use crate::Error;
+use crate::document::{Document, OptionNode, Origin, Section};
+use crate::python::{lower, repr, strip};
+use crate::source::{Line, Lines, Place, Source};
+
+/// The section whose options all other sections of its file tree have too.
+pub(crate) const DEFAULT: &str = "DEFAULT";
+
+#[derive(Parser)]
+#[grammar = "config.pest"]
+struct Grammar;
+
+/// Why a file is not accepted. Only lines of kind [`SyntaxErrorKind::NoOption`] let the parser go on.
+#[derive(Debug)]
+pub(crate) struct SyntaxError {
+    pub(crate) kind: SyntaxErrorKind,
+    source: Rc<Source>,
+    line: Line,
+    number: usize,
+    /// Where the section or the option was seen first, for what comes twice.
+    first: Option<Range<usize>>,
+}
+
+#[derive(Debug)]
+pub(crate) enum SyntaxErrorKind {
+    /// Something comes before the first section.
+    NoSection,
+    /// A line is neither a section nor an option.
+    NoOption,
+    SectionTwice(Rc<str>),
+    OptionTwice(Rc<str>, Rc<str>),
+}
+
+impl SyntaxError {
+    pub(crate) fn place(&self) -> Place {
+        let line = self.line_text();
+        self.source.place(self.line.start + (line.len() - line.trim_start().len()))
+    }
+
+    /// What Python says of one such error alone; of lines that are no options it says it once for all of them.
+    pub(crate) fn message(&self) -> String {
+        let (path, number) = (repr(&self.source.path), self.number);
+        match &self.kind {
+            SyntaxErrorKind::NoSection => {
+                let line = self.repr_line();
+                format!("File contains no section headers.\nfile: {path}, line: {number}\n{line}")
+            }
+            SyntaxErrorKind::NoOption => format!("Source contains parsing errors: {path}{}", self.item()),
+            SyntaxErrorKind::SectionTwice(name) => {
+                let name = repr(name);
+                format!("While reading from {path} [line {number:2}]: section {name} already exists")
+            }
+            SyntaxErrorKind::OptionTwice(section, key) => {
+                let (section, key) = (repr(section), repr(key));
+                format!(
+                    "While reading from {path} [line {number:2}]: option {key} in section {section} already exists"
+                )
+            }
+        }
+    }
+
+    /// The line in the list of those that are no options.
+    pub(crate) fn item(&self) -> String {
+        format!("\n\t[line {:2}]: {}", self.number, self.repr_line())
+    }
+
+    pub(crate) fn hint(&self) -> Option<String> {
+        let text = &self.source.text;
+        match (&self.kind, &self.first) {
+            (SyntaxErrorKind::NoSection, _) if text.starts_with('\u{feff}') => {
+                Some("the file starts with a byte order mark; save it as UTF-8 without one".into())
+            }
+            (SyntaxErrorKind::NoSection, _) => {
+                Some("a section such as [Definition] has to come first".into())
+            }
+            (SyntaxErrorKind::NoOption, _) => {
+                Some("an option is written as name = value, a line that continues a value is indented".into())
+            }
+            (_, Some(first)) => {
+                Some(format!("it stands in line {} already", self.source.place(first.start).location.line))
+            }
+            _ => None,
+        }
+    }
+
+    fn line_text(&self) -> &str {
+        self.source.text.get(self.line.content()).unwrap_or_default()
+    }
+
+    fn repr_line(&self) -> String {
+        let end = if self.line.is_ended() { "\n" } else { "" };
+        repr(&format!("{}{end}", self.line_text()))
+    }
+}
+
+impl Document {
+    /// Reads a text: all sections and options up to the first error that stops the parser, and the errors met, the one
+    /// that upstream speaks of first.
+    pub fn parse(path: &str, text: &str) -> (Self, Vec<Error>) {
+        let source = Rc::new(Source::new(path, text));
+        let (document, errors) = parse(&source, text.len());
+        (document, errors.iter().map(Error::from).collect())
+    }
+}
+
+impl From<&SyntaxError> for Error {
+    fn from(error: &SyntaxError) -> Self {
+        let found = Self::config(error.message()).at_place(Some(error.place()));
+        match error.hint() {
+            Some(hint) => found.hint(hint),
+            None => found,
+        }
+    }
+}
+
+/// Reads the first `limit` bytes of a file: all sections and options up to the first error that stops the parser, and
+/// the errors met. A last line that has no end before `limit` is read only if the file ends there.
+pub(crate) fn parse(source: &Rc<Source>, limit: usize) -> (Document, Vec<SyntaxError>) {
+    let mut builder = Builder::new(source);
+    for (index, line) in Lines::of(&source.text).enumerate() {
+        if line.end > limit || (line.end == limit && !line.is_ended() && limit < source.text.len()) {
+            break;
+        }
+        builder.number = index + 1;
+        if builder.take(line).is_none() {
+            break;
+        }
+    }
+    builder.finish()
+}
+
+/// What a line is, where its content stands, and how far it is indented.
+enum Shape {
+    Blank,
+    Comment,
+    Content { indent: usize, span: Range<usize> },
+}
+
+struct Builder {
+    source: Rc<Source>,
+    number: usize,
+    indent: usize,
+    sections: Vec<Section>,
+    /// The option that a line can continue.
+    current: Option<Draft>,
+    seen_sections: HashSet<Rc<str>>,
+    seen_options: HashSet<(Rc<str>, Rc<str>)>,
+    errors: Vec<SyntaxError>,
+}
+
+struct Draft {
+    key: Rc<str>,
+    name: Range<usize>,
+    lines: Vec<Range<usize>>,
+}
+
+impl Builder {
+    fn new(source: &Rc<Source>) -> Self {
+        Self {
+            source: Rc::clone(source),
+            number: 0,
+            indent: 0,
+            sections: Vec::new(),
+            current: None,
+            seen_sections: HashSet::new(),
+            seen_options: HashSet::new(),
+            errors: Vec::new(),
+        }
+    }
+
+    /// Takes the next line; `None` at an error behind which nothing is read.
+    fn take(&mut self, line: Line) -> Option<()> {
+        match shape(&self.source.text, line) {
+            Shape::Comment => Some(()),
+            Shape::Blank => {
+                if let Some(option) = &mut self.current {
+                    option.lines.push(line.start..line.start);
+                }
+                Some(())
+            }
+            Shape::Content { indent, span } => {
+                if let Some(option) = self.current.as_mut().filter(|_| indent > self.indent) {
+                    option.lines.push(span);
+                    return Some(());
+                }
+                self.indent = indent;
+                self.open(line, span)
+            }
+        }
+    }
+
+    /// A line that continues nothing opens a section or an option.
+    fn open(&mut self, line: Line, span: Range<usize>) -> Option<()> {
+        let source = Rc::clone(&self.source);
+        let content = source.text.get(span.clone()).unwrap_or_default();
+        if let Some(name) = header(content) {
+            return self.open_section(line, name, span);
+        }
+        let Some(section) = self.sections.last().map(|section| Rc::clone(&section.name)) else {
+            return self.fail(line, SyntaxErrorKind::NoSection, None);
+        };
+        let Some((key, value)) = option(content) else {
+            // The option before stays open: a deeper line can still continue it.
+            self.errors.push(self.error(line, SyntaxErrorKind::NoOption, None));
+            return Some(());
+        };
+        self.open_option(line, section, (key, value), span.start)
+    }
+
+    fn open_section(&mut self, line: Line, name: &str, span: Range<usize>) -> Option<()> {
+        self.close_option();
+        let name: Rc<str> = name.into();
+        if &*name != DEFAULT && !self.seen_sections.insert(Rc::clone(&name)) {
+            let first = self.sections.iter().find(|section| section.name == name).map(|s| s.span.clone());
+            return self.fail(line, SyntaxErrorKind::SectionTwice(name), first);
+        }
+        self.sections.push(Section { name, span, options: Vec::new() });
+        Some(())
+    }
+
+    fn open_option(
+        &mut self,
+        line: Line,
+        section: Rc<str>,
+        (key, value): (Range<usize>, Range<usize>),
+        start: usize,
+    ) -> Option<()> {
+        self.close_option();
+        let shift = |range: Range<usize>| start + range.start..start + range.end;
+        let (name, value) = (shift(key), shift(value));
+        let key: Rc<str> = lower(self.source.text.get(name.clone()).unwrap_or_default()).into();
+        if key.is_empty() {
+            self.errors.push(self.error(line, SyntaxErrorKind::NoOption, None));
+        }
+        if !self.seen_options.insert((Rc::clone(&section), Rc::clone(&key))) {
+            let options = self.sections.iter().filter(|s| s.name == section).flat_map(|s| &s.options);
+            let first = options.into_iter().find(|o| o.key == key).map(|o| o.origin.name.clone());
+            return self.fail(line, SyntaxErrorKind::OptionTwice(section, key), first);
+        }
+        if !key.is_empty() {
+            self.current = Some(Draft { key, name, lines: vec![value] });
+        }
+        Some(())
+    }
+
+    fn close_option(&mut self) {
+        if let (Some(Draft { key, name, lines }), Some(section)) =
+            (self.current.take(), self.sections.last_mut())
+        {
+            let origin = Rc::new(Origin { source: Rc::clone(&self.source), name, lines });
+            section.options.push(OptionNode { key, origin });
+        }
+    }
+
+    fn fail(&mut self, line: Line, kind: SyntaxErrorKind, first: Option<Range<usize>>) -> Option<()> {
+        // Python names the first error that stops it and forgets the lines that were no options.
+        self.errors.insert(0, self.error(line, kind, first));
+        None
+    }
+
+    fn error(&self, line: Line, kind: SyntaxErrorKind, first: Option<Range<usize>>) -> SyntaxError {
+        SyntaxError { kind, source: Rc::clone(&self.source), line, number: self.number, first }
+    }
+
+    fn finish(mut self) -> (Document, Vec<SyntaxError>) {
+        self.close_option();
+        (Document { source: self.source, sections: self.sections }, self.errors)
+    }
+}
+
+fn shape(text: &str, line: Line) -> Shape {
+    let content = text.get(line.content()).unwrap_or_default();
+    let mut shape = Shape::Blank;
+    let mut indent = 0;
+    for pair in Grammar::parse(Rule::line, content).into_iter().flatten().flat_map(|line| line.into_inner()) {
+        match pair.as_rule() {
+            Rule::indent => indent = pair.as_str().chars().count(),
+            Rule::comment => shape = Shape::Comment,
+            Rule::content => {
+                let span = pair.as_span();
+                shape = Shape::Content { indent, span: line.start + span.start()..line.start + span.end() };
+            }
+            _ => {}
+        }
+    }
+    shape
+}
+
+fn header(content: &str) -> Option<&str> {
+    if !content.starts_with('[') {
+        return None;
+    }
+    let mut pairs = Grammar::parse(Rule::header, content).ok()?.next()?.into_inner();
+    pairs.find(|pair| pair.as_rule() == Rule::name).map(|name| name.as_str())
+}
+
+/// The ranges of the name and of the value.
+fn option(content: &str) -> Option<(Range<usize>, Range<usize>)> {
+    let mut parts = Grammar::parse(Rule::option, content).ok()?.next()?.into_inner().map(|pair| {
+        let (text, start) = (pair.as_str(), pair.as_span().start());
+        let stripped = strip(text);
+        let start = start + (text.len() - text.trim_start_matches(crate::python::is_space).len());
+        start.min(content.len())..(start + stripped.len()).min(content.len())
+    });
+    Some((parts.next()?, parts.next()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> (Document, Vec<SyntaxError>) {
+        let source = Rc::new(Source::new("x.conf", text));
+        parse(&source, source.text.len())
+    }
+
+    /// Sections and options, one a line, with `|` for the ends of lines in values.
+    #[track_caller]
+    fn check(text: &str, expected: &str) {
+        let (document, errors) = read(text);
+        assert!(errors.is_empty(), "{errors:?}");
+        let mut out = String::new();
+        for section in &document.sections {
+            out += &format!("[{}]", section.name);
+            for option in &section.options {
+                out += &format!(" {}={}", option.key, option.origin.text().replace('\n', "|"));
+            }
+        }
+        assert_eq!(out, expected);
+    }
+
+    #[test]
+    fn options_belong_to_sections() {
+        check(
+            "[a]\nx = 1\nY:2\n[b]\nz==3:4\n[DEFAULT]\n[DEFAULT]\nq=",
+            "[a] x=1 y=2[b] z==3:4[DEFAULT][DEFAULT] q=",
+        );
+        check("  [a]  junk\n  x y\t=  1  ", "[a] x y=1");
+        check("[a]b]\nx=[c]", "[a]b] x=[c]");
+        check("[]]\nx=1", "[]] x=1");
+    }
+
+    #[test]
+    fn deeper_lines_continue_a_value() {
+        check("[a]\nx = 1\n  2\n\n   3\ny=4", "[a] x=1|2||3 y=4");
+        check("[a]\n  x = 1\n  y = 2\n    z = 3\n w=4", "[a] x=1 y=2|z = 3 w=4");
+        check("[a]\nx =\n  [b]\n\n\n[c]\n  y=1", "[a] x=|[b][c] y=1");
+        check("[a]\r\nx = 1\r\n  2\ry=3", "[a] x=1|2 y=3");
+    }
+
+    #[test]
+    fn comments_are_no_part_of_values() {
+        check("# c\n[a] ; c\nx = 1 ; c\n# c\n  # c\n  2;3 #4\n;c\n  ; c\ny=;c", "[a] x=1|2;3 #4 y=;c");
+        check("[a]\nx = ;c\n\n ;c\n\t1", "[a] x=||1");
+    }
+
+    #[track_caller]
+    fn check_error(text: &str, message: &str, line: usize) {
+        let (_, errors) = read(text);
+        let error = errors.first().expect("an error");
+        assert_eq!((error.message(), error.place().location.line), (message.into(), line));
+    }
+
+    #[test]
+    fn errors_are_worded_as_python_words_them() {
+        check_error("\n x=1\n", "File contains no section headers.\nfile: 'x.conf', line: 2\n' x=1\\n'", 2);
+        check_error("[a]\n[b]\n[a]", "While reading from 'x.conf' [line  3]: section 'a' already exists", 3);
+        check_error(
+            "[a]\nx=1\nX:2",
+            "While reading from 'x.conf' [line  3]: option 'x' in section 'a' already exists",
+            3,
+        );
+        check_error("[a]\nfoo", "Source contains parsing errors: 'x.conf'\n\t[line  2]: 'foo'", 2);
+        check_error("[a]\n=1\n", "Source contains parsing errors: 'x.conf'\n\t[line  2]: '=1\\n'", 2);
+        check_error(
+            "\u{feff}[a]\n",
+            "File contains no section headers.\nfile: 'x.conf', line: 1\n'\\ufeff[a]\\n'",
+            1,
+        );
+    }
+
+    #[test]
+    fn reading_goes_on_behind_lines_that_are_no_options() {
+        let (document, errors) = read("[a]\nx=1\nfoo\n  2\nbar\ny=3");
+        assert_eq!(errors.len(), 2);
+        let values: Vec<_> = document.sections[0].options.iter().map(|o| o.origin.text()).collect();
+        assert_eq!(values, ["1\n2", "3"]);
+    }
+
+    #[test]
+    fn a_value_leads_back_to_its_place() {
+        let (document, _) = read("[a]\nx =  1\n    zwei drei");
+        let origin = &document.sections[0].options[0].origin;
+        let place = origin.place_of_text("drei");
+        assert_eq!((place.location.to_string(), &*place.line_text), ("x.conf:3:10".into(), "    zwei drei"));
+        assert_eq!(origin.place().location.to_string(), "x.conf:2:1");
+    }
+
+    #[test]
+    fn hostile_lines_neither_crash_nor_take_long() {
+        let long = "x".repeat(1 << 20);
+        for text in [
+            format!("[{}", "[".repeat(1 << 20)),
+            format!("[{}", "]".repeat(1 << 20)),
+            format!("[a]\n{long}={long}"),
+            format!("[a]\nx={}", "\n ".repeat(1 << 18)),
+            format!("[a]\nx{}y", " ".repeat(1 << 20)),
+            format!("[a]\nx = {}", "; ".repeat(1 << 19)),
+            format!("[a]\n{}", "\u{85}\u{0}=\n".repeat(1 << 10)),
+        ] {
+            read(&text);
+        }
+    }
+}

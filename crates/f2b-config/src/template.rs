@@ -1,0 +1,165 @@
+//! Which options a reader asks for, of what type, and what it takes where they are missing.
+//!
+//! Answers to `configreader.ConfigReaderUnshared.getOptions` and `DefinitionInitConfigReader.convertOptions`.
+
+use std::rc::Rc;
+
+use f2b_types::Level;
+
+use crate::Error;
+use crate::diagnostic::{Log, logger};
+use crate::interpolate::{GetError, Vars};
+use crate::merged::Merged;
+use crate::python::{as_bool, parse_int, repr};
+use crate::setting::{Datum, Options, Setting};
+
+/// The type that an option is converted to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Type {
+    Text,
+    Int,
+    Bool,
+}
+
+impl Type {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Text => "string",
+            Self::Int => "int",
+            Self::Bool => "bool",
+        }
+    }
+
+    /// The value in this type; `None` for a text that is no number.
+    fn convert(self, datum: &Datum) -> Option<Datum> {
+        match (self, datum) {
+            (Self::Int, Datum::Text(text)) => parse_int(text).map(Datum::Int),
+            (Self::Int, Datum::Bool(b)) => Some(Datum::Int(i64::from(*b))),
+            (Self::Bool, Datum::Text(text)) => Some(Datum::Bool(as_bool(text))),
+            (Self::Bool, datum) => Some(Datum::Bool(datum.is_true())),
+            (_, datum) => Some(datum.clone()),
+        }
+    }
+}
+
+/// What to take for an option that is not set.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Fallback {
+    /// The option stays unset.
+    Unset,
+    Text(&'static str),
+    Bool(bool),
+}
+
+impl Fallback {
+    fn datum(self) -> Datum {
+        match self {
+            Self::Unset => Datum::None,
+            Self::Text(text) => text.into(),
+            Self::Bool(b) => Datum::Bool(b),
+        }
+    }
+
+    fn repr(self) -> String {
+        match self {
+            Self::Text(text) => repr(text),
+            other => other.datum().to_text().to_string(),
+        }
+    }
+}
+
+/// One option that a reader asks for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted {
+    pub(crate) kind: Type,
+    pub(crate) name: &'static str,
+    pub(crate) fallback: Fallback,
+}
+
+/// A line of a template, short enough to keep the templates tables.
+pub(crate) const fn want(kind: Type, name: &'static str, fallback: Fallback) -> Wanted {
+    Wanted { kind, name, fallback }
+}
+
+/// A section to read a template's options from.
+pub(crate) struct Query<'a> {
+    pub(crate) merged: &'a Merged,
+    pub(crate) section: &'a str,
+    pub(crate) template: &'a [Wanted],
+}
+
+impl Query<'_> {
+    /// All options in their types. That the section does not exist is an error.
+    pub(crate) fn read_existing(&self, log: &mut Log) -> Result<Options, Error> {
+        if !self.merged.has_section(self.section) {
+            return Err(GetError::NoSection(self.section.to_owned()).into());
+        }
+        self.read(log)
+    }
+
+    /// All options in their types.
+    pub(crate) fn read(&self, log: &mut Log) -> Result<Options, Error> {
+        let mut options = Options::default();
+        let vars = Vars::default();
+        for wanted in self.template {
+            let Some(setting) = self.read_one(wanted, &vars, log)? else { continue };
+            let datum = wanted.kind.convert(&setting.datum).unwrap_or_else(|| {
+                let (name, section, default) = (wanted.name, self.section, wanted.fallback.repr());
+                let message =
+                    format!("Wrong value for '{name}' in '{section}'. Using default one: '{default}'");
+                log.say_at(Level::WARNING, logger::CONFIG, message, setting.place());
+                wanted.fallback.datum()
+            });
+            options.insert(wanted.name, Setting { datum, origin: setting.origin });
+        }
+        Ok(options)
+    }
+
+    /// The options that are not `given` already, as texts.
+    pub(crate) fn read_texts(&self, given: &Options, vars: &Vars, log: &mut Log) -> Result<Options, Error> {
+        let mut options = Options::default();
+        for wanted in self.template.iter().filter(|wanted| !given.contains(wanted.name)) {
+            if let Some(setting) = self.read_one(wanted, vars, log)? {
+                options.insert(wanted.name, setting);
+            }
+        }
+        Ok(options)
+    }
+
+    fn read_one(&self, wanted: &Wanted, vars: &Vars, log: &mut Log) -> Result<Option<Setting>, Error> {
+        match self.merged.get(self.section, wanted.name, vars) {
+            Ok(setting) => Ok(Some(setting)),
+            Err(GetError::Failed(error)) => Err(error),
+            Err(error @ GetError::NoSection(_)) => {
+                let message = Error::from(error).to_string();
+                log.say_at(Level::ERROR, logger::CONFIG, message, self.merged.first_place());
+                Ok(Some(Setting { datum: wanted.fallback.datum(), origin: None }))
+            }
+            Err(GetError::NoOption(..)) if matches!(wanted.fallback, Fallback::Unset) => Ok(None),
+            Err(GetError::NoOption(..)) => {
+                let (name, section, default) = (wanted.name, self.section, wanted.fallback.repr());
+                let message = format!("'{name}' not defined in '{section}'. Using default one: {default}");
+                log.say(Level::DEBUG, logger::CONFIG, message);
+                Ok(Some(Setting { datum: wanted.fallback.datum(), origin: None }))
+            }
+        }
+    }
+}
+
+/// Converts options that were read as texts, after everything in them is resolved.
+pub(crate) fn convert(options: &mut Options, template: &[Wanted], log: &mut Log) {
+    for wanted in template.iter().filter(|wanted| wanted.kind != Type::Text) {
+        let Some(setting) = options.get(wanted.name).cloned() else { continue };
+        if setting.datum == Datum::None {
+            continue;
+        }
+        let datum = wanted.kind.convert(&setting.datum).unwrap_or_else(|| {
+            let (kind, value) = (wanted.kind.name(), repr(&setting.datum.to_text()));
+            let (name, default) = (repr(wanted.name), wanted.fallback.repr());
+            let message = format!("Wrong {kind} value {value} for {name}. Using default one: {default}");
+            log.say_at(Level::WARNING, logger::CONFIG, message, setting.place());
+            wanted.fallback.datum()
+        });
+        options.insert(Rc::from(wanted.name), Setting { datum, origin: setting.origin });
+    }
+}

@@ -1,0 +1,417 @@
+//! Finds the date of a line, and learns which templates a log uses (`datedetector.DateDetector`).
+//!
+//! The template of the last line is tried first. A template that hits moves up the list, and the one nearest to the
+//! start of the line wins; so the order of the list, the hits and the distances are part of what decides, and appear
+//! in the reports of `f2b-regex`. Distances are counted in characters.
+
+use std::sync::Arc;
+
+use f2b_types::{Level, Number, Record, Time};
+
+use super::bounds;
+use super::calendar::{Clock, DateError};
+use super::defaults::defaults;
+use super::template::{DatePatternError, Template};
+use crate::pattern::{Search, Spans, Subject};
+use crate::pytext::repr;
+
+/// A template that was not used for this many seconds may be overtaken.
+const UNUSED_TIME: f64 = 300.0;
+
+const NOWHERE: usize = 0x7fff_ffff;
+
+/// The date templates of a log and what is known of their use.
+#[derive(Debug, Clone)]
+pub struct DateDetector {
+    year_now: i16,
+    slots: Vec<Slot>,
+    default_offset: Option<i32>,
+    last: Option<usize>,
+    last_start: Edge,
+    last_end: Edge,
+    first_unused: usize,
+}
+
+/// A template in the list.
+#[derive(Debug, Clone)]
+struct Slot {
+    template: Arc<Template>,
+    /// How often it gave the date.
+    hits: u64,
+    /// How often it matched at all.
+    matches: u64,
+    last_used: Time,
+    distance: usize,
+}
+
+impl Slot {
+    fn weight(&self) -> f64 {
+        self.hits as f64 * self.template.weight / self.distance.max(1) as f64
+    }
+}
+
+/// A border of the last match: its place and the characters on both sides.
+#[derive(Debug, Clone, Copy, Default)]
+struct Edge {
+    at: usize,
+    before: Option<char>,
+    behind: Option<char>,
+}
+
+/// A date that was found in a line.
+#[derive(Debug)]
+pub(crate) struct DateMatch {
+    template: Arc<Template>,
+    pub(crate) spans: Spans,
+}
+
+/// What a report says about a template.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TemplateHits {
+    /// How often it gave the date of a line.
+    pub hits: u64,
+    /// Its name.
+    pub name: String,
+    /// Its weight in the order of the list.
+    pub weight: f64,
+    /// What the weight of one hit is.
+    pub template_weight: f64,
+    /// Its pattern; the epoch and TAI64N have none.
+    pub pattern: Option<String>,
+    /// Its expression.
+    pub regex: String,
+}
+
+/// A candidate: where it was found and by which template.
+struct Candidate {
+    index: usize,
+    start: usize,
+    end: usize,
+    spans: Spans,
+}
+
+/// What the template of the last line found.
+#[derive(Default)]
+struct FirstTry {
+    /// The date.
+    certain: Option<Candidate>,
+    /// The date, unless another template finds one nearer to the start of the line.
+    reserve: Option<Candidate>,
+    /// The template if it need not be tried again.
+    skip: Option<usize>,
+}
+
+impl DateDetector {
+    /// A detector without templates, which takes the default ones at its first line. `year_now` decides which years
+    /// `%ExY` takes: from 2000 up to some years from now.
+    pub fn new(year_now: i16) -> Self {
+        Self {
+            year_now,
+            slots: Vec::new(),
+            default_offset: None,
+            last: None,
+            last_start: Edge { at: 1, ..Edge::default() },
+            last_end: Edge { at: NOWHERE, ..Edge::default() },
+            first_unused: 0,
+        }
+    }
+
+    /// The offset in minutes of dates that name no zone; `None` for local time.
+    pub fn set_default_offset(&mut self, minutes: Option<i32>) {
+        self.default_offset = minutes;
+    }
+
+    /// Adds what a line of `datepattern` asks for: a pattern, `{DEFAULT}`, `{^LN-BEG}`, `{NONE}`, or the defaults at the
+    /// place of `{DATE}`. Answers with what upstream logs about it.
+    ///
+    /// # Errors
+    ///
+    /// [`DatePatternError`] for a wrong field or a template that is there already.
+    pub fn append(&mut self, pattern: &str) -> Result<Record, DatePatternError> {
+        let key = if pattern.contains('%') { pattern.to_owned() } else { pattern.to_uppercase() };
+        let info = |message: String| Record::new(Level::INFO, "datedetector", message);
+        match key.as_str() {
+            // Upstream's `{DEFAULT}` filters out every template, so that the defaults are taken if it stands alone.
+            "{DEFAULT}" => return Ok(info("  default filtered date pattern: 0 template(s)".into())),
+            "{^LN-BEG}" => {
+                let count = self.add_defaults(true)?;
+                return Ok(info(format!("  default filtered date pattern: {count} template(s)")));
+            }
+            key if key.contains("{DATE}") => {
+                let mut count = 0;
+                let ignore_known = !self.slots.is_empty();
+                for template in defaults(self.year_now).listed {
+                    let wrap = |inner: &str| set_date(pattern, bounds::unbound(inner));
+                    let wrapped = wrap(template.pattern.as_ref().unwrap_or(&template.name));
+                    let wrapped = Template::new(&wrapped, self.year_now)?;
+                    self.add(Arc::new(wrapped), ignore_known)?;
+                    count += 1;
+                }
+                let pattern = repr(pattern);
+                return Ok(info(format!("  default date pattern for `{pattern}`: {count} template(s)")));
+            }
+            _ => {}
+        }
+        let pattern = if key == "{NONE}" { "{UNB}^" } else { pattern };
+        let template = Template::new(pattern, self.year_now)?;
+        let shown = template.pattern.clone().unwrap_or_default();
+        let record = info(format!("  date pattern `{shown}`: `{}`", template.name));
+        self.add(Arc::new(template), false)?;
+        Ok(record)
+    }
+
+    /// How many templates there are; none before the first line if no `datepattern` is set.
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Whether no template is there yet.
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// The templates in their present order.
+    pub fn templates(&self) -> impl Iterator<Item = TemplateHits> + '_ {
+        self.slots.iter().map(|slot| TemplateHits {
+            hits: slot.hits,
+            name: slot.template.name.clone(),
+            weight: slot.weight(),
+            template_weight: slot.template.weight,
+            pattern: slot.template.pattern.clone(),
+            regex: slot.template.regex.clone(),
+        })
+    }
+
+    /// Finds the date in `line`, and remembers what it learned.
+    pub(crate) fn match_line(
+        &mut self,
+        line: Subject<'_>,
+        now: Time,
+    ) -> Result<Option<DateMatch>, DateError> {
+        if self.slots.is_empty() {
+            // The default templates have different names.
+            let _ = self.add_defaults(false);
+        }
+        let first = self.try_last(line)?;
+        let found = match first.certain {
+            Some(candidate) => Some(candidate),
+            None => self.try_all(line, first.reserve, first.skip)?,
+        };
+        Ok(found.map(|candidate| self.remember(candidate, line.text, now)))
+    }
+
+    /// The moment that a match stands for.
+    pub(crate) fn moment(
+        &self,
+        line: &str,
+        found: &DateMatch,
+        clock: Clock<'_>,
+    ) -> Result<Number, DateError> {
+        found.template.moment(line, &found.spans, self.default_offset, clock)
+    }
+
+    fn add_defaults(&mut self, anchored_only: bool) -> Result<usize, DatePatternError> {
+        let ignore_known = !self.slots.is_empty();
+        let mut count = 0;
+        for template in defaults(self.year_now).all {
+            if template.line_anchored || !anchored_only {
+                self.add(template, ignore_known)?;
+                count += 1;
+            }
+        }
+        Ok(count)
+    }
+
+    fn add(&mut self, template: Arc<Template>, ignore_known: bool) -> Result<(), DatePatternError> {
+        if let Some(slot) = self.slots.iter_mut().find(|slot| slot.template.name == template.name) {
+            if !ignore_known {
+                return Err(DatePatternError::Duplicate { name: template.name.clone() });
+            }
+            // To upstream both are one object, so that a pattern of the user gets the weight of the default.
+            if slot.template.regex == template.regex {
+                slot.template = template;
+            }
+            return Ok(());
+        }
+        self.slots.push(Slot { template, hits: 0, matches: 0, last_used: Time(0.0), distance: NOWHERE });
+        Ok(())
+    }
+
+    /// Searches by the template of the last line: where it was found then, if the characters around that place are the
+    /// same.
+    fn try_last(&mut self, line: Subject<'_>) -> Result<FirstTry, DateError> {
+        let Some(index) = self.last.filter(|index| *index < self.slots.len()) else {
+            return Ok(FirstTry::default());
+        };
+        let anchored = self.slots.get(index).is_some_and(|slot| slot.template.line_anchored);
+        let whole = anchored || !self.has_same_edges(line.text);
+        let candidate = match whole {
+            true => self.search(index, line)?,
+            false => self.search_part(index, line)?,
+        };
+        let skip = whole.then_some(index);
+        let Some(candidate) = candidate else { return Ok(FirstTry { skip, ..FirstTry::default() }) };
+        let same_place = candidate.start == self.last_start.at && candidate.end == self.last_end.at;
+        Ok(match self.slots.len() == 1 || anchored || same_place {
+            true => FirstTry { certain: Some(candidate), reserve: None, skip },
+            false => FirstTry { certain: None, reserve: Some(candidate), skip },
+        })
+    }
+
+    /// Whether the last match could stand in `line` at the same place: equal characters outside, or equal ones inside
+    /// that are neither letters nor digits.
+    fn has_same_edges(&self, line: &str) -> bool {
+        let is_mark = |c: Option<char>| c.is_none_or(|c| !c.is_alphanumeric());
+        let (start, end) = (self.last_start, self.last_end);
+        let before_start = start.at.checked_sub(1).and_then(|at| char_at(line, at));
+        let before_end = end.at.checked_sub(1).and_then(|at| char_at(line, at));
+        (before_start == start.before || (char_at(line, start.at) == start.behind && is_mark(start.behind)))
+            && (char_at(line, end.at) == end.behind || (before_end == end.before && is_mark(end.before)))
+    }
+
+    /// Goes through the list until a match is good enough.
+    fn try_all(
+        &mut self,
+        line: Subject<'_>,
+        reserve: Option<Candidate>,
+        skip: Option<usize>,
+    ) -> Result<Option<Candidate>, DateError> {
+        let mut best = reserve;
+        for index in 0..self.slots.len() {
+            if Some(index) == skip {
+                continue;
+            }
+            let Some(candidate) = self.search(index, line)? else { continue };
+            if self.is_winner(&candidate) {
+                return Ok(Some(candidate));
+            }
+            if best.as_ref().is_none_or(|best| candidate.start < best.start) {
+                best = Some(candidate);
+            }
+        }
+        Ok(best)
+    }
+
+    /// Whether to look no further: the last template of the list, an anchored one, one that always hits at the start,
+    /// or one found no farther from the start than before.
+    fn is_winner(&self, candidate: &Candidate) -> bool {
+        let Some(slot) = self.slots.get(candidate.index) else { return true };
+        let Some(next) = self.slots.get(candidate.index + 1) else { return true };
+        slot.template.line_anchored
+            || (candidate.start == 0 && slot.hits > 0 && next.matches == 0)
+            || !(candidate.start > slot.distance || candidate.start > self.last_start.at)
+    }
+
+    fn search(&mut self, index: usize, line: Subject<'_>) -> Result<Option<Candidate>, DateError> {
+        let Some(slot) = self.slots.get_mut(index) else { return Ok(None) };
+        let search = slot.template.compiled()?.pattern.search(line);
+        Ok(slot.candidate(search, index, line.text))
+    }
+
+    /// Searches from where the last match began to where it ended, as if the line ended there.
+    fn search_part(&mut self, index: usize, line: Subject<'_>) -> Result<Option<Candidate>, DateError> {
+        let Some(slot) = self.slots.get_mut(index) else { return Ok(None) };
+        let start = byte_of(line.text, self.last_start.at);
+        let end = byte_of(line.text, self.last_end.at);
+        if start > end {
+            return Ok(None);
+        }
+        let search = slot.template.compiled()?.pattern.search_from(line.until(end), start);
+        Ok(slot.candidate(search, index, line.text))
+    }
+
+    /// Counts the hit and moves its template up.
+    fn remember(&mut self, found: Candidate, line: &str, now: Time) -> DateMatch {
+        let Candidate { index, start, end, spans } = found;
+        let whole = spans.whole();
+        let (before_start, from_start) = line.split_at_checked(whole.start).unwrap_or((line, ""));
+        let (before_end, from_end) = line.split_at_checked(whole.end).unwrap_or((line, ""));
+        self.last_start =
+            Edge { at: start, before: last_char(before_start), behind: from_start.chars().next() };
+        self.last_end = Edge { at: end, before: last_char(before_end), behind: from_end.chars().next() };
+        if self.first_unused == index {
+            self.first_unused += 1;
+        }
+        let template = match self.slots.get_mut(index) {
+            Some(slot) => {
+                slot.hits += 1;
+                slot.last_used = now;
+                slot.distance = start;
+                Arc::clone(&slot.template)
+            }
+            // A candidate always comes from the list.
+            None => defaults(self.year_now).listed.swap_remove(0),
+        };
+        let moved = index > 0 && Some(index) != self.last;
+        self.last = Some(if moved { self.reorder(index) } else { index });
+        DateMatch { template, spans }
+    }
+
+    /// Moves the template at `index` to the first unused place or half-way up, at least by one, if it weighs more than
+    /// what is there or that wasn't used for long. Answers with its new place.
+    fn reorder(&mut self, index: usize) -> usize {
+        let Some(slot) = self.slots.get(index) else { return index };
+        let (weight, unused) = (slot.weight(), slot.last_used - UNUSED_TIME);
+        let overtakes = |target: usize| {
+            self.slots.get(target).is_some_and(|other| weight > other.weight() || unused > other.last_used)
+        };
+        let far = if self.first_unused < index { self.first_unused } else { index / 2 };
+        let near = index - 1;
+        let target = if overtakes(far) {
+            far
+        } else if far != near && overtakes(near) {
+            near
+        } else {
+            return index;
+        };
+        let slot = self.slots.remove(index);
+        self.slots.insert(target, slot);
+        while self.slots.get(self.first_unused).is_some_and(|slot| slot.hits > 0) {
+            self.first_unused += 1;
+        }
+        target
+    }
+}
+
+impl Slot {
+    fn candidate(&mut self, search: Search, index: usize, line: &str) -> Option<Candidate> {
+        let Search::Found(spans) = search else { return None };
+        self.matches += 1;
+        let whole = spans.whole();
+        let chars = |end: usize| line.get(..end).map_or(0, |text| text.chars().count());
+        Some(Candidate { index, start: chars(whole.start), end: chars(whole.end), spans })
+    }
+}
+
+/// `pattern` with `date` in place of each `{DATE}`, in any case, that is not behind a backslash.
+fn set_date(pattern: &str, date: &str) -> String {
+    const TAG: &str = "{DATE}";
+    let upper = pattern.to_ascii_uppercase();
+    let mut out = String::new();
+    let mut read = 0;
+    for (at, _) in upper.match_indices(TAG) {
+        let before = pattern.get(read..at).unwrap_or("");
+        out.push_str(before);
+        if pattern.get(..at).is_some_and(|before| before.ends_with('\\')) {
+            out.push_str(pattern.get(at..at + TAG.len()).unwrap_or(""));
+        } else {
+            out.push_str(date);
+        }
+        read = at + TAG.len();
+    }
+    out.push_str(pattern.get(read..).unwrap_or(""));
+    out
+}
+
+fn char_at(line: &str, index: usize) -> Option<char> {
+    line.chars().nth(index)
+}
+
+fn last_char(text: &str) -> Option<char> {
+    text.chars().next_back()
+}
+
+/// The byte at which the character `index` begins, or the end of the line.
+fn byte_of(line: &str, index: usize) -> usize {
+    line.char_indices().nth(index).map_or(line.len(), |(byte, _)| byte)
+}

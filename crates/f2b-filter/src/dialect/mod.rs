@@ -1,0 +1,41 @@
+//! Python's regular expressions, read by their own rules and written out for the engine.
+//!
+//! Filters are written for Python's `re`. Its syntax and that of fancy-regex look alike, but `$`, `\w`, `\s`, `\Z`,
+//! `{`, classes such as `[[a]` and `[a&&b]`, octal escapes and the errors differ. So a pattern is parsed as Python
+//! 3.11 parses it ([`parse`]), into a tree ([`ast`]) that is freed of what is always true ([`simplify`]) and written
+//! out again ([`write`]). Nothing of the pattern's text reaches the engine unread.
+//!
+//! A tree can be written out in three ways, see [`write::Mode`].
+
+mod ast;
+#[cfg(test)]
+mod differential;
+mod error;
+mod escape;
+mod group;
+mod parse;
+mod simplify;
+mod write;
+
+pub use self::error::DialectError;
+pub(crate) use self::write::{Mode, write};
+
+use self::ast::Node;
+
+/// A pattern as Python understood it.
+#[derive(Debug)]
+pub(crate) struct Parsed {
+    root: Node,
+    /// Number of capturing groups.
+    #[cfg(test)]
+    pub(crate) groups: usize,
+    /// Named groups and their numbers, in the order of the pattern (Python's `groupindex`).
+    pub(crate) names: Vec<(String, usize)>,
+}
+
+/// Reads `pattern`; `multi_line` stands for `re.MULTILINE`.
+pub(crate) fn parse(pattern: &str, multi_line: bool) -> Result<Parsed, DialectError> {
+    let mut parsed = parse::parse(pattern, multi_line)?;
+    parsed.root = simplify::simplify(parsed.root);
+    Ok(parsed)
+}

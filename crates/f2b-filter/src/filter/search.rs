@@ -1,0 +1,279 @@
+//! Runs the expressions over a line (`Filter.findFailure` and `_ignoreLine`).
+
+use f2b_types::{Number, Time};
+
+use super::buffer::{self, Split};
+use super::found::{Named, identify};
+use super::line::{LineContext, Warning};
+use super::{Found, Rules, State};
+use crate::failregex::Regex;
+use crate::fields::{Field, Fields, Line};
+use crate::pattern::{Search, Shape, Spans, Subject};
+use crate::pytext::repr;
+
+/// What the expressions see of a line.
+struct View<'l> {
+    split: Split<'l>,
+    text: String,
+    shape: Shape,
+    /// The lines that `text` was made of at first; empty with `maxlines` 1, where it is the one in `split`.
+    lines: Vec<Line>,
+    /// The lines left to search, once they differ from `lines`.
+    rest: Option<Vec<Line>>,
+}
+
+impl View<'_> {
+    fn multi_line(&self) -> bool {
+        !self.lines.is_empty()
+    }
+
+    /// The lines that a match used, and the others.
+    fn used(&self, regex: &Regex, spans: &Spans) -> (Vec<Line>, Vec<Line>) {
+        match self.multi_line() {
+            true => buffer::used(regex, &self.text, spans, &self.lines),
+            false => (vec![self.split.to_line()], Vec::new()),
+        }
+    }
+
+    fn subject(&self) -> Subject<'_> {
+        Subject::with_shape(&self.text, self.shape)
+    }
+
+    /// Leaves only `rest` to be searched.
+    fn narrow(&mut self, rest: Vec<Line>) {
+        buffer::join(&mut self.text, &rest);
+        self.shape = Shape::of(&self.text);
+        self.rest = Some(rest);
+    }
+}
+
+impl State {
+    /// Who failed in the line that is `split` around its date.
+    pub(super) fn search(
+        &mut self,
+        rules: &Rules,
+        split: Split<'_>,
+        date: Option<Number>,
+        no_date: bool,
+        context: &LineContext<'_>,
+    ) -> Vec<Found> {
+        let (text, lines) = self.buffer.add(split, rules.max_lines);
+        let shape = Shape::of(&text);
+        let mut view = View { split, text, shape, lines, rest: None };
+        let found = self.search_view(rules, &mut view, date, no_date, context);
+        if let Some(rest) = view.rest {
+            self.buffer.replace(if rules.max_lines > 1 { rest } else { Vec::new() });
+        }
+        self.buffer.reuse(view.text);
+        found
+    }
+
+    fn search_view(
+        &mut self,
+        rules: &Rules,
+        view: &mut View<'_>,
+        date: Option<Number>,
+        no_date: bool,
+        context: &LineContext<'_>,
+    ) -> Vec<Found> {
+        let mut found = Vec::new();
+        let now = context.now;
+        // With many expressions it pays to look first whether the line is to be ignored.
+        if !rules.ignore.is_empty()
+            && rules.ignore.len() + 2 < rules.fail.len()
+            && self.is_ignored(rules, view.subject(), now)
+        {
+            return found;
+        }
+        let mut prefix = None;
+        if let Some(regex) = &rules.prefix {
+            self.prefix_groups = self.groups_of(rules, regex, view.subject(), now).map(|(_, groups)| groups);
+            let Some(groups) = &self.prefix_groups else { return found };
+            let mut groups = groups.clone();
+            let content = groups.remove("content");
+            if let Some(Field::Text(content)) = content.filter(Field::is_true) {
+                view.narrow(vec![[String::new(), String::new(), content.into()]]);
+            }
+            prefix = Some(groups).filter(|groups| groups.iter().next().is_some());
+        }
+        for (index, regex) in rules.fail.iter().enumerate() {
+            let Some((spans, groups)) = self.groups_of(rules, regex, view.subject(), now) else { continue };
+            let (matched, others) = view.used(regex, &spans);
+            if self.is_match_ignored(rules, view, &matched, &others, now) {
+                match rules.check_all {
+                    true => continue,
+                    false => break,
+                }
+            }
+            if no_date {
+                self.warn_of_no_date(rules, view.split.date, &matched, now);
+                if date.is_none() && context.check_find_time {
+                    continue;
+                }
+            }
+            if view.multi_line() {
+                view.narrow(others);
+            }
+            let groups = match &prefix {
+                None => groups,
+                Some(prefix) => {
+                    let mut merged = prefix.clone();
+                    merged.update(&groups);
+                    merged
+                }
+            };
+            let Some(conclusion) = self.conclude(rules, groups, matched, now) else {
+                let text = format!("No group found in '{}' using '{}'", view.text, python_regex(regex));
+                self.error(text);
+                continue;
+            };
+            if let Some((who, fields)) = conclusion {
+                let found_one = |who| Found { regex: index, who, time: date, fields };
+                match who {
+                    Named::Who(who) => found.push(found_one(Some(who))),
+                    Named::Pending => found.push(found_one(None)),
+                    Named::Nobody | Named::Unresolved => {}
+                }
+            }
+            if !rules.check_all {
+                break;
+            }
+        }
+        found
+    }
+
+    /// What follows from a match with these `groups`: who and what; `Some(None)` if nothing follows yet, `None` if the
+    /// match says nothing about who it is.
+    fn conclude(
+        &mut self,
+        rules: &Rules,
+        groups: Fields,
+        matched: Vec<Line>,
+        now: Time,
+    ) -> Option<Option<(Named, Fields)>> {
+        let id = groups.get("mlfid").filter(|id| **id != Field::None).map(|id| match id {
+            Field::Text(text) => text.to_string(),
+            other => other.to_string(),
+        });
+        let mut fields = groups;
+        let mut kept = false;
+        match &id {
+            Some(id) => {
+                let merged = self.connections.merge(id, fields, matched, now);
+                (fields, kept) = (merged.fields, merged.kept);
+            }
+            None => {
+                let mut lines = fields.take_lines("matches");
+                lines.extend(matched);
+                fields.set("matches", Field::Lines(lines));
+            }
+        }
+        let skip = fields.is_no_failure() && id.is_some() && !rules.check_all;
+        let named = match skip {
+            true => None,
+            false => Some(identify(&mut fields, rules.raw_hosts, rules.use_dns)),
+        };
+        let pending = matches!(named, Some(Named::Pending));
+        if pending {
+            fields.set("mlfpending", Field::Flag);
+        }
+        if let Some(id) = id.filter(|_| kept) {
+            self.connections.store(&id, fields.clone(), now);
+        }
+        match named {
+            Some(Named::Nobody) => None,
+            None => Some(None),
+            Some(_) if pending && !rules.check_all && rules.ignore_pending => Some(None),
+            Some(named) => Some(Some((named, fields))),
+        }
+    }
+
+    /// The groups of the first match of `regex` in `text`.
+    fn groups_of(
+        &mut self,
+        rules: &Rules,
+        regex: &Regex,
+        text: Subject<'_>,
+        now: Time,
+    ) -> Option<(Spans, Fields)> {
+        match self.try_regex(rules, regex, text, now) {
+            Search::Found(spans) => {
+                let groups = regex.groups(text.text, &spans);
+                Some((spans, groups))
+            }
+            Search::Missed | Search::Exhausted => None,
+        }
+    }
+
+    /// Searches, and warns if that took too many steps.
+    fn try_regex(&mut self, rules: &Rules, regex: &Regex, text: Subject<'_>, now: Time) -> Search {
+        let search = regex.search(text);
+        if matches!(search, Search::Exhausted) {
+            self.warn(rules, Warning::Exhausted, now, || {
+                vec![format!(
+                    "Gave up matching a line of {} characters, it counts as not matched by: {}",
+                    text.text.chars().count(),
+                    regex.as_str()
+                )]
+            });
+        }
+        search
+    }
+
+    /// Whether an `ignoreregex` matches `text`.
+    fn is_ignored(&mut self, rules: &Rules, text: Subject<'_>, now: Time) -> bool {
+        for (index, regex) in rules.ignore.iter().enumerate() {
+            if let Search::Found(_) = self.try_regex(rules, regex, text, now) {
+                self.ignored_by.push(index);
+                if !rules.check_all {
+                    return true;
+                }
+            }
+        }
+        !self.ignored_by.is_empty()
+    }
+
+    /// Whether an `ignoreregex` matches what a `failregex` matched; those lines are done with then.
+    fn is_match_ignored(
+        &mut self,
+        rules: &Rules,
+        view: &mut View<'_>,
+        matched: &[Line],
+        others: &[Line],
+        now: Time,
+    ) -> bool {
+        if rules.ignore.is_empty() {
+            return false;
+        }
+        let before = self.ignored_by.len();
+        if !view.multi_line() {
+            self.is_ignored(rules, view.subject(), now);
+            return self.ignored_by.len() > before;
+        }
+        let mut text = String::new();
+        buffer::join(&mut text, matched);
+        self.is_ignored(rules, Subject::new(&text), now);
+        let ignored = self.ignored_by.len() > before;
+        if ignored {
+            view.narrow(others.to_vec());
+        }
+        ignored
+    }
+
+    fn warn_of_no_date(&mut self, rules: &Rules, date_text: &str, matched: &[Line], now: Time) {
+        self.warn(rules, Warning::NoTime, now, || {
+            let lines: Vec<_> = matched.iter().map(|line| line.concat()).collect();
+            vec![
+                format!("Found a match but no valid date/time found for {}.", repr(date_text)),
+                format!("Match without a timestamp: {}", lines.join("\n")),
+                "Please try setting a custom date pattern (see man page jail.conf(5)).".into(),
+            ]
+        });
+    }
+}
+
+/// Python's `repr` of the compiled expression, which is cut after 200 characters.
+fn python_regex(regex: &Regex) -> String {
+    let text: String = repr(regex.as_str()).chars().take(200).collect();
+    format!("re.compile({text})")
+}

@@ -1,0 +1,265 @@
+//! A Python pattern, compiled and ready to search.
+//!
+//! Three programs stand behind a pattern (see [`Mode`]): the plain one serves nearly every line and is linear wherever
+//! the pattern allows it; the exact one is compiled when a line comes up on which `$` or `\b` of the plain one would
+//! differ from Python's; and a linear screen stands before each that has to backtrack, so that a line that can't match
+//! is known as such in linear time and without touching the heap.
+//!
+//! Backtracking is bounded. A search that runs out of steps, or would begin on a text longer than
+//! [`MAX_BACKTRACKED`], ends as [`Search::Exhausted`].
+
+use std::ops::Range;
+use std::sync::OnceLock;
+
+use fancy_regex::{Regex, RegexBuilder};
+
+use crate::dialect::{self, DialectError, Mode, Parsed};
+
+/// Steps that the backtracking engine may take back in one search.
+const MAX_STEPS: usize = 1_000_000;
+
+/// Bytes of the longest text that the backtracking engine gets to see.
+const MAX_BACKTRACKED: usize = 128 * 1024;
+
+/// Bytes that one compiled program may take.
+const MAX_PROGRAM: usize = 64 << 20;
+
+/// A compiled pattern.
+#[derive(Debug)]
+pub(crate) struct Pattern {
+    parsed: Parsed,
+    asks_for_line_end: bool,
+    asks_for_words: bool,
+    plain: Program,
+    /// `None` inside when the engine can't compile it; then the plain one stands in.
+    exact: OnceLock<Option<Program>>,
+}
+
+/// A text to search, with what decides on the program.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Subject<'t> {
+    pub(crate) text: &'t str,
+    shape: Shape,
+}
+
+/// What decides on the program.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shape {
+    /// The text has no newline, or only one at its end.
+    one_line: bool,
+    ascii: bool,
+}
+
+impl Shape {
+    pub(crate) fn of(text: &str) -> Self {
+        let body = text.strip_suffix('\n').unwrap_or(text);
+        Self { one_line: memchr::memchr(b'\n', body.as_bytes()).is_none(), ascii: text.is_ascii() }
+    }
+}
+
+/// What became of a search.
+#[derive(Debug)]
+pub(crate) enum Search {
+    /// No match.
+    Missed,
+    /// A match with the places of its groups.
+    Found(Spans),
+    /// No answer within the budget.
+    Exhausted,
+}
+
+/// The places of a match and of its groups, in bytes.
+#[derive(Debug, Clone)]
+pub(crate) struct Spans(Vec<Option<Range<usize>>>);
+
+impl Spans {
+    /// The place of group `index`, of the whole match for 0.
+    pub(crate) fn get(&self, index: usize) -> Option<Range<usize>> {
+        self.0.get(index).cloned().flatten()
+    }
+
+    /// The place of the whole match.
+    pub(crate) fn whole(&self) -> Range<usize> {
+        self.get(0).unwrap_or(0..0)
+    }
+}
+
+impl<'t> Subject<'t> {
+    pub(crate) fn new(text: &'t str) -> Self {
+        Self { text, shape: Shape::of(text) }
+    }
+
+    /// The same for a text whose shape is known already.
+    pub(crate) fn with_shape(text: &'t str, shape: Shape) -> Self {
+        Self { text, shape }
+    }
+
+    /// The part of the text before the byte `end`, as if it ended there.
+    pub(crate) fn until(self, end: usize) -> Self {
+        Self { text: self.text.get(..end).unwrap_or(self.text), ..self }
+    }
+}
+
+impl Pattern {
+    /// Compiles `pattern`; `multi_line` stands for `re.MULTILINE`.
+    pub(crate) fn new(pattern: &str, multi_line: bool) -> Result<Self, DialectError> {
+        let parsed = dialect::parse(pattern, multi_line)?;
+        let plain = Program::new(&parsed, Mode::Plain)
+            .map_err(|error| DialectError::new(error.to_string(), None, pattern))?;
+        Ok(Self {
+            asks_for_line_end: parsed.asks_for_line_end(),
+            asks_for_words: parsed.asks_for_words(),
+            parsed,
+            plain,
+            exact: OnceLock::new(),
+        })
+    }
+
+    /// Named groups and their numbers in the order of the pattern.
+    pub(crate) fn names(&self) -> &[(String, usize)] {
+        &self.parsed.names
+    }
+
+    /// Number of groups.
+    #[cfg(test)]
+    pub(crate) fn groups(&self) -> usize {
+        self.parsed.groups
+    }
+
+    /// The number of the group `name`.
+    pub(crate) fn group(&self, name: &str) -> Option<usize> {
+        self.names().iter().find(|(known, _)| known == name).map(|(_, index)| *index)
+    }
+
+    /// The first match in `subject`. A line that doesn't match costs no allocation, unless it takes the
+    /// backtracking engine to find that out.
+    pub(crate) fn search(&self, subject: Subject<'_>) -> Search {
+        let program = self.program(subject);
+        match program.may_match(subject) {
+            true => program.captures(subject, 0),
+            false => Search::Missed,
+        }
+    }
+
+    /// The first match at or behind the byte `start`, which look-behinds may look past.
+    pub(crate) fn search_from(&self, subject: Subject<'_>, start: usize) -> Search {
+        self.program(subject).captures(subject, start)
+    }
+
+    fn program(&self, subject: Subject<'_>) -> &Program {
+        let plain_will_do = (subject.shape.one_line || !self.asks_for_line_end)
+            && (subject.shape.ascii || !self.asks_for_words);
+        if plain_will_do {
+            return &self.plain;
+        }
+        let exact = self.exact.get_or_init(|| Program::new(&self.parsed, Mode::Exact).ok());
+        exact.as_ref().unwrap_or(&self.plain)
+    }
+}
+
+/// One form of a pattern.
+#[derive(Debug)]
+struct Program {
+    /// Present where `regex` backtracks.
+    screen: Option<Regex>,
+    regex: Regex,
+}
+
+impl Program {
+    fn new(parsed: &Parsed, mode: Mode) -> Result<Self, fancy_regex::Error> {
+        let written = dialect::write(parsed, mode);
+        let regex = compile(&written.text)?;
+        let screen = match written.irregular {
+            false => None,
+            true => {
+                let mode = Mode::Screen { exact: mode == Mode::Exact };
+                Some(compile(&dialect::write(parsed, mode).text)?)
+            }
+        };
+        Ok(Self { screen, regex })
+    }
+
+    /// False only if there is certainly no match.
+    fn may_match(&self, subject: Subject<'_>) -> bool {
+        self.screen.as_ref().unwrap_or(&self.regex).is_match(subject.text).unwrap_or(true)
+    }
+
+    fn captures(&self, subject: Subject<'_>, start: usize) -> Search {
+        if self.screen.is_some() && subject.text.len() > MAX_BACKTRACKED {
+            return Search::Exhausted;
+        }
+        match self.regex.captures_from_pos(subject.text, start) {
+            Err(_) => Search::Exhausted,
+            Ok(None) => Search::Missed,
+            Ok(Some(captures)) => {
+                Search::Found(Spans(captures.iter().map(|group| group.map(|group| group.range())).collect()))
+            }
+        }
+    }
+}
+
+fn compile(text: &str) -> Result<Regex, fancy_regex::Error> {
+    RegexBuilder::new(text).backtrack_limit(MAX_STEPS).delegate_size_limit(MAX_PROGRAM).build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(pattern: &str, text: &str, expected: Option<&[Option<&str>]>) {
+        let pattern = Pattern::new(pattern, false).unwrap();
+        let found = match pattern.search(Subject::new(text)) {
+            Search::Found(spans) => Some(spans),
+            Search::Missed => None,
+            Search::Exhausted => panic!("exhausted"),
+        };
+        let found: Option<Vec<_>> =
+            found.map(|spans| spans.0.into_iter().map(|span| span.and_then(|span| text.get(span))).collect());
+        assert_eq!(found.as_deref(), expected);
+    }
+
+    #[test]
+    fn a_dollar_stands_before_the_last_newline_too() {
+        check("a$", "a\n", Some(&[Some("a")]));
+        check("a$", "a", Some(&[Some("a")]));
+        check("a$", "a\nb\n", None);
+        check(r"a\Z", "a\n", None);
+        check("^b", "a\nb\n", None);
+    }
+
+    #[test]
+    fn word_boundaries_are_pythons_beyond_ascii() {
+        // A combining mark is no word character for Python, and a superscript is one.
+        check(r"\bx\b", "x\u{301}", Some(&[Some("x")]));
+        check(r"x\b", "x²", None);
+    }
+
+    #[test]
+    fn references_conditions_and_look_around_work() {
+        check(r"(a)?(?(1)b|c)", "ab", Some(&[Some("ab"), Some("a")]));
+        check(r"^(a)?(?(1)b|c)$", "c\n", Some(&[Some("c"), None]));
+        check(r"(?P<q>['\x22])x(?P=q)", "'x\" \"x\"", Some(&[Some("\"x\""), Some("\"")]));
+        check(r"(?<!a)b(?=c)", "ab bc", Some(&[Some("b")]));
+    }
+
+    #[test]
+    fn catastrophic_patterns_end_by_the_budget() {
+        let text = format!("{}b\n", "a".repeat(5000));
+        // The linear engine has no catastrophe.
+        check("(a+)+$", &text, None);
+        let pattern = Pattern::new(r"^(?=a)(a+)+\1$", false).unwrap();
+        assert!(matches!(pattern.search(Subject::new(&text)), Search::Missed), "the screen knows");
+        let text = format!("{}bc", "a".repeat(40));
+        let pattern = Pattern::new(r"(?:(?!c)a+)+(?<=x)bc", false).unwrap();
+        assert!(matches!(pattern.search(Subject::new(&text)), Search::Exhausted | Search::Missed));
+    }
+
+    #[test]
+    fn a_line_of_ten_megabytes_is_searched_or_refused() {
+        let text = "x".repeat(10 << 20);
+        check("y", &text, None);
+        let pattern = Pattern::new(r"(?<!y)x(?!x)", false).unwrap();
+        assert!(matches!(pattern.search(Subject::new(&text)), Search::Exhausted));
+    }
+}

@@ -1,0 +1,185 @@
+//! How far each jail has read each log.
+//!
+//! A position is a number of bytes with the hash of the log's first line, or for a journal the time of the last entry
+//! with that time as text.
+//!
+//! Upstream: `Fail2BanDb.addLog`, `updateLog`, `getJournalPos`, `updateJournal`.
+
+use f2b_types::Number;
+use rusqlite::types::{ToSqlOutput, Value, ValueRef};
+use rusqlite::{OptionalExtension, ToSql};
+
+use crate::error::{Doing, StoreError};
+use crate::store::Store;
+
+impl Store {
+    /// The position up to which the jail has read the log before, if it is still the same log; otherwise takes note of
+    /// the log where there is something to note.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Query`], for example where there is no such jail.
+    pub fn add_log(
+        &mut self,
+        jail: &str,
+        path: &str,
+        position: Number,
+        md5: Option<&str>,
+    ) -> Result<Option<Number>, StoreError> {
+        let known = self.log_position(jail, path).doing("look up a log")?;
+        let (known_md5, known_position) = known.unwrap_or((None, None));
+        if known_md5.is_none() && (position.as_f64() != 0.0 || md5.is_some()) {
+            self.insert_log(jail, path, position, md5).doing("add a log")?;
+        }
+        let other = md5.is_some() && md5 != known_md5.as_deref();
+        Ok(if other { None } else { known_position })
+    }
+
+    /// Takes note of the position up to which the jail has read the log.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Query`], for example where there is no such jail.
+    pub fn update_log(
+        &mut self,
+        jail: &str,
+        path: &str,
+        position: Number,
+        md5: Option<&str>,
+    ) -> Result<(), StoreError> {
+        let update = || {
+            let sql = "UPDATE logs SET firstlinemd5 = ?3, lastfilepos = ?4 WHERE jail = ?1 AND path = ?2";
+            self.connection.prepare_cached(sql)?.execute((jail, path, md5, Sql(position)))
+        };
+        if update().doing("update a log")? == 0 {
+            self.insert_log(jail, path, position, md5).doing("add a log")?;
+        }
+        Ok(())
+    }
+
+    /// The paths of the logs of one jail, or of all.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Query`].
+    pub fn log_paths(&self, jail: Option<&str>) -> Result<Vec<String>, StoreError> {
+        let paths = || -> rusqlite::Result<Vec<String>> {
+            let sql = "SELECT DISTINCT path FROM logs WHERE ?1 IS NULL OR jail = ?1 ORDER BY path";
+            self.connection
+                .prepare_cached(sql)?
+                .query_map([jail], |row| row.get(0))?
+                .collect::<Result<_, _>>()
+        };
+        paths().doing("list the logs")
+    }
+
+    fn insert_log(
+        &self,
+        jail: &str,
+        path: &str,
+        position: Number,
+        md5: Option<&str>,
+    ) -> rusqlite::Result<usize> {
+        let sql =
+            "INSERT OR REPLACE INTO logs (jail, path, firstlinemd5, lastfilepos) VALUES (?1, ?2, ?3, ?4)";
+        self.connection.prepare_cached(sql)?.execute((jail, path, md5, Sql(position)))
+    }
+
+    /// What the table says, as far as it has the right types.
+    fn log_position(
+        &self,
+        jail: &str,
+        path: &str,
+    ) -> rusqlite::Result<Option<(Option<String>, Option<Number>)>> {
+        let sql = "SELECT firstlinemd5, lastfilepos FROM logs WHERE jail = ?1 AND path = ?2";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        statement
+            .query_row((jail, path), |row| {
+                let md5 = row.get_ref(0)?.as_str_or_null().ok().flatten().map(Into::into);
+                Ok((md5, number(row.get_ref(1)?)))
+            })
+            .optional()
+    }
+}
+
+/// A number with the type that Python gives it.
+pub(crate) struct Sql(pub(crate) Number);
+
+impl ToSql for Sql {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Owned(match self.0 {
+            Number::Int(n) => Value::Integer(n),
+            Number::Float(x) => Value::Real(x),
+        }))
+    }
+}
+
+/// The number in a column, if there is one.
+pub(crate) fn number(value: ValueRef<'_>) -> Option<Number> {
+    match value {
+        ValueRef::Integer(n) => Some(Number::Int(n)),
+        ValueRef::Real(x) => Some(Number::Float(x)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use f2b_types::{Recorder, Time};
+
+    fn store() -> Store {
+        let mut store = Store::open(":memory:", Time(0.0), &Recorder::default()).expect("a database");
+        store.add_jail("sshd").expect("a jail");
+        store
+    }
+
+    const LOG: &str = "/var/log/auth.log";
+
+    #[test]
+    fn a_log_goes_on_where_it_was_left() {
+        let mut store = store();
+        assert_eq!(store.add_log("sshd", LOG, Number::Int(0), Some("abc")).expect("noted"), None);
+        store.update_log("sshd", LOG, Number::Int(42), Some("abc")).expect("noted");
+        assert_eq!(
+            store.add_log("sshd", LOG, Number::Int(0), Some("abc")).expect("known"),
+            Some(Number::Int(42))
+        );
+        assert_eq!(store.add_log("sshd", LOG, Number::Int(0), Some("new")).expect("known"), None);
+        assert_eq!(store.log_paths(Some("sshd")).expect("a list"), [LOG]);
+    }
+
+    #[test]
+    fn an_empty_log_is_not_worth_a_note() {
+        let mut store = store();
+        assert_eq!(store.add_log("sshd", LOG, Number::Int(0), None).expect("nothing"), None);
+        assert!(store.log_paths(None).expect("a list").is_empty());
+        store.update_log("sshd", LOG, Number::Int(7), None).expect("noted");
+        assert_eq!(store.add_log("sshd", LOG, Number::Int(0), None).expect("known"), Some(Number::Int(7)));
+    }
+
+    #[test]
+    fn a_journal_is_known_by_its_time() {
+        let mut store = store();
+        let (path, time) = ("systemd-journal", Number::Float(1124012400.5));
+        store.update_log("sshd", path, time, Some("2005-08-14 09:40:00")).expect("noted");
+        assert_eq!(
+            store.add_log("sshd", path, Number::Int(0), Some("2005-08-14 09:40:00")).expect("known"),
+            Some(time)
+        );
+    }
+
+    #[test]
+    fn a_jail_must_be_there() {
+        assert!(store().add_log("nobody", LOG, Number::Int(1), None).is_err());
+    }
+
+    #[test]
+    fn columns_of_other_types_count_for_nothing() {
+        let mut store = store();
+        let sql =
+            "INSERT INTO logs (jail, path, firstlinemd5, lastfilepos) VALUES ('sshd', ?1, x'00', 'far')";
+        store.connection.execute(sql, [LOG]).expect("a row");
+        assert_eq!(store.add_log("sshd", LOG, Number::Int(3), Some("abc")).expect("noted"), None);
+    }
+}

@@ -1,0 +1,88 @@
+//! The configuration, as client and server read it before they talk.
+
+use std::path::{Path, PathBuf};
+
+use f2b_config::{Configurator, Diagnostic, Request};
+use f2b_protocol::Command;
+use f2b_types::{Log, Record};
+
+use super::Failed;
+use crate::cmdline::{CmdLine, Conf, ConfError, Early};
+
+/// Reads the configuration of one directory.
+///
+/// What a command line needs and the configuration that it then asks for come from one reading, so that nothing is said
+/// twice; each further reading begins anew, because people edit files between commands.
+#[derive(Debug)]
+pub(super) struct Reader {
+    root: PathBuf,
+    begun: Option<Configurator>,
+}
+
+/// What reading came to.
+pub(super) struct Read {
+    /// Whether it is fit to be used.
+    pub(super) ok: bool,
+    /// The command stream, unless the configuration could not be read at all.
+    pub(super) stream: Option<Vec<Command>>,
+}
+
+impl Read {
+    /// The command stream of a configuration without errors.
+    pub(super) fn usable(self) -> Result<Vec<Command>, Failed> {
+        self.stream.filter(|_| self.ok).ok_or(Failed)
+    }
+}
+
+impl Reader {
+    pub(super) fn new(root: &Path) -> Self {
+        Self { root: root.into(), begun: None }
+    }
+
+    /// The options of `line`, and where it is silent, those of `fail2ban.conf`.
+    pub(super) fn conf(&mut self, line: &CmdLine, log: &dyn Log) -> Result<Conf, ConfError> {
+        let reader = self.begun.insert(Configurator::new(&self.root));
+        let options = reader.early_options();
+        report(&reader.take_diagnostics(), log);
+        let options = options?;
+        let early = Early {
+            socket: options.socket.into(),
+            pidfile: options.pidfile.into(),
+            loglevel: options.loglevel,
+            logtarget: options.logtarget,
+            syslogsocket: options.syslogsocket,
+        };
+        Conf::new(line, early)
+    }
+
+    /// Reads the configuration of the server and of all jails, or of one, and logs what there is to say about it
+    /// (`Fail2banCmdLine.readConfig`).
+    pub(super) fn read(&mut self, conf: &Conf, jail: Option<&str>, log: &dyn Log) -> Read {
+        let main_options = [
+            ("loglevel", &conf.loglevel),
+            ("logtarget", &conf.logtarget),
+            ("syslogsocket", &conf.syslogsocket),
+        ];
+        let request = Request {
+            jail: jail.map(Into::into),
+            ignore_wrong: !conf.strict,
+            allow_no_files: conf.dump,
+            main_options: main_options.map(|(name, value)| (name.into(), value.clone())).into(),
+        };
+        let mut reader = self.begun.take().unwrap_or_else(|| Configurator::new(&self.root));
+        let loaded = reader.load(&request);
+        report(&loaded.diagnostics, log);
+        Read { ok: loaded.ok, stream: loaded.stream }
+    }
+}
+
+/// Logs the records, and below each where its cause stands.
+fn report(diagnostics: &[Diagnostic], log: &dyn Log) {
+    for diagnostic in diagnostics {
+        let Record { level, logger, .. } = diagnostic.record;
+        let logger = if logger == "fail2ban" { "" } else { logger };
+        if log.enabled(level) {
+            log.write(Record::new(level, logger, diagnostic.to_string()));
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Where the client writes: answers to standard output, everything else to standard error.
+
+use std::io::{self, Write};
+use std::time::Instant;
+
+use f2b_types::{Level, Log, Record};
+use jiff::tz::TimeZone;
+
+use crate::clock;
+use crate::logging::{asctime, full_name};
+
+/// Standard output, or a text in its place.
+#[derive(Debug)]
+pub struct Output(Option<String>);
+
+impl Output {
+    /// Standard output.
+    pub fn stdout() -> Self {
+        Self(None)
+    }
+
+    /// Keeps what is written.
+    pub fn collected() -> Self {
+        Self(Some(String::new()))
+    }
+
+    /// Writes a text at once. A reader that has gone away does not matter.
+    pub fn print(&mut self, text: &str) {
+        match &mut self.0 {
+            Some(collected) => collected.push_str(text),
+            None => {
+                let mut stdout = io::stdout().lock();
+                let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+            }
+        }
+    }
+
+    /// What was collected.
+    pub fn text(&self) -> &str {
+        self.0.as_deref().unwrap_or_default()
+    }
+}
+
+/// The log of a client, on standard error.
+///
+/// `-v` and `-q` choose the level, and more of `-v` another format: threads and times since the start take the place of
+/// the process (`helpers.getVerbosityFormat`).
+#[derive(Debug)]
+pub struct Console {
+    verbose: i32,
+    zone: TimeZone,
+    started: Instant,
+}
+
+impl Console {
+    /// A log for 1 plus as many `-v`, minus as many `-q`.
+    pub fn new(verbose: i32) -> Self {
+        Self { verbose, zone: clock::local_zone(), started: Instant::now() }
+    }
+
+    fn line(&self, record: &Record) -> String {
+        let Record { level, message, .. } = record;
+        let name = full_name(record.logger);
+        let short: String = level.to_string().chars().take(5).collect();
+        let thread = nix::unistd::gettid().as_raw();
+        match self.verbose {
+            ..=2 => {
+                let now = asctime(clock::now(), &self.zone);
+                format!("{now} {name:<24}[{}]: {level:<7} {message}\n", std::process::id())
+            }
+            3 => format!(" {} {thread:X} {short:<5} {message}\n", asctime(clock::now(), &self.zone)),
+            _ => {
+                let since = self.started.elapsed().as_millis();
+                let name: String = name.chars().take(25).collect();
+                format!(" +{since:5} {thread:X} {name:<25} {short:<5} {message}\n")
+            }
+        }
+    }
+}
+
+impl Log for Console {
+    fn enabled(&self, level: Level) -> bool {
+        let from = match self.verbose {
+            ..=0 => Level::ERROR,
+            1 => Level::WARNING,
+            2 => Level::INFO,
+            3 => Level::DEBUG,
+            _ => Level::HEAVYDEBUG,
+        };
+        level >= from
+    }
+
+    fn write(&self, record: Record) {
+        if self.enabled(record.level) {
+            let _ = io::stderr().write_all(self.line(&record).as_bytes());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(verbose: i32, ending: &str) {
+        let console = Console::new(verbose);
+        let line = console.line(&Record::new(Level::WARNING, "beautifier", "text"));
+        let pid = std::process::id().to_string();
+        let thread = format!("{:X}", nix::unistd::gettid().as_raw());
+        let ending = ending.replace("PID", &pid).replace("TID", &thread);
+        assert!(line.ends_with(&ending), "{line:?} does not end with {ending:?}");
+    }
+
+    #[test]
+    fn lines_have_upstreams_columns() {
+        check(1, " fail2ban.beautifier     [PID]: WARNING text\n");
+        check(3, " TID WARNI text\n");
+        check(4, " TID fail2ban.beautifier       WARNI text\n");
+        assert!(!Console::new(0).enabled(Level::WARNING));
+        assert!(Console::new(1).enabled(Level::WARNING));
+    }
+}

@@ -1,0 +1,383 @@
+//! Lines through the filter, and what becomes of each: matched, missed or ignored (`Fail2banRegex.testRegex` and
+//! `process`).
+
+use std::net::ToSocketAddrs;
+use std::path::Path;
+use std::time::Instant;
+
+use f2b_filter::{Filter, Found, LineContext, Who};
+use f2b_types::{Id, Number, Time};
+use jiff::tz::TimeZone;
+
+use super::Failure;
+use super::lines::FileLines;
+use super::options::Options;
+use super::output::Output;
+use super::rules::add_all;
+use super::tokens::Tokens;
+
+/// How many lines of a kind are kept and printed unless all are asked for.
+const MAX_LINES: usize = 20;
+
+/// An expression and its hits.
+pub(super) struct RegexHits {
+    pub(super) regex: String,
+    pub(super) hits: usize,
+    pub(super) matches: Vec<Match>,
+}
+
+/// A hit as the report shows it.
+pub(super) struct Match {
+    pub(super) id: String,
+    pub(super) time: Option<Number>,
+    /// Other expressions matched the line before this one.
+    pub(super) repeated: bool,
+}
+
+/// Lines of one kind.
+#[derive(Default)]
+pub(super) struct Lines {
+    pub(super) count: usize,
+    pub(super) kept: Vec<String>,
+    /// The same lines without their dates, for debuggex.
+    pub(super) kept_without_date: Vec<String>,
+}
+
+/// A filter and what the lines so far came to.
+pub(super) struct Trial {
+    pub(super) filter: Filter,
+    pub(super) fail: Vec<RegexHits>,
+    pub(super) ignore: Vec<RegexHits>,
+    pub(super) prefix_hits: usize,
+    pub(super) prefix_groups: Vec<String>,
+    pub(super) matched: Lines,
+    pub(super) missed: Lines,
+    pub(super) ignored: Lines,
+    pub(super) tested: usize,
+    pub(super) seconds: f64,
+    /// How many lines of a kind are kept and printed unless all are asked for.
+    pub(super) max_lines: usize,
+    date_pattern_set: bool,
+    max_lines_set: bool,
+    zone: TimeZone,
+}
+
+/// Where the lines come from.
+pub(super) enum Source {
+    File(FileLines),
+    Given(std::vec::IntoIter<String>),
+}
+
+impl Source {
+    fn next_line(&mut self) -> std::io::Result<Option<String>> {
+        match self {
+            Self::File(lines) => lines.next_line(),
+            Self::Given(lines) => Ok(lines.next()),
+        }
+    }
+}
+
+impl Trial {
+    /// A filter with the options of the command line.
+    pub(super) fn new(
+        options: &Options,
+        now: Time,
+        zone: TimeZone,
+        out: &mut Output,
+    ) -> Result<Self, Failure> {
+        let year = f2b_types::local_time(now, &zone).map_or(2000, |now| now.year());
+        let mut trial = Self {
+            filter: Filter::new("~jailless~", year),
+            fail: Vec::new(),
+            ignore: Vec::new(),
+            prefix_hits: 0,
+            prefix_groups: Vec::new(),
+            matched: Lines::default(),
+            missed: Lines::default(),
+            ignored: Lines::default(),
+            tested: 0,
+            seconds: 0.0,
+            max_lines: usize::try_from(options.max_lines)
+                .ok()
+                .filter(|lines| *lines > 0)
+                .unwrap_or(MAX_LINES),
+            date_pattern_set: false,
+            max_lines_set: false,
+            zone,
+        };
+        let fail = |out: &mut Output, error: String| -> Result<(), Failure> {
+            out.print(&format!("ERROR: {error}"))?;
+            Err(Failure::Reported)
+        };
+        if options.max_lines != 0
+            && let Err(error) = trial.set_max_lines(&options.max_lines.to_string(), out)?
+        {
+            fail(out, error)?;
+        }
+        if let Some(zone) = options.time_zone.as_deref().filter(|zone| !zone.is_empty())
+            && let Err(error) = trial.filter.set_log_time_zone(Some(zone))
+        {
+            fail(out, error.to_string())?;
+        }
+        if let Some(pattern) = options.date_pattern.as_deref().filter(|pattern| !pattern.is_empty())
+            && let Err(error) = trial.set_date_pattern(pattern, out)?
+        {
+            fail(out, error)?;
+        }
+        if let Some(word) = options.use_dns.as_deref().filter(|word| !word.is_empty()) {
+            trial.filter.set_use_dns(word);
+        }
+        trial.filter.set_raw_hosts(options.raw);
+        trial.filter.set_check_all(options.check_all && options.out.is_none());
+        trial.filter.set_ignore_pending(options.out.is_some());
+        out.log(trial.filter.take_records())?;
+        Ok(trial)
+    }
+
+    /// Sets `maxlines`, of which the first counts. The inner result is about the value.
+    pub(super) fn set_max_lines(
+        &mut self,
+        value: &str,
+        out: &mut Output,
+    ) -> Result<Result<(), String>, Failure> {
+        if self.max_lines_set {
+            return Ok(Ok(()));
+        }
+        let Ok(lines) = value.trim().parse() else {
+            let value = f2b_protocol::Value::from(value);
+            return Ok(Err(format!("invalid literal for int() with base 10: {value}")));
+        };
+        if let Err(error) = self.filter.set_max_lines(lines) {
+            return Ok(Err(error.to_string()));
+        }
+        self.max_lines_set = true;
+        out.log(self.filter.take_records())?;
+        out.say(&format!("Use         maxlines : {}", self.filter.max_lines()))?;
+        Ok(Ok(()))
+    }
+
+    /// Sets `datepattern`, of which the first counts. The inner result is about the value.
+    pub(super) fn set_date_pattern(
+        &mut self,
+        pattern: &str,
+        out: &mut Output,
+    ) -> Result<Result<(), String>, Failure> {
+        if self.date_pattern_set {
+            return Ok(Ok(()));
+        }
+        if let Err(error) = self.filter.set_date_pattern(pattern) {
+            return Ok(Err(error.to_string()));
+        }
+        self.date_pattern_set = true;
+        out.log(self.filter.take_records())?;
+        let name = self.filter.date_pattern().map_or_else(String::new, |(_, name)| name);
+        out.say(&format!("Use      datepattern : {pattern} : {name}"))?;
+        Ok(Ok(()))
+    }
+
+    pub(super) fn add_failregex(&mut self, regexes: Vec<String>, out: &mut Output) -> Result<(), Failure> {
+        add_all(&mut self.filter, &regexes, Filter::add_failregex, out)?;
+        self.fail = regexes.into_iter().map(RegexHits::new).collect();
+        Ok(())
+    }
+
+    pub(super) fn add_ignoreregex(&mut self, regexes: Vec<String>, out: &mut Output) -> Result<(), Failure> {
+        add_all(&mut self.filter, &regexes, Filter::add_ignoreregex, out)?;
+        self.ignore = regexes.into_iter().map(RegexHits::new).collect();
+        Ok(())
+    }
+
+    /// Tries every line.
+    pub(super) fn run(
+        &mut self,
+        source: &mut Source,
+        options: &Options,
+        out: &mut Output,
+    ) -> Result<(), Failure> {
+        let tokens = options.out.as_deref().map(Tokens::new);
+        let start = Instant::now();
+        while let Some(line) = source.next_line()? {
+            let line = f2b_filter::trim_line_end(&line);
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            match &tokens {
+                Some(tokens) => self.print_tokens(line, tokens, options.invert, out)?,
+                None => self.try_line(line, options, out)?,
+            }
+        }
+        self.seconds = start.elapsed().as_secs_f64();
+        Ok(())
+    }
+
+    fn print_tokens(
+        &mut self,
+        line: &str,
+        tokens: &Tokens<'_>,
+        invert: bool,
+        out: &mut Output,
+    ) -> Result<(), Failure> {
+        let found = self.find(line, out)?;
+        let failures: Vec<_> =
+            found.into_iter().filter(|found| !found.match_.fields.is_no_failure()).collect();
+        match (failures.is_empty(), invert) {
+            (false, false) => tokens.print(&failures, out)?,
+            (true, true) => tokens.print_missed(line, self.filter.last_date(), out)?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn try_line(&mut self, line: &str, options: &Options, out: &mut Output) -> Result<(), Failure> {
+        let buffered = self.filter.buffered_lines().to_vec();
+        let found = self.find(line, out)?;
+        let (mut failures, mut is_ignored) = (0_usize, false);
+        for found in &found {
+            if let Some(hits) = self.fail.get_mut(found.match_.regex) {
+                hits.hits += 1;
+                let id = found.id.as_ref().map_or_else(|| "None".into(), ToString::to_string);
+                hits.matches.push(Match { id, time: found.match_.time, repeated: failures > 1 });
+            }
+            match found.match_.fields.is_no_failure() {
+                true => is_ignored = true,
+                false => failures += 1,
+            }
+        }
+        self.count_prefix(options);
+        for index in self.filter.ignored_by().to_vec() {
+            is_ignored = true;
+            if let Some(hits) = self.ignore.get_mut(index) {
+                hits.hits += 1;
+            }
+        }
+        let without_date = self.settle_buffered(buffered, line, options);
+        self.tested += 1;
+        let (lines, keep) = if is_ignored {
+            let few = options.print_all_ignored || self.ignored.count <= self.max_lines;
+            (&mut self.ignored, !options.print_no_ignored && few)
+        } else if failures > 0 {
+            (&mut self.matched, options.print_all_matched)
+        } else {
+            let few = options.print_all_missed || self.missed.count <= self.max_lines;
+            (&mut self.missed, !options.print_no_missed && few)
+        };
+        lines.count += 1;
+        if keep {
+            lines.kept.push(line.to_owned());
+            lines.kept_without_date.push(without_date);
+        }
+        Ok(())
+    }
+
+    fn count_prefix(&mut self, options: &Options) {
+        let Some(groups) = self.filter.prefix_groups() else { return };
+        self.prefix_hits += 1;
+        if options.verbose > 0 {
+            match self.prefix_groups.len() {
+                known if known < self.max_lines => self.prefix_groups.push(groups.to_string()),
+                known if known == self.max_lines => self.prefix_groups.push("...".into()),
+                _ => {}
+            }
+        }
+    }
+
+    /// With `maxlines`: earlier lines that left the buffer were used by this match. Answers with the text of the line for
+    /// debuggex.
+    fn settle_buffered(&mut self, before: Vec<f2b_filter::Line>, line: &str, options: &Options) -> String {
+        let max_lines = self.filter.max_lines();
+        if max_lines <= 1 {
+            return line.to_owned();
+        }
+        let mut used = Vec::new();
+        let skip = usize::from(before.len() >= max_lines);
+        for earlier in before.into_iter().skip(skip) {
+            if self.filter.buffered_lines().contains(&earlier) {
+                continue;
+            }
+            let whole = earlier.concat();
+            let [start, _, end] = earlier;
+            let without_date = start + &end;
+            if let Some(place) = self.missed.kept.iter().position(|kept| *kept == whole) {
+                self.missed.kept.remove(place);
+                if options.debuggex
+                    && let Some(place) =
+                        self.missed.kept_without_date.iter().position(|kept| *kept == without_date)
+                {
+                    self.missed.kept_without_date.remove(place);
+                }
+            }
+            if options.print_all_matched {
+                match options.debuggex {
+                    false => self.matched.kept.push(whole),
+                    true => used.push(without_date),
+                }
+            }
+            self.matched.count += 1;
+            self.missed.count = self.missed.count.saturating_sub(1);
+        }
+        if used.is_empty() {
+            return line.to_owned();
+        }
+        used.push(self.filter.processed_line().to_owned());
+        used.join("\n")
+    }
+
+    /// What the filter finds in a line, each host in place of its addresses.
+    fn find(&mut self, line: &str, out: &mut Output) -> Result<Vec<Identified>, Failure> {
+        let context = LineContext {
+            now: crate::clock::now(),
+            zone: &self.zone,
+            in_operation: true,
+            check_find_time: false,
+        };
+        let found = self.filter.process_line(line, &context);
+        out.log(self.filter.take_records())?;
+        let found = match found {
+            Ok(found) => found,
+            Err(error) => {
+                out.print(&format!("ERROR: {error}"))?;
+                Vec::new()
+            }
+        };
+        let identified = found.into_iter().flat_map(|match_| {
+            let ids = match &match_.who {
+                None => vec![None],
+                Some(Who::Id(id)) => vec![Some(id.clone())],
+                Some(Who::Host(host)) => addresses(host).into_iter().map(Some).collect(),
+            };
+            ids.into_iter().map(move |id| Identified { id, match_: match_.clone() })
+        });
+        Ok(identified.collect())
+    }
+
+    pub(super) fn zone(&self) -> &TimeZone {
+        &self.zone
+    }
+}
+
+/// A match about one id.
+pub(super) struct Identified {
+    /// `None` as long as its connection has none.
+    pub(super) id: Option<Id>,
+    pub(super) match_: Found,
+}
+
+impl RegexHits {
+    fn new(regex: String) -> Self {
+        Self { regex, hits: 0, matches: Vec::new() }
+    }
+}
+
+/// The addresses of a host; none if it has none.
+fn addresses(host: &str) -> Vec<Id> {
+    let Ok(addresses) = (host, 0).to_socket_addrs() else { return Vec::new() };
+    let mut ids: Vec<Id> = addresses.map(|address| Id::from(address.ip())).collect();
+    ids.sort();
+    ids.dedup();
+    ids
+}
+
+/// Whether the word is a file to read lines from.
+pub(super) fn is_file(word: &str) -> bool {
+    Path::new(word).is_file()
+}

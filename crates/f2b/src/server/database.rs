@@ -1,0 +1,236 @@
+//! The thread that owns the database.
+//!
+//! Bans that come in while a transaction is under way are written together in the next one, so that a burst of bans
+//! costs one transaction. A database that fails stops no ban: the failure is logged and the ban goes on.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
+
+use anyhow::{Result, anyhow};
+use f2b_jail::{Asked, History};
+use f2b_store::{CurrentBans, NewBan, Store};
+use f2b_types::{FailData, Id, Level, Log, Number, Record, Ticket};
+
+use super::{JailKey, Msg, listener};
+use crate::clock;
+use crate::logging::ServerLog;
+
+/// What the database is asked.
+pub(super) enum Ask {
+    /// A jail is there.
+    AddJail(String),
+    /// A jail is gone.
+    DeleteJail(String),
+    /// Where did reading of this file end, if it is still the same file?
+    AddLog { jail: String, path: String, position: u64, hash: String, answer: Sender<Option<u64>> },
+    /// Reading has come this far.
+    UpdateLog { jail: String, path: String, position: u64, hash: String },
+    /// What is known of this id?
+    History { key: JailKey, jail: String, asked: Asked, id: Id, overall: bool },
+    /// Keep this ban.
+    Remember { key: JailKey, jail: String, ban: u64, ticket: Box<Ticket> },
+    /// Delete bans; all of the jail where there is no list.
+    Forget { jail: String, ids: Option<Vec<Id>> },
+    /// Which bans are in force?
+    Current { jail: String, wanted: Wanted, answer: Sender<Vec<Ticket>> },
+    /// What do all bans of this address say together?
+    Merged { ip: Id, jail: Option<String>, answer: Sender<Result<Option<FailData>, String>> },
+    /// Lines kept with a ban.
+    SetMaxMatches(usize),
+    /// Seconds that history is kept.
+    SetPurgeAge(Number),
+    /// Forget what is too old.
+    Purge,
+    /// Write what is left and close.
+    Close(Sender<()>),
+}
+
+/// Which bans a jail wants back at its start.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted {
+    /// Seconds; without `bantime.increment` older bans than this are of no interest.
+    pub(super) for_ban_time: Option<f64>,
+    /// Seconds; longer bans are cut to this.
+    pub(super) max_ban_time: Option<f64>,
+    /// The ban time of the jail.
+    pub(super) ban_time: f64,
+    /// Lines to bring with each ban.
+    pub(super) max_matches: usize,
+}
+
+/// The way to the database.
+#[derive(Debug, Clone)]
+pub(super) struct Database {
+    /// The file, as it was named.
+    pub(super) filename: String,
+    asks: Sender<Ask>,
+}
+
+impl Database {
+    /// Opens the file and starts the thread.
+    ///
+    /// # Errors
+    ///
+    /// The file can't be opened, or comes from a later version.
+    pub(super) fn open(filename: &str, core: &Sender<Msg>, log: &Arc<ServerLog>) -> Result<Self> {
+        if filename != ":memory:" {
+            listener::make_parent(Path::new(filename));
+        }
+        let mut store = Store::open(filename, clock::now(), &**log).map_err(|error| anyhow!("{error}"))?;
+        store.del_all_jails().map_err(|error| anyhow!("{error}"))?;
+        let (asks, inbox) = mpsc::channel();
+        let thread = Keeper { store, core: core.clone(), log: Arc::clone(log) };
+        thread::Builder::new().name("f2b/database".into()).spawn(move || thread.run(&inbox))?;
+        Ok(Self { filename: filename.into(), asks })
+    }
+
+    /// Sends what needs no answer, or whose answer comes as a message.
+    pub(super) fn tell(&self, ask: Ask) {
+        // The thread lives as long as anybody can ask; after `close` nobody waits for it.
+        let _ = self.asks.send(ask);
+    }
+
+    /// Sends a question and waits for the answer.
+    pub(super) fn ask<T>(&self, question: impl FnOnce(Sender<T>) -> Ask) -> Option<T> {
+        let (answer, receiver) = mpsc::channel();
+        self.tell(question(answer));
+        receiver.recv().ok()
+    }
+
+    /// Waits until everything has been written, and closes.
+    pub(super) fn close(&self) {
+        let _ = self.ask(Ask::Close);
+    }
+}
+
+struct Keeper {
+    store: Store,
+    core: Sender<Msg>,
+    log: Arc<ServerLog>,
+}
+
+impl Keeper {
+    fn run(mut self, inbox: &Receiver<Ask>) {
+        let mut queue = VecDeque::new();
+        while let Ok(ask) = inbox.recv() {
+            queue.push_back(ask);
+            queue.extend(inbox.try_iter());
+            while let Some(ask) = queue.pop_front() {
+                match ask {
+                    Ask::Remember { key, jail, ban, ticket } => {
+                        let mut bans = vec![(key, jail, ban, ticket)];
+                        while let Some(Ask::Remember { .. }) = queue.front() {
+                            if let Some(Ask::Remember { key, jail, ban, ticket }) = queue.pop_front() {
+                                bans.push((key, jail, ban, ticket));
+                            }
+                        }
+                        self.remember(&bans);
+                    }
+                    Ask::Close(done) => {
+                        drop(self.store);
+                        let message = "Connection to database closed.";
+                        self.log.write(Record::new(Level::INFO, "database", message));
+                        let _ = done.send(());
+                        return;
+                    }
+                    ask => self.answer(ask),
+                }
+            }
+        }
+    }
+
+    /// Writes bans in one transaction and lets the jails go on with them, whatever came of it.
+    fn remember(&mut self, bans: &[(JailKey, String, u64, Box<Ticket>)]) {
+        let rows: Vec<NewBan<'_>> = bans.iter().map(|(_, jail, _, ticket)| new_ban(jail, ticket)).collect();
+        if self.store.add_bans(&rows).is_err() {
+            // One that can't be written must not take the others with it.
+            for row in rows {
+                let result = self.store.add_ban(row);
+                self.check("add ban", result);
+            }
+        }
+        for (key, _, ban, _) in bans {
+            let _ = self.core.send(Msg::Remembered { jail: *key, ban: *ban });
+        }
+    }
+
+    fn answer(&mut self, ask: Ask) {
+        match ask {
+            Ask::AddJail(jail) => {
+                let result = self.store.add_jail(&jail);
+                self.check("add jail", result);
+            }
+            Ask::DeleteJail(jail) => {
+                let result = self.store.del_jail(&jail);
+                self.check("delete jail", result);
+            }
+            Ask::AddLog { jail, path, position, hash, answer } => {
+                let result = self.store.add_log(&jail, &path, Number::Int(position as i64), Some(&hash));
+                let position = self.check("add log", result).flatten();
+                let _ = answer.send(position.and_then(|position| u64::try_from(position.as_i64()).ok()));
+            }
+            Ask::UpdateLog { jail, path, position, hash } => {
+                let result = self.store.update_log(&jail, &path, Number::Int(position as i64), Some(&hash));
+                self.check("update log", result);
+            }
+            Ask::History { key, jail, asked, id, overall } => {
+                let result = self.store.history(&id, Some(&jail), overall);
+                let history = self.check("get ban", result).flatten();
+                let history = history.map(|h| History { ban_count: h.ban_count, time_of_ban: h.time_of_ban });
+                let _ = self.core.send(Msg::Told { jail: key, asked, history });
+            }
+            Ask::Forget { jail, ids } => {
+                let result = self.store.del_ban(&jail, ids.as_deref());
+                self.check("delete ban", result);
+            }
+            Ask::Current { jail, wanted, answer } => {
+                let _ = answer.send(self.current(&jail, wanted));
+            }
+            Ask::Merged { ip, jail, answer } => {
+                let result = self.store.bans_merged(&ip, jail.as_deref()).map_err(|error| error.to_string());
+                let _ = answer.send(result);
+            }
+            Ask::SetMaxMatches(lines) => self.store.set_max_matches(lines),
+            Ask::SetPurgeAge(age) => self.store.set_purge_age(age),
+            Ask::Purge => {
+                let result = self.store.purge(clock::now());
+                self.check("purge", result);
+            }
+            Ask::Remember { .. } | Ask::Close(_) => {}
+        }
+    }
+
+    fn current(&mut self, jail: &str, wanted: Wanted) -> Vec<Ticket> {
+        let Wanted { for_ban_time, max_ban_time, ban_time, max_matches } = wanted;
+        let now = clock::now();
+        let asked = CurrentBans {
+            jail,
+            now,
+            for_ban_time,
+            max_ban_time,
+            jail_ban_time: ban_time,
+            max_matches: Some(max_matches),
+        };
+        let result = self.store.current_bans(&asked, &*self.log);
+        self.check("get current bans", result).unwrap_or_default()
+    }
+
+    /// Logs a failure and goes on without the result.
+    fn check<T, E: std::fmt::Display>(&self, what: &str, result: Result<T, E>) -> Option<T> {
+        match result {
+            Ok(value) => Some(value),
+            Err(error) => {
+                let message = format!("Database {what} failed: {error}");
+                self.log.write(Record::new(Level::ERROR, "database", message));
+                None
+            }
+        }
+    }
+}
+
+fn new_ban<'a>(jail: &'a str, ticket: &'a Ticket) -> NewBan<'a> {
+    NewBan { jail, ticket, default_ban_time: 0.0 }
+}

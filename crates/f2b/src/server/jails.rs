@@ -1,0 +1,135 @@
+//! A jail as the server runs it: the state machine, the filter, the files and the way to the worker.
+
+use f2b_action::JailCounts;
+use f2b_filter::Filter;
+use f2b_jail::{Act, Jail};
+use f2b_protocol::Value;
+
+use super::reader::{Reader, Watch, Watched};
+use super::worker::{Work, Worker};
+use super::{Backlog, JailKey};
+
+/// One jail and everything that belongs to it.
+pub(super) struct Running {
+    pub(super) key: JailKey,
+    pub(super) jail: Jail,
+    /// As it was asked for, and as it was chosen.
+    pub(super) backend: String,
+    pub(super) real_backend: &'static str,
+    /// The filter as it is configured; the reader has a copy that it runs.
+    pub(super) filter: Filter,
+    /// The files in the order in which they were added.
+    pub(super) files: Vec<WatchedFile>,
+    pub(super) journal_match: Vec<Value>,
+    pub(super) ignore_command: Option<String>,
+    pub(super) ignore_cache: Option<Value>,
+    pub(super) backlog: Backlog,
+    pub(super) worker: Option<Worker>,
+    pub(super) started: bool,
+    pub(super) idle: bool,
+    /// The filter or the files have changed since the reader got them.
+    pub(super) changed: bool,
+    /// Files that the reload under way has not named yet.
+    stale_files: Vec<String>,
+}
+
+/// A file of a jail and where reading begins.
+#[derive(Debug, Clone)]
+pub(super) struct WatchedFile {
+    pub(super) path: String,
+    pub(super) position: u64,
+    pub(super) hash: String,
+    pub(super) tail: bool,
+}
+
+impl Running {
+    pub(super) fn new(
+        key: JailKey,
+        jail: Jail,
+        filter: Filter,
+        backend: (&str, &'static str),
+        worker: Worker,
+    ) -> Self {
+        let (backend, real_backend) = backend;
+        Self {
+            key,
+            jail,
+            backend: backend.into(),
+            real_backend,
+            filter,
+            files: Vec::new(),
+            journal_match: Vec::new(),
+            ignore_command: None,
+            ignore_cache: None,
+            backlog: Backlog::default(),
+            worker: Some(worker),
+            started: false,
+            idle: false,
+            changed: true,
+            stale_files: Vec::new(),
+        }
+    }
+
+    /// Hands work to the worker; a jail that has stopped does none.
+    pub(super) fn send(&self, work: Work) {
+        if let Some(worker) = &self.worker {
+            worker.send(work);
+        }
+    }
+
+    /// Lets the actions do something, with the numbers of this moment.
+    pub(super) fn act(&self, act: Act) {
+        self.backlog.enter();
+        let counts = self.jail.counts();
+        let counts = JailCounts {
+            banned: counts.banned as i64,
+            banned_total: counts.banned_total as i64,
+            found: counts.found as i64,
+            found_total: counts.found_total as i64,
+        };
+        let backlog = self.backlog.clone();
+        self.send(Work::Act { act, ban_time: self.jail.bans.ban_time, counts, backlog });
+    }
+
+    /// Sends the reader what has changed.
+    pub(super) fn ship(&mut self, reader: &Reader) {
+        if !std::mem::take(&mut self.changed) {
+            return;
+        }
+        let mut filter = Filter::new(self.jail.name(), 0);
+        filter.adopt(&self.filter);
+        reader.tell(Watch::Jail(Box::new(Watched {
+            key: self.key,
+            name: self.jail.name().into(),
+            filter,
+            polling: self.real_backend == "polling",
+            files: self.files.clone(),
+            backlog: self.backlog.clone(),
+        })));
+    }
+
+    /// Forgets what the stream of a reload is going to set again.
+    pub(super) fn begin_reload(&mut self) {
+        self.filter.clear();
+        self.jail.ignore.clear();
+        self.stale_files = self.files.iter().map(|file| file.path.clone()).collect();
+        self.changed = true;
+        self.send(Work::BeginReload);
+    }
+
+    /// Whether the reload under way names this file for the first time, so that it goes on being read.
+    pub(super) fn keeps_file(&mut self, path: &str) -> bool {
+        let before = self.stale_files.len();
+        self.stale_files.retain(|stale| stale != path);
+        self.stale_files.len() < before
+    }
+
+    /// Drops the files and actions that the reload did not name.
+    pub(super) fn end_reload(&mut self) {
+        let stale = std::mem::take(&mut self.stale_files);
+        self.files.retain(|file| !stale.contains(&file.path));
+        self.changed = true;
+        let tickets = self.jail.bans.iter().filter(|ticket| ticket.banned).cloned().collect();
+        self.send(Work::EndReload { tickets });
+    }
+}

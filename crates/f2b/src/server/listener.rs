@@ -1,0 +1,190 @@
+//! The socket: accepts clients, reads their commands, writes the replies.
+//!
+//! Each client has a thread of its own that waits for nobody but its client and its reply, so that a slow or silent
+//! client costs one small thread and nothing else. Upstream: `asyncserver.py`.
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use f2b_protocol::frame::{self, Frame, FrameReader};
+use f2b_protocol::pickle::{self, Limits};
+use f2b_protocol::{Command, Reply, Value, reply_into_value};
+use f2b_types::{Level, Log, Record};
+
+use super::Msg;
+use crate::logging::ServerLog;
+
+/// More clients than this at once wait in the queue of the kernel.
+const MAX_CLIENTS: usize = 512;
+
+/// A client that takes longer than this to take its reply is cut off.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long the server waits at its end for the last replies to leave.
+const LAST_REPLIES: Duration = Duration::from_secs(1);
+
+/// The socket file, removed when the server is done with it.
+pub(super) struct Socket {
+    path: PathBuf,
+    /// Commands that have been taken and whose replies are not written yet.
+    unanswered: Count,
+}
+
+/// Counts what is there at the moment.
+#[derive(Clone, Default)]
+struct Count(Arc<AtomicUsize>);
+
+/// One of those that are counted.
+struct Counted(Count);
+
+impl Count {
+    fn get(&self) -> usize {
+        self.0.load(Ordering::Acquire)
+    }
+
+    fn enter(&self) -> Counted {
+        self.0.fetch_add(1, Ordering::AcqRel);
+        Counted(self.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Socket {
+    /// Binds the socket and serves clients from a thread of its own.
+    ///
+    /// # Errors
+    ///
+    /// The path exists already (unless `force`, which removes it) or can't be bound.
+    pub(super) fn open(path: &Path, force: bool, core: &Sender<Msg>, log: &Arc<ServerLog>) -> Result<Self> {
+        make_parent(path);
+        if fs::symlink_metadata(path).is_ok() {
+            log.write(Record::new(Level::ERROR, "asyncserver", "Fail2ban seems to be already running"));
+            if !force {
+                bail!("Server already running");
+            }
+            log.write(Record::new(Level::WARNING, "asyncserver", "Forcing execution of the server"));
+            fs::remove_file(path).with_context(|| format!("Unable to remove socket {}", path.display()))?;
+        }
+        let listener =
+            UnixListener::bind(path).with_context(|| format!("Unable to bind socket {}", path.display()))?;
+        let unanswered = Count::default();
+        let door = Door { core: core.clone(), log: Arc::clone(log), unanswered: unanswered.clone() };
+        thread::Builder::new().name("f2b/socket".into()).spawn(move || accept(&listener, &door))?;
+        Ok(Self { path: path.into(), unanswered })
+    }
+
+    /// Removes the file and lets the last replies leave.
+    pub(super) fn close(&self) {
+        // A file that somebody else has removed is as good as gone.
+        let _ = fs::remove_file(&self.path);
+        let until = Instant::now() + LAST_REPLIES;
+        while self.unanswered.get() > 0 && Instant::now() < until {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+/// What every client's thread needs.
+#[derive(Clone)]
+struct Door {
+    core: Sender<Msg>,
+    log: Arc<ServerLog>,
+    unanswered: Count,
+}
+
+/// Creates the last directory of an absolute path on demand, as upstream does for socket, pid file and database.
+pub(super) fn make_parent(path: &Path) {
+    if let Some(parent) = path.parent().filter(|parent| parent.is_absolute()) {
+        // What fails here fails again, with its reason, when the file is opened.
+        let _ = fs::create_dir(parent);
+    }
+}
+
+fn accept(listener: &UnixListener, door: &Door) {
+    let clients = Count::default();
+    let warn = |error: &io::Error| {
+        let message = format!("Accept socket error: {error}");
+        door.log.write(Record::new(Level::WARNING, "asyncserver", message));
+    };
+    for stream in listener.incoming() {
+        let stream = match stream {
+            Ok(stream) => stream,
+            Err(error) => {
+                warn(&error);
+                thread::sleep(Duration::from_millis(50));
+                continue;
+            }
+        };
+        while clients.get() >= MAX_CLIENTS {
+            thread::sleep(Duration::from_millis(5));
+        }
+        let (door, client) = (door.clone(), clients.enter());
+        let serve = move || {
+            let _client = client;
+            // A client that has gone away has nobody left to tell.
+            let _ = serve(stream, &door);
+        };
+        if let Err(error) = thread::Builder::new().stack_size(256 << 10).spawn(serve) {
+            warn(&error);
+        }
+    }
+}
+
+fn serve(mut stream: UnixStream, door: &Door) -> io::Result<()> {
+    stream.set_write_timeout(Some(WRITE_TIMEOUT))?;
+    let mut frames = FrameReader::default();
+    let mut chunk = vec![0; 16 << 10];
+    loop {
+        let count = stream.read(&mut chunk)?;
+        if count == 0 {
+            return Ok(());
+        }
+        frames.push(&chunk[..count]);
+        loop {
+            match frames.next_frame() {
+                Ok(None) => break,
+                Ok(Some(Frame::Close)) => return Ok(()),
+                Ok(Some(Frame::Message(message))) => {
+                    let _unanswered = door.unanswered.enter();
+                    stream.write_all(&answer(&message, door))?;
+                }
+                Err(error) => {
+                    stream.write_all(&frame::pack(&Value::Str(format!("ERROR: {error}"))))?;
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+/// The reply to one message, ready to be sent.
+fn answer(message: &[u8], door: &Door) -> Vec<u8> {
+    let command = match pickle::decode(message, &Limits::default()) {
+        Ok(Value::List(words) | Value::Tuple(words)) => Command(words),
+        Ok(_) => return frame::pack(&"ERROR: the message is no list of words".into()),
+        Err(error) => {
+            let text = format!("PROTO-error: load message failed: {error}");
+            door.log.write(Record::new(Level::ERROR, "asyncserver", text));
+            return frame::pack(&Value::Str(format!("ERROR: {error}")));
+        }
+    };
+    let (sender, receiver) = mpsc::sync_channel::<Reply>(1);
+    let sent = door.core.send(Msg::Command { command, answer: sender });
+    match sent.ok().and_then(|()| receiver.recv().ok()) {
+        Some(reply) => frame::pack(&reply_into_value(reply)),
+        None => frame::pack(&Value::strings(["SHUTDOWN"])),
+    }
+}

@@ -1,0 +1,290 @@
+//! A growing file, read line by line, whatever its owner does with it.
+//!
+//! The file stays open, so that a rotation by renaming loses nothing: the old file is read to its end before the new
+//! one under the same name is opened. A file that got shorter is read from its start. Where reading goes on is the
+//! offset of the first byte that no whole line has covered yet.
+//!
+//! Upstream (`filter.FileContainer`) opens the file for each change, recognises it by inode, size and the hash of its
+//! first line, and loses what was written right before a rotation.
+
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use md5::{Digest, Md5};
+
+/// Bytes read at once.
+const CHUNK: usize = 64 << 10;
+
+/// A line longer than this is handed out in its first part, the rest is skipped.
+const MAX_LINE: usize = 1 << 20;
+
+/// Bytes after which the reader takes care of other files before it goes on with this one.
+const BUDGET: usize = 1 << 20;
+
+/// How far reading has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// There is more to read.
+    More,
+    /// Everything has been read.
+    End,
+    /// There is no such file at the moment.
+    Missing,
+}
+
+/// A log file and the place in it.
+#[derive(Debug)]
+pub(super) struct LogFile {
+    path: PathBuf,
+    open: Option<Open>,
+    /// Offset of the first byte that has not been handed out.
+    position: u64,
+    /// Bytes from `position` on that have been read.
+    buffer: Vec<u8>,
+    /// The rest of an overlong line is being skipped.
+    skipping: bool,
+    /// The end has been reached once: what comes now is news.
+    pub(super) in_operation: bool,
+}
+
+#[derive(Debug)]
+struct Open {
+    file: File,
+    inode: (u64, u64),
+}
+
+impl LogFile {
+    /// The file at `path`, to be read from `position` on. `in_operation` where everything from there on is news.
+    pub(super) fn new(path: PathBuf, position: u64, in_operation: bool) -> Self {
+        Self { path, open: None, position, buffer: Vec::new(), skipping: false, in_operation }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where reading goes on after a restart.
+    pub(super) fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Hands out the whole lines that have come, without their ends, up to a budget.
+    ///
+    /// # Errors
+    ///
+    /// The file is there and can't be read.
+    pub(super) fn read_lines(&mut self, mut each: impl FnMut(&[u8], bool)) -> io::Result<Progress> {
+        let mut budget = BUDGET;
+        loop {
+            if self.open.is_none() && !self.reopen()? {
+                return Ok(Progress::Missing);
+            }
+            if self.fill()? > 0 {
+                self.hand_out(&mut each);
+                budget = budget.saturating_sub(CHUNK);
+                if budget == 0 {
+                    return Ok(Progress::More);
+                }
+                continue;
+            }
+            self.in_operation = true;
+            match self.look_behind()? {
+                Some(progress) => return Ok(progress),
+                None => continue,
+            }
+        }
+    }
+
+    /// Opens the file; false if there is none.
+    fn reopen(&mut self) -> io::Result<bool> {
+        let mut file = match File::open(&self.path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        let meta = file.metadata()?;
+        if meta.len() < self.position {
+            self.position = 0;
+        }
+        file.seek(SeekFrom::Start(self.position))?;
+        self.buffer.clear();
+        self.skipping = false;
+        self.open = Some(Open { file, inode: (meta.dev(), meta.ino()) });
+        Ok(true)
+    }
+
+    /// Reads the next chunk behind what is in the buffer.
+    fn fill(&mut self) -> io::Result<usize> {
+        let Some(open) = &mut self.open else { return Ok(0) };
+        let end = self.buffer.len();
+        self.buffer.resize(end + CHUNK, 0);
+        let count = loop {
+            match open.file.read(&mut self.buffer[end..]) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => break result,
+            }
+        };
+        self.buffer.truncate(end + count.as_ref().map_or(0, |count| *count));
+        count
+    }
+
+    fn hand_out(&mut self, each: &mut impl FnMut(&[u8], bool)) {
+        let mut start = 0;
+        while let Some(length) = memchr::memchr(b'\n', &self.buffer[start..]) {
+            if !std::mem::take(&mut self.skipping) {
+                each(&self.buffer[start..start + length], self.in_operation);
+            }
+            start += length + 1;
+        }
+        if self.buffer.len() - start > MAX_LINE {
+            if !std::mem::replace(&mut self.skipping, true) {
+                each(&self.buffer[start..start + MAX_LINE], self.in_operation);
+            }
+            start = self.buffer.len();
+        }
+        self.buffer.drain(..start);
+        self.position += start as u64;
+    }
+
+    /// At the end of the file: whether it is still the one under its name, and still as long. `None` means to go on.
+    fn look_behind(&mut self) -> io::Result<Option<Progress>> {
+        let Some(open) = &self.open else { return Ok(None) };
+        if open.file.metadata()?.len() < self.position + self.buffer.len() as u64 {
+            self.start_over();
+            return Ok(None);
+        }
+        match fs::metadata(&self.path) {
+            Ok(meta) if (meta.dev(), meta.ino()) == open.inode => Ok(Some(Progress::End)),
+            Ok(_) => {
+                self.start_over();
+                Ok(None)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Some(Progress::Missing)),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn start_over(&mut self) {
+        self.open = None;
+        self.position = 0;
+        self.buffer.clear();
+    }
+}
+
+/// What tells one generation of a file from the next: the MD5 of its first line, empty while there is no whole line.
+///
+/// # Errors
+///
+/// The file can't be read.
+pub(super) fn first_line_hash(path: &Path) -> io::Result<String> {
+    let mut line = Vec::new();
+    BufReader::new(File::open(path)?).take(MAX_LINE as u64).read_until(b'\n', &mut line)?;
+    if !line.ends_with(b"\n") && !line.ends_with(b"\r") {
+        return Ok(String::new());
+    }
+    Ok(Md5::digest(&line).iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    struct Fixture {
+        dir: tempfile::TempDir,
+        log: LogFile,
+    }
+
+    impl Fixture {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().expect("a temporary directory");
+            let log = LogFile::new(dir.path().join("log"), 0, false);
+            Self { dir, log }
+        }
+
+        fn append(&self, text: &str) {
+            let path = self.dir.path().join("log");
+            let mut file = File::options().append(true).create(true).open(path).expect("the log");
+            file.write_all(text.as_bytes()).expect("a write");
+        }
+
+        fn rename(&self) {
+            fs::rename(self.dir.path().join("log"), self.dir.path().join("log.1")).expect("a rename");
+        }
+
+        #[track_caller]
+        fn expect(&mut self, lines: &[&str], progress: Progress) {
+            let mut seen = Vec::new();
+            let result = self.log.read_lines(|line, _| seen.push(String::from_utf8_lossy(line).into_owned()));
+            assert_eq!(result.ok(), Some(progress));
+            assert_eq!(seen, lines);
+        }
+    }
+
+    #[test]
+    fn lines_come_when_they_are_whole() {
+        let mut file = Fixture::new();
+        file.expect(&[], Progress::Missing);
+        file.append("one\ntw");
+        file.expect(&["one"], Progress::End);
+        assert_eq!(file.log.position(), 4);
+        file.append("o\n\n");
+        file.expect(&["two", ""], Progress::End);
+    }
+
+    #[test]
+    fn a_renamed_file_is_read_to_its_end_before_the_new_one() {
+        let mut file = Fixture::new();
+        file.append("one\n");
+        file.expect(&["one"], Progress::End);
+        file.append("two\n");
+        file.rename();
+        file.expect(&["two"], Progress::Missing);
+        file.append("three\n");
+        file.expect(&["three"], Progress::End);
+        assert_eq!(file.log.position(), 6);
+    }
+
+    #[test]
+    fn a_truncated_file_is_read_from_its_start() {
+        let mut file = Fixture::new();
+        file.append("one\ntwo\n");
+        file.expect(&["one", "two"], Progress::End);
+        fs::write(file.dir.path().join("log"), "new\n").expect("a write");
+        file.expect(&["new"], Progress::End);
+    }
+
+    #[test]
+    fn what_was_there_at_the_start_is_no_news() {
+        let mut file = Fixture::new();
+        file.append("old\n");
+        let mut seen = Vec::new();
+        file.log.read_lines(|_, news| seen.push(news)).expect("lines");
+        file.append("new\n");
+        file.log.read_lines(|_, news| seen.push(news)).expect("lines");
+        assert_eq!(seen, [false, true]);
+    }
+
+    #[test]
+    fn an_overlong_line_is_cut_and_the_next_one_is_whole() {
+        let mut file = Fixture::new();
+        file.append(&"x".repeat(MAX_LINE + 3 * CHUNK));
+        file.append("\nnext\n");
+        let mut lengths = Vec::new();
+        while file.log.read_lines(|line, _| lengths.push(line.len())).expect("lines") == Progress::More {}
+        assert_eq!(lengths, [MAX_LINE, 4]);
+    }
+
+    #[test]
+    fn the_hash_is_of_a_whole_first_line() {
+        let file = Fixture::new();
+        file.append("abc");
+        let path = file.dir.path().join("log");
+        assert_eq!(first_line_hash(&path).ok().as_deref(), Some(""));
+        file.append("\n");
+        assert_eq!(first_line_hash(&path).ok().as_deref(), Some("0bee89b07a248e27c83fc3d5951213c1"));
+    }
+}

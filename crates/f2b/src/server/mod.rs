@@ -1,0 +1,81 @@
+//! The server: follows logs, decides, acts, answers.
+//!
+//! ```text
+//!            socket thread ── one thread a client ──┐ commands            ┌─► database thread
+//!                                                   ▼                     │    (bans, history, positions)
+//!  log files ─► reader thread ── failures ───► core thread ── effects ────┼─► worker thread of each jail
+//!               (watch, decode, match)         (jails, decisions)         │    (shell actions, in order)
+//!                     ▲                             │                     └─► the log
+//!                     └───── filters, files ────────┘
+//! ```
+//!
+//! Each piece of state has one owner, and threads talk in messages of one closed enum each. Nobody ever blocks on
+//! sending. What bounds the queues is the [`Backlog`] of each jail: the reader leaves the lines of a jail in their file
+//! while too many of its failures and bans are on their way.
+
+mod core;
+mod database;
+mod errors;
+mod jails;
+mod listener;
+mod log_file;
+mod options;
+mod reader;
+mod resolver;
+mod run;
+mod status;
+mod transmitter;
+mod worker;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::SyncSender;
+
+use f2b_jail::{Asked, History};
+use f2b_protocol::{Command, Reply};
+use f2b_types::{Failure, Id};
+
+pub use self::run::run;
+
+/// Names a jail for as long as it lives; a jail that is added again under the same name gets another key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct JailKey(u64);
+
+/// What the core thread hears.
+pub(crate) enum Msg {
+    /// A client wants something.
+    Command { command: Command, answer: SyncSender<Reply> },
+    /// A line of a jail matched.
+    Found { jail: JailKey, failure: Failure },
+    /// An ignored host name was looked up.
+    Resolved { jail: JailKey, name: String, addresses: Vec<Id> },
+    /// The database answers what a jail asked.
+    Told { jail: JailKey, asked: Asked, history: Option<History> },
+    /// The database has a ban.
+    Remembered { jail: JailKey, ban: u64 },
+    /// The worker of a jail has stopped its actions and is gone.
+    Stopped { jail: JailKey },
+    /// A signal has come.
+    Signal(i32),
+}
+
+/// Counts what is on its way for one jail, between the reader and the last action.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Backlog(Arc<AtomicUsize>);
+
+impl Backlog {
+    /// As many failures and bans as this may be on their way before the reader waits.
+    const LIMIT: usize = 1000;
+
+    pub(crate) fn enter(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn leave(&self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.0.load(Ordering::Relaxed) >= Self::LIMIT
+    }
+}

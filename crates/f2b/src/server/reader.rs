@@ -1,0 +1,479 @@
+//! The reader thread: follows the files of all jails and matches their lines.
+//!
+//! It owns the files, the filters and the inotify instance. A line goes from the file's buffer through decoding and
+//! the filter without anybody else being asked; only a failure leaves the thread. While a jail has too much on its way
+//! ([`Backlog`]), its files are left alone: the file is the queue.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use f2b_filter::{Filter, LineContext, UseDns, Who};
+use f2b_types::{Id, Level, Log, Record};
+use jiff::tz::TimeZone;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
+
+use super::database::{Ask, Database};
+use super::jails::WatchedFile;
+use super::log_file::{self, LogFile, Progress};
+use super::resolver::Resolver;
+use super::{Backlog, JailKey, Msg};
+use crate::clock;
+use crate::logging::ServerLog;
+
+/// How often a file is looked at that inotify doesn't report.
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
+
+/// How often a file is looked for that is not there, or that can't be read.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long a jail is left alone that has too much on its way.
+const BACKLOG_INTERVAL: Duration = Duration::from_millis(5);
+
+/// How often the database learns how far reading has come.
+const SAVE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// What the reader is told.
+pub(super) enum Watch {
+    /// A jail is new, or its filter or files have changed.
+    Jail(Box<Watched>),
+    /// A jail begins to read.
+    Start(JailKey),
+    /// A jail pauses or goes on.
+    Idle(JailKey, bool),
+    /// The database is there, or another one.
+    Database(Option<Database>),
+    /// A jail is gone. Answers when its positions are on their way to the database.
+    Stop(JailKey, Sender<()>),
+}
+
+/// What the reader needs to know of a jail.
+pub(super) struct Watched {
+    pub(super) key: JailKey,
+    pub(super) name: String,
+    pub(super) filter: Filter,
+    pub(super) polling: bool,
+    pub(super) files: Vec<WatchedFile>,
+    pub(super) backlog: Backlog,
+}
+
+/// The way to the reader.
+pub(super) struct Reader {
+    watches: Sender<Watch>,
+    wake: UnixStream,
+}
+
+impl Reader {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    ///
+    /// The system has no thread or descriptor left.
+    pub(super) fn start(
+        core: &Sender<Msg>,
+        resolver: &Resolver,
+        log: &Arc<ServerLog>,
+        zone: TimeZone,
+    ) -> io::Result<Self> {
+        let (watches, inbox) = mpsc::channel();
+        let (wake, woken) = UnixStream::pair()?;
+        wake.set_nonblocking(true)?;
+        woken.set_nonblocking(true)?;
+        let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC);
+        if let Err(error) = &inotify {
+            let message = format!("inotify is not available ({error}), all log files are polled");
+            log.write(Record::new(Level::WARNING, "filter", message));
+        }
+        let thread = Follower {
+            inbox,
+            woken,
+            ways: Ways { core: core.clone(), resolver: resolver.clone(), log: Arc::clone(log), zone },
+            notify: Notify { inotify: inotify.ok(), names: HashMap::new() },
+            database: None,
+            jails: Vec::new(),
+            next_save: Instant::now() + SAVE_INTERVAL,
+        };
+        thread::Builder::new().name("f2b/reader".into()).spawn(move || thread.run())?;
+        Ok(Self { watches, wake })
+    }
+
+    pub(super) fn tell(&self, watch: Watch) {
+        // The thread lives as long as this handle; a wake-up that doesn't fit means that one is there already.
+        let _ = self.watches.send(watch);
+        let _ = (&self.wake).write(&[1]);
+    }
+
+    /// Ends reading for a jail and waits until its positions are on their way to the database.
+    pub(super) fn stop(&self, key: JailKey) {
+        let (done, receiver) = mpsc::channel();
+        self.tell(Watch::Stop(key, done));
+        let _ = receiver.recv();
+    }
+}
+
+/// A jail as the thread sees it.
+struct Jail {
+    key: JailKey,
+    name: String,
+    filter: Filter,
+    polling: bool,
+    backlog: Backlog,
+    files: Vec<Followed>,
+    started: bool,
+    idle: bool,
+}
+
+/// A file that is being followed.
+struct Followed {
+    log: LogFile,
+    hash: String,
+    saved: u64,
+    /// It may have something new; the time says from when on to look.
+    due: Option<Instant>,
+    /// The last look found no file, or one that can't be read; said in the log once.
+    troubled: bool,
+    /// inotify reports its changes.
+    notified: bool,
+}
+
+struct Follower {
+    inbox: Receiver<Watch>,
+    woken: UnixStream,
+    ways: Ways,
+    notify: Notify,
+    database: Option<Database>,
+    jails: Vec<Jail>,
+    next_save: Instant,
+}
+
+impl Follower {
+    fn run(mut self) {
+        loop {
+            self.wait();
+            loop {
+                match self.inbox.try_recv() {
+                    Ok(watch) => self.hear(watch),
+                    Err(mpsc::TryRecvError::Empty) => break,
+                    Err(mpsc::TryRecvError::Disconnected) => return,
+                }
+            }
+            for path in self.notify.changed() {
+                self.mark(&path);
+            }
+            self.read_due();
+            self.save_positions();
+        }
+    }
+
+    /// Sleeps until a file changes, somebody says something, or a file is to be looked at anyway.
+    fn wait(&mut self) {
+        let now = Instant::now();
+        let due = self
+            .jails
+            .iter()
+            .filter(|jail| jail.reads())
+            .flat_map(|jail| &jail.files)
+            .filter_map(|file| file.due);
+        let next = due.chain([self.next_save]).min().unwrap_or(self.next_save);
+        // Rounded up, so that a deadline less than a millisecond away is slept through once, not spun through.
+        let sleep = next.saturating_duration_since(now).as_micros().div_ceil(1000);
+        let timeout = PollTimeout::try_from(sleep).unwrap_or(PollTimeout::MAX);
+        let mut fds = vec![PollFd::new(self.woken.as_fd(), PollFlags::POLLIN)];
+        if let Some(inotify) = &self.notify.inotify {
+            fds.push(PollFd::new(inotify.as_fd(), PollFlags::POLLIN));
+        }
+        // An interrupted poll is a short sleep.
+        let _ = poll(&mut fds, timeout);
+        let mut drained = [0; 64];
+        while self.woken.read(&mut drained).is_ok_and(|count| count > 0) {}
+    }
+
+    fn hear(&mut self, watch: Watch) {
+        match watch {
+            Watch::Jail(watched) => self.update(*watched),
+            Watch::Start(key) => self.with(key, |jail| jail.started = true),
+            Watch::Idle(key, idle) => self.with(key, |jail| jail.idle = idle),
+            Watch::Database(database) => self.database = database,
+            Watch::Stop(key, done) => {
+                self.save_all(Some(key));
+                self.jails.retain(|jail| jail.key != key);
+                let _ = done.send(());
+            }
+        }
+    }
+
+    fn with(&mut self, key: JailKey, change: impl FnOnce(&mut Jail)) {
+        if let Some(jail) = self.jails.iter_mut().find(|jail| jail.key == key) {
+            change(jail);
+            jail.look_at_everything();
+        }
+    }
+
+    /// Takes a jail up, or its new filter and files; what is being read already goes on from where it is.
+    fn update(&mut self, watched: Watched) {
+        let Watched { key, name, filter, polling, files, backlog } = watched;
+        let index = match self.jails.iter().position(|jail| jail.key == key) {
+            Some(index) => {
+                self.jails[index].filter.adopt(&filter);
+                index
+            }
+            None => {
+                let files = Vec::new();
+                self.jails.push(Jail {
+                    key,
+                    name,
+                    filter,
+                    polling,
+                    backlog,
+                    files,
+                    started: false,
+                    idle: false,
+                });
+                self.jails.len() - 1
+            }
+        };
+        let jail = &mut self.jails[index];
+        let mut old = std::mem::take(&mut jail.files);
+        for file in files {
+            let known = old.iter().position(|known| known.log.path() == Path::new(&file.path));
+            let mut followed = match known {
+                Some(index) => old.swap_remove(index),
+                None => Followed::new(&file),
+            };
+            followed.due = Some(Instant::now());
+            jail.files.push(followed);
+        }
+        for file in &mut jail.files {
+            file.notified = !jail.polling && self.notify.add(file.log.path());
+        }
+    }
+
+    /// A file has changed: whoever follows it looks at it now.
+    fn mark(&mut self, path: &Path) {
+        let now = Instant::now();
+        for file in
+            self.jails.iter_mut().flat_map(|jail| &mut jail.files).filter(|file| file.log.path() == path)
+        {
+            file.due = Some(now);
+            file.notified = file.notified && self.notify.add(path);
+        }
+    }
+
+    /// Reads what there is to read, a bounded part of each file in turn.
+    fn read_due(&mut self) {
+        let now = Instant::now();
+        for jail in self.jails.iter_mut().filter(|jail| jail.reads()) {
+            for index in 0..jail.files.len() {
+                if jail.files[index].due.is_none_or(|due| due > now) {
+                    continue;
+                }
+                let pause = match jail.backlog.is_full() {
+                    true => Some(BACKLOG_INTERVAL),
+                    false => jail.read(index, &self.ways),
+                };
+                jail.files[index].due = pause.map(|pause| Instant::now() + pause);
+            }
+        }
+    }
+
+    fn save_positions(&mut self) {
+        if Instant::now() >= self.next_save {
+            self.next_save = Instant::now() + SAVE_INTERVAL;
+            self.save_all(None);
+        }
+    }
+
+    /// Tells the database how far reading has come, for one jail or for all.
+    fn save_all(&mut self, only: Option<JailKey>) {
+        let Some(database) = &self.database else { return };
+        for jail in self.jails.iter_mut().filter(|jail| only.is_none_or(|key| jail.key == key)) {
+            for file in jail.files.iter_mut().filter(|file| file.saved != file.log.position()) {
+                file.saved = file.log.position();
+                // The hash is of the file as it is now; one that can't be read keeps the old hash.
+                if let Ok(hash) = log_file::first_line_hash(file.log.path()) {
+                    file.hash = hash;
+                }
+                database.tell(Ask::UpdateLog {
+                    jail: jail.name.clone(),
+                    path: file.log.path().display().to_string(),
+                    position: file.saved,
+                    hash: file.hash.clone(),
+                });
+            }
+        }
+    }
+}
+
+impl Jail {
+    fn reads(&self) -> bool {
+        self.started && !self.idle
+    }
+
+    fn look_at_everything(&mut self) {
+        let now = Instant::now();
+        for file in &mut self.files {
+            file.due = Some(now);
+        }
+    }
+
+    /// Reads a part of a file and matches its lines; says when to look again if nobody reports a change.
+    fn read(&mut self, index: usize, ways: &Ways) -> Option<Duration> {
+        let Self { key, name, filter, backlog, files, polling, .. } = self;
+        let file = &mut files[index];
+        let now = clock::now();
+        let progress = file.log.read_lines(|bytes, in_operation| {
+            let context = LineContext { now, zone: &ways.zone, in_operation, check_find_time: true };
+            ways.line(*key, filter, backlog, bytes, &context);
+        });
+        for record in filter.take_records() {
+            ways.log.write(record);
+        }
+        let again = match progress {
+            Ok(Progress::More) => return Some(Duration::ZERO),
+            Ok(Progress::End) if *polling || !file.notified => Some(POLL_INTERVAL),
+            Ok(Progress::End) => None,
+            Ok(Progress::Missing) | Err(_) => Some(RETRY_INTERVAL),
+        };
+        file.report(name, progress, &ways.log);
+        again
+    }
+}
+
+/// Where the reader's findings go.
+struct Ways {
+    core: Sender<Msg>,
+    resolver: Resolver,
+    log: Arc<ServerLog>,
+    zone: TimeZone,
+}
+
+impl Ways {
+    /// Decodes and matches one line; failures leave for the core, host names for the resolver.
+    fn line(
+        &self,
+        jail: JailKey,
+        filter: &mut Filter,
+        backlog: &Backlog,
+        bytes: &[u8],
+        context: &LineContext<'_>,
+    ) {
+        let encoding = filter.log_encoding().clone();
+        let (line, _) = encoding.decode_line(bytes);
+        match filter.process_line(&line, context) {
+            Ok(all) => {
+                let warn = filter.use_dns() == UseDns::Warn;
+                for found in all {
+                    match &found.who {
+                        Some(Who::Id(id)) => {
+                            backlog.enter();
+                            let failure = found.failure(id.clone(), context.now);
+                            let _ = self.core.send(Msg::Found { jail, failure });
+                        }
+                        Some(Who::Host(name)) => {
+                            let failure = found.failure(Id::raw(name), context.now);
+                            self.resolver.failed(jail, name.clone(), warn, failure, backlog.clone());
+                        }
+                        None => {}
+                    }
+                }
+            }
+            Err(error) => {
+                let message =
+                    format!("Failed to process line: {}, caught exception: {error}", f2b_filter::repr(&line));
+                self.log.write(Record::new(Level::ERROR, "filter", message));
+            }
+        }
+    }
+}
+
+impl Followed {
+    fn new(file: &WatchedFile) -> Self {
+        Self {
+            log: LogFile::new(PathBuf::from(&file.path), file.position, file.tail),
+            hash: file.hash.clone(),
+            saved: file.position,
+            due: None,
+            troubled: false,
+            notified: false,
+        }
+    }
+
+    /// Says in the log, once, that a file has gone or can't be read, and that it is back.
+    fn report(&mut self, jail: &str, progress: io::Result<Progress>, log: &ServerLog) {
+        let path = self.log.path().display();
+        let (troubled, level, message) = match progress {
+            Ok(Progress::End | Progress::More) => {
+                (false, Level::MSG, format!("[{jail}] Log presence detected for file {path}"))
+            }
+            Ok(Progress::Missing) => {
+                (true, Level::MSG, format!("[{jail}] Log absence detected (possibly rotation) for {path}"))
+            }
+            Err(error) => (true, Level::ERROR, format!("[{jail}] Unable to read {path}: {error}")),
+        };
+        if troubled != self.troubled {
+            self.troubled = troubled;
+            log.write(Record::new(level, "filter", message));
+        }
+    }
+}
+
+/// The inotify instance: reports changes of the files that are followed, and what appears beside them under their names.
+struct Notify {
+    inotify: Option<Inotify>,
+    /// What a watch stands for: the files that it reports directly, or the directory in which names appear.
+    names: HashMap<WatchDescriptor, Vec<PathBuf>>,
+}
+
+impl Notify {
+    /// Watches a file and its directory; false if that isn't possible.
+    fn add(&mut self, path: &Path) -> bool {
+        let Some(inotify) = &self.inotify else { return false };
+        let directory = path.parent().unwrap_or(Path::new("."));
+        let appears = AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_ONLYDIR;
+        let Ok(watch) = inotify.add_watch(directory, appears) else { return false };
+        note(&mut self.names, watch, directory);
+        match inotify.add_watch(path, AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_MOVE_SELF) {
+            Ok(watch) => note(&mut self.names, watch, path),
+            // The directory will tell when it is there.
+            Err(_) => return fs::symlink_metadata(path).is_err(),
+        }
+        true
+    }
+
+    /// The paths that something has happened to.
+    fn changed(&mut self) -> Vec<PathBuf> {
+        let mut changed: Vec<PathBuf> = Vec::new();
+        let Some(inotify) = &self.inotify else { return changed };
+        while let Ok(events) = inotify.read_events() {
+            for event in events {
+                let Some(paths) = self.names.get(&event.wd) else { continue };
+                for path in paths {
+                    let path = event.name.as_ref().map_or_else(|| path.clone(), |name| path.join(name));
+                    if !changed.contains(&path) {
+                        changed.push(path);
+                    }
+                }
+                if event.mask.contains(AddWatchFlags::IN_IGNORED) {
+                    self.names.remove(&event.wd);
+                }
+            }
+        }
+        changed
+    }
+}
+
+/// One inode has one watch, whatever its names.
+fn note(names: &mut HashMap<WatchDescriptor, Vec<PathBuf>>, watch: WatchDescriptor, path: &Path) {
+    let paths = names.entry(watch).or_default();
+    if !paths.iter().any(|known| known == path) {
+        paths.push(path.into());
+    }
+}

@@ -1,0 +1,208 @@
+//! The life of the server process: log, socket, pid file, signals, and the way out.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{self, ExitCode, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Sender};
+use std::thread;
+
+use anyhow::{Context, Result, anyhow};
+use f2b_protocol::{Command, Value};
+use f2b_types::{Level, Log, Number, Record, VERSION};
+use nix::sys::signal::Signal;
+use nix::sys::stat::{Mode, umask};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::iterator::Signals;
+
+use super::Msg;
+use super::core::{Core, ServerOptions};
+use super::listener::{self, Socket};
+use crate::client::{self, Console, Failed, Output};
+use crate::clock;
+use crate::cmdline::{self, Conf};
+use crate::logging::ServerLog;
+
+/// Runs the program: `args` are those of the process, its name first. The exit code is 0 or 255.
+pub fn run(args: Vec<OsString>) -> ExitCode {
+    let line = match cmdline::parse(&args) {
+        Ok(line) => line,
+        Err(answer) => return exit_code(client::print(answer, &args)),
+    };
+    let console = Console::new(line.verbose);
+    let mut out = Output::stdout();
+    let words: Vec<&str> = line.args.iter().map(String::as_str).collect();
+    let detached = line.nonsync && words == [DETACHED];
+    if line.interactive || !(detached || words.is_empty() || words == ["start"]) {
+        return exit_code(client::execute(&line, &console, &mut out));
+    }
+    let conf = match client::resolve(&line, &console, &mut out) {
+        Ok(Some(conf)) => conf,
+        Ok(None) => return ExitCode::SUCCESS,
+        Err(failed) => return exit_code(Err(failed)),
+    };
+    exit_code(match (conf.background, conf.nonsync) {
+        (true, true) if detached => become_daemon(&conf, &console),
+        (true, true) => detach(&args, &console),
+        (true, false) => client::start(&conf, &console, &mut out),
+        (false, _) => foreground(&conf, &console),
+    })
+}
+
+fn exit_code(result: Result<(), Failed>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failed) => ExitCode::from(255),
+    }
+}
+
+/// The word that tells the process which a background server leaves behind that it is the one.
+const DETACHED: &str = "detached";
+
+/// Starts this program anew as a process without terminal, and leaves it alone.
+///
+/// Upstream forks twice. A fork of a process with threads needs care that a fresh process doesn't.
+fn detach(args: &[OsString], log: &dyn Log) -> Result<(), Failed> {
+    let fail = |error: std::io::Error| {
+        log.write(Record::new(Level::ERROR, "server", format!("Could not create daemon: {error}")));
+        Failed
+    };
+    let program = std::env::current_exe().map_err(fail)?;
+    let mut server = process::Command::new(program);
+    server.args(args.iter().skip(1)).arg(DETACHED);
+    server.arg0(args.first().map_or(OsStr::new("f2b-server"), OsString::as_os_str));
+    server.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    server.spawn().map(drop).map_err(fail)
+}
+
+/// Runs the server as the process that was left alone: in a session of its own, in no directory that somebody may
+/// want to unmount.
+fn become_daemon(conf: &Conf, console: &Console) -> Result<(), Failed> {
+    // A process that leads its group has a session of its own already.
+    let _ = nix::unistd::setsid();
+    let _ = nix::unistd::chdir("/");
+    foreground(conf, console)
+}
+
+/// Runs the server in this process.
+fn foreground(conf: &Conf, console: &Console) -> Result<(), Failed> {
+    let stream = match conf.nonsync {
+        true => None,
+        false => Some(client::prepare(conf, console)?),
+    };
+    serve(conf, stream).map_err(|error| {
+        console.write(Record::new(Level::ERROR, "server", format!("{error:#}")));
+        Failed
+    })
+}
+
+/// Runs the server until somebody stops it. With a command stream it configures itself, without one its client does.
+///
+/// # Errors
+///
+/// The socket is taken, a thread can't be started, or the command stream is refused.
+fn serve(conf: &Conf, stream: Option<Vec<Command>>) -> Result<()> {
+    umask(Mode::S_IRWXG | Mode::S_IRWXO);
+    let log = Arc::new(ServerLog::new(clock::local_zone()));
+    let options = open_log(conf, &log)?;
+    let say = |level, message: String| log.write(Record::new(level, "server", message));
+    say(Level::INFO, "-".repeat(50));
+    say(Level::INFO, format!("Starting Fail2ban v{VERSION}"));
+
+    let (sender, inbox) = mpsc::channel();
+    catch_signals(&sender)?;
+    let mut core = Core::new(Arc::clone(&log), options, inbox, sender.clone())?;
+    let socket = match Socket::open(&conf.socket, conf.force, &sender, &log) {
+        Ok(socket) => socket,
+        Err(error) => {
+            say(
+                Level::ERROR,
+                format!("Could not start server: {error:#} (socket {})", conf.socket.display()),
+            );
+            return Err(error);
+        }
+    };
+    // Only now: the pid file of a server that is running already stays as it is.
+    if let Err(error) = write_pid_file(&conf.pidfile) {
+        say(Level::ERROR, format!("Unable to create PID file: {error:#}"));
+    }
+    let failed = Arc::new(AtomicBool::new(false));
+    if let Some(stream) = stream {
+        configure_self(conf, stream, &log, &sender, &failed)?;
+    }
+    core.run();
+    socket.close();
+    if let Err(error) = fs::remove_file(&conf.pidfile) {
+        say(Level::ERROR, format!("Unable to remove PID file {}: {error}", conf.pidfile.display()));
+    }
+    if failed.load(Ordering::Acquire) {
+        return Err(anyhow!("the server could not be configured"));
+    }
+    Ok(())
+}
+
+/// Sets level and target. A target that can't be opened leaves the log on standard output, where it says so.
+fn open_log(conf: &Conf, log: &ServerLog) -> Result<ServerOptions> {
+    let level = conf.loglevel.parse::<Level>().map_err(|error| anyhow!(error))?;
+    log.set_level(level);
+    let mut logtarget = conf.logtarget.clone();
+    if let Err(error) = log.set_target(&logtarget, &conf.syslogsocket) {
+        log.write(Record::new(Level::ERROR, "server", error.to_string()));
+        logtarget = log.target();
+    }
+    Ok(ServerOptions {
+        loglevel: conf.loglevel.to_uppercase(),
+        logtarget,
+        syslogsocket: conf.syslogsocket.clone(),
+        thread: Value::Dict(vec![("stacksize".into(), Value::Int(0))]),
+        dbmaxmatches: 10,
+        dbpurgeage: Number::Int(86_400),
+    })
+}
+
+fn catch_signals(core: &Sender<Msg>) -> Result<()> {
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGUSR1]).context("Unable to catch signals")?;
+    let core = core.clone();
+    let forward = move || {
+        for signal in signals.forever() {
+            if core.send(Msg::Signal(signal)).is_err() {
+                return;
+            }
+        }
+    };
+    thread::Builder::new().name("f2b/signals".into()).spawn(forward)?;
+    Ok(())
+}
+
+fn write_pid_file(path: &Path) -> Result<()> {
+    listener::make_parent(path);
+    let mut options = fs::OpenOptions::new();
+    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path);
+    file.as_mut()
+        .map_err(|error| anyhow!("{}: {error}", path.display()))
+        .and_then(|file| writeln!(file, "{}", std::process::id()).map_err(Into::into))
+}
+
+/// Sends the server its own command stream, from a thread that plays the client.
+fn configure_self(
+    conf: &Conf,
+    stream: Vec<Command>,
+    log: &Arc<ServerLog>,
+    core: &Sender<Msg>,
+    failed: &Arc<AtomicBool>,
+) -> Result<()> {
+    let (conf, log, core, failed) = (conf.clone(), Arc::clone(log), core.clone(), Arc::clone(failed));
+    let configure = move || {
+        if client::configure(&conf, stream, &*log, &mut Output::stdout()).is_err() {
+            failed.store(true, Ordering::Release);
+            let _ = core.send(Msg::Signal(Signal::SIGTERM as i32));
+        }
+    };
+    thread::Builder::new().name("f2b/configure".into()).spawn(configure)?;
+    Ok(())
+}

@@ -1,0 +1,256 @@
+//! Commands and what they do, word for word as `transmitter.py` takes them.
+
+use std::sync::mpsc::SyncSender;
+use std::time::Duration;
+
+use f2b_jail::Event;
+use f2b_protocol::{Command, Exception, Reply, Value};
+use f2b_types::{Id, Level, VERSION, str2seconds};
+
+use super::core::Core;
+use super::errors::{general, too_short, value_error};
+
+/// What became of a command.
+pub(super) enum Outcome {
+    /// It is done, with this value.
+    Done(Value),
+    /// The client's answer comes later, from whoever finishes the command.
+    Later,
+}
+
+impl<T: Into<Value>> From<T> for Outcome {
+    fn from(value: T) -> Self {
+        Self::Done(value.into())
+    }
+}
+
+/// Where the answer goes; nowhere for a command of a stream.
+pub(super) type Answer<'a> = Option<&'a SyncSender<Reply>>;
+
+/// The outcome, or the exception that the client gets to see.
+pub(super) type Result<T> = std::result::Result<T, Exception>;
+
+/// The words of a command, taken one by one.
+#[derive(Clone, Copy)]
+pub(super) struct Words<'a>(&'a [Value]);
+
+impl<'a> Words<'a> {
+    pub(super) fn new(words: &'a [Value]) -> Self {
+        Self(words)
+    }
+
+    /// The next word, whatever it is.
+    pub(super) fn next_value(&mut self) -> Result<&'a Value> {
+        let (first, rest) = self.0.split_first().ok_or_else(too_short)?;
+        self.0 = rest;
+        Ok(first)
+    }
+
+    /// The next word as text; numbers and truths print as Python prints them.
+    pub(super) fn next_text(&mut self) -> Result<String> {
+        self.next_value().map(Value::to_text)
+    }
+
+    /// The next word as a whole number, with Python's complaint if it is none.
+    pub(super) fn next_int(&mut self) -> Result<i64> {
+        match self.next_value()? {
+            Value::Int(n) => Ok(*n),
+            Value::Bool(b) => Ok((*b).into()),
+            Value::Float(x) => Ok(*x as i64),
+            other => {
+                let text = other.to_text();
+                let wrong = || {
+                    value_error(format!(
+                        "invalid literal for int() with base 10: {}",
+                        Value::from(text.clone())
+                    ))
+                };
+                text.trim().replace('_', "").parse().map_err(|_| wrong())
+            }
+        }
+    }
+
+    /// The next word as seconds, with abbreviations.
+    pub(super) fn next_seconds(&mut self) -> Result<f2b_types::Number> {
+        match self.next_value()? {
+            Value::Int(n) => Ok((*n).into()),
+            Value::Float(x) => Ok((*x).into()),
+            other => str2seconds(&other.to_text()).map_err(|error| value_error(error.to_string())),
+        }
+    }
+
+    /// All words that are left, as texts.
+    pub(super) fn texts(self) -> Vec<String> {
+        self.0.iter().map(Value::to_text).collect()
+    }
+
+    /// All words that are left, as ids.
+    pub(super) fn ids(self) -> Vec<Id> {
+        self.0.iter().map(|word| Id::parse(&word.to_text())).collect()
+    }
+
+    pub(super) fn len(self) -> usize {
+        self.0.len()
+    }
+}
+
+impl Core {
+    /// Executes a command of a client and answers it, now or later.
+    pub(super) fn transmit(&mut self, command: &Command, answer: SyncSender<Reply>) {
+        match self.execute(command, Some(&answer)) {
+            Ok(Outcome::Later) => {}
+            // A client that has gone away does not get its answer.
+            Ok(Outcome::Done(value)) => drop(answer.send(Ok(value))),
+            Err(exception) => {
+                let message = format!("Command {command} has failed. Received {exception}");
+                self.log(Level::ERROR, "transmitter", message);
+                let _ = answer.send(Err(exception));
+            }
+        }
+    }
+
+    fn execute(&mut self, command: &Command, answer: Answer<'_>) -> Result<Outcome> {
+        let mut words = Words::new(&command.0);
+        let name = words.next_text()?;
+        match name.as_str() {
+            "ping" => Ok("pong".into()),
+            "add" => self.add(words),
+            "set" => self.set(words, false, answer),
+            "multi-set" => self.set(words, true, answer),
+            "get" => self.get(words, answer),
+            "start" => self.start_jail(&words.next_text()?).map(|()| Value::None.into()),
+            "stop" => self.stop(words),
+            "reload" => self.reload(words),
+            "unban" if words.len() > 0 => self.unban_everywhere(words, answer),
+            "banned" => Ok(self.banned(&words.ids()).into()),
+            "status" => self.status(words),
+            "stats" | "statistic" | "statistics" => Ok(self.statistics().into()),
+            "echo" => Ok(Value::strings(words.texts()).into()),
+            "version" => Ok(VERSION.into()),
+            "flushlogs" => Ok(self.flush_logs().into()),
+            "server-status" => Ok("Server ready".into()),
+            "server-stream" => {
+                let stream = words.next_value()?;
+                self.execute_all(stream)?;
+                Ok(Value::None.into())
+            }
+            "sleep" => {
+                let seconds =
+                    words.next_text()?.parse::<f64>().map_err(|error| value_error(error.to_string()))?;
+                let until = std::time::Instant::now() + Duration::from_secs_f64(seconds.clamp(0.0, 3600.0));
+                self.pump_until(|_| std::time::Instant::now() >= until);
+                Ok(Value::None.into())
+            }
+            "config-error" => {
+                self.log(Level::ERROR, "transmitter", words.next_text()?);
+                Ok(Value::None.into())
+            }
+            _ => Err(general("Invalid command")),
+        }
+    }
+
+    /// Executes the commands of a stream up to the first that fails.
+    fn execute_all(&mut self, stream: &Value) -> Result<()> {
+        for command in stream.as_items().unwrap_or_default() {
+            let words = command.as_items().ok_or_else(|| general("Invalid command"))?;
+            self.execute(&Command(words.to_vec()), None)?;
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, mut words: Words<'_>) -> Result<Outcome> {
+        let name = words.next_text()?;
+        if name == "--all" {
+            return Err(general("Reserved name '--all'"));
+        }
+        let backend = if words.len() > 0 { words.next_text()? } else { "auto".into() };
+        self.add_jail(&name, &backend)?;
+        Ok(name.into())
+    }
+
+    fn stop(&mut self, mut words: Words<'_>) -> Result<Outcome> {
+        if words.len() == 0 {
+            self.quit();
+        } else {
+            match words.next_text()?.as_str() {
+                "--all" => self.stop_all_jails(),
+                name => self.stop_jail(name)?,
+            }
+        }
+        Ok(Value::None.into())
+    }
+
+    /// `['reload', JAIL or '--all', [options], [[command], ...]]`
+    fn reload(&mut self, mut words: Words<'_>) -> Result<Outcome> {
+        let name = words.next_text()?;
+        let options = words.next_value()?.as_items().unwrap_or_default();
+        let options: Vec<String> = options.iter().map(Value::to_text).collect();
+        let stream = words.next_value()?;
+        self.begin_reload(&name, &options)?;
+        let result = self.execute_all(stream);
+        self.end_reload();
+        result.map(|()| "OK".into())
+    }
+
+    fn unban_everywhere(&mut self, words: Words<'_>, answer: Answer<'_>) -> Result<Outcome> {
+        let all = words.texts() == ["--all"];
+        let ids = (!all).then(|| words.ids());
+        self.unban(None, ids, false, answer)
+    }
+
+    fn set(&mut self, mut words: Words<'_>, multiple: bool, answer: Answer<'_>) -> Result<Outcome> {
+        let name = words.next_text()?;
+        if let Some(value) = self.set_server_option(&name, words)? {
+            return Ok(value.into());
+        }
+        let option = words.next_text()?;
+        match option.as_str() {
+            "attempt" => {
+                let id = Id::parse(&words.next_text()?);
+                let lines = words.texts();
+                self.step_with_answer(&name, answer, |token| Event::Attempt { id, lines, token })
+            }
+            "banip" => {
+                let ids = words.ids();
+                self.step_with_answer(&name, answer, |token| Event::Ban { ids, token })
+            }
+            "unbanip" => {
+                let mut rest = words;
+                let report_absent = rest.next_text()? == "--report-absent";
+                let ids = if report_absent { rest.ids() } else { words.ids() };
+                self.unban(Some(&name), Some(ids), report_absent, answer)
+            }
+            "addaction" | "delaction" | "action" => self.change_action(&name, &option, words, answer),
+            _ => self.set_jail_option(&name, &option, words, multiple).map(Outcome::Done),
+        }
+    }
+
+    fn get(&mut self, mut words: Words<'_>, answer: Answer<'_>) -> Result<Outcome> {
+        let name = words.next_text()?;
+        if let Some(value) = self.get_server_option(&name) {
+            return Ok(value.into());
+        }
+        let option = words.next_text()?;
+        match option.as_str() {
+            "action" | "actions" | "actionproperties" | "actionmethods" => {
+                self.ask_action(&name, &option, words, answer)
+            }
+            _ => self.get_jail_option(&name, &option, words).map(Outcome::Done),
+        }
+    }
+
+    fn status(&mut self, mut words: Words<'_>) -> Result<Outcome> {
+        match words.len() {
+            0 => Ok(self.status_of_server().into()),
+            1 | 2 => {
+                let name = words.next_text()?;
+                let flavor = if words.len() > 0 { words.next_text()? } else { "basic".into() };
+                match name.as_str() {
+                    "--all" => Ok(self.status_of_all(&flavor).into()),
+                    name => Ok(self.status_of_jail(name, &flavor)?.into()),
+                }
+            }
+            _ => Err(general("Invalid command (no status)")),
+        }
+    }
+}

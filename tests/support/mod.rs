@@ -1,0 +1,166 @@
+//! What the tests of the whole program share: the built binaries, a server in a directory of its own, and the rule for
+//! tests that need something which isn't there.
+#![allow(dead_code, unreachable_pub, reason = "each test includes this file and uses its own part of it")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// The built binary of this name; all three lie side by side.
+pub fn binary(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_BIN_EXE_f2b-server")).with_file_name(name)
+}
+
+/// The top of the repository.
+pub fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the repository")
+}
+
+/// Whether a test can run; says why it is skipped where it can't, and fails in CI, where everything is there.
+pub fn available(what: &str, is_there: bool) -> bool {
+    if !is_there {
+        assert!(std::env::var_os("F2B_CI").is_none(), "CI lacks {what}");
+        eprintln!("skipped: this test needs {what}");
+    }
+    is_there
+}
+
+/// Whether a program can be found.
+pub fn has_program(name: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let extra = ["/usr/sbin", "/sbin"].map(PathBuf::from);
+    std::env::split_paths(&path).chain(extra).any(|dir| dir.join(name).is_file())
+}
+
+/// Waits until something is true, up to ten seconds.
+#[track_caller]
+pub fn wait_until(what: &str, mut is_true: impl FnMut() -> bool) {
+    let until = Instant::now() + Duration::from_secs(10);
+    while !is_true() {
+        assert!(Instant::now() < until, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Runs a command and gives its standard output; fails with both outputs if the command does.
+#[track_caller]
+pub fn run(command: &mut Command) -> String {
+    let output = command.output().expect("the command starts");
+    assert!(output.status.success(), "{command:?}: {}\n{}", output.status, both(&output));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Standard output and standard error, one behind the other.
+pub fn both(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+/// A process that ends with the test.
+pub struct Process(pub Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A configuration directory with everything a server writes, removed with the test.
+pub struct Place {
+    dir: tempfile::TempDir,
+}
+
+impl Place {
+    /// A directory with a `fail2ban.conf` that logs to a file and keeps its bans in one.
+    pub fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let place = Self { dir };
+        let conf = format!(
+            "[Definition]\nloglevel = INFO\nlogtarget = {0}/f2b.log\nsyslogsocket = auto\nsocket = {0}/f2b.sock\n\
+             pidfile = {0}/f2b.pid\ndbfile = {0}/f2b.sqlite3\ndbpurgeage = 1d\ndbmaxmatches = 10\n",
+            place.path().display()
+        );
+        place.write("fail2ban.conf", &conf);
+        place
+    }
+
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path().join(name)
+    }
+
+    /// Writes a file below the directory, with the directories on the way.
+    pub fn write(&self, name: &str, text: &str) {
+        let path = self.file(name);
+        fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
+        fs::write(path, text).expect("a file");
+    }
+
+    /// Appends to a file below the directory.
+    pub fn append(&self, name: &str, text: &str) {
+        use std::io::Write;
+        let mut file = fs::File::options().append(true).create(true).open(self.file(name)).expect("a file");
+        file.write_all(text.as_bytes()).expect("a write");
+    }
+
+    pub fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.file(name)).unwrap_or_default()
+    }
+
+    /// The log of the server.
+    pub fn log(&self) -> String {
+        self.read("f2b.log")
+    }
+
+    /// A command of the client, with upstream's or our program.
+    pub fn client(&self, program: impl AsRef<std::ffi::OsStr>, words: &[&str]) -> Command {
+        let mut command = Command::new(program);
+        command.arg("-c").arg(self.path()).arg("-s").arg(self.file("f2b.sock")).args(words);
+        command
+    }
+
+    /// What our client prints for a command that succeeds.
+    #[track_caller]
+    pub fn ask(&self, words: &[&str]) -> String {
+        run(&mut self.client(binary("f2b-client"), words))
+    }
+
+    /// Starts the server in the foreground and waits until it is ready.
+    #[track_caller]
+    pub fn start(&self) -> Process {
+        let mut command = self.server();
+        let server = Process(command.spawn().expect("the server starts"));
+        self.wait_until_ready();
+        server
+    }
+
+    /// The command that starts the server in the foreground.
+    pub fn server(&self) -> Command {
+        let mut command = Command::new(binary("f2b-server"));
+        command.arg("-c").arg(self.path()).args(["-f", "start"]);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    }
+
+    #[track_caller]
+    pub fn wait_until_ready(&self) {
+        wait_until("the server answers", || {
+            let output = self.client(binary("f2b-client"), &["ping"]).output().expect("the client starts");
+            output.status.success()
+        });
+    }
+
+    /// Waits until the log contains a text.
+    #[track_caller]
+    pub fn wait_for_log(&self, text: &str) {
+        let until = Instant::now() + Duration::from_secs(10);
+        while !self.log().contains(text) {
+            assert!(Instant::now() < until, "not in the log: {text}\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
