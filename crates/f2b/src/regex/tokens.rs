@@ -86,8 +86,9 @@ fn print_text(
     fields: &Fields,
     out: &mut Output,
 ) -> io::Result<()> {
-    let mut ticket =
-        Ticket::new(id.cloned().unwrap_or_else(|| Id::raw("")), Time(time.map_or(0.0, Number::as_f64)));
+    // A ticket without a time is of now.
+    let time = time.unwrap_or_else(|| Number::Float(crate::clock::now().0));
+    let mut ticket = Ticket::new(id.cloned().unwrap_or_else(|| Id::raw("")), Time(time.as_f64()));
     ticket.data = fields.to_data();
     ticket.data.failures = 0;
     let (names, log) = (FixedNames::default(), Recorder::default());
@@ -103,7 +104,7 @@ fn print_text(
     let tag = |name: &str, message: Option<&str>| match (name, message) {
         ("msg", Some(message)) => Some(message.to_owned()),
         ("msg", None) => info.tag("matches"),
-        ("time", _) => Some(time.map_or_else(|| "None".into(), |time| time.to_string())),
+        ("time", _) => Some(time.to_string()),
         ("br", _) => Some("\n".into()),
         ("sp", _) => Some(" ".into()),
         (name, _) => info.tag(name).or_else(|| {

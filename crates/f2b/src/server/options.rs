@@ -146,8 +146,8 @@ impl Core {
             _ => {
                 let result = self.jail(name)?.set(option, words);
                 self.log_filter(name);
-                if let Some(message) = result? {
-                    self.log(Level::INFO, "filter", message);
+                if let Some((logger, message)) = result? {
+                    self.log(Level::INFO, logger, message);
                 }
             }
         }
@@ -319,8 +319,8 @@ fn is_true(value: &Value) -> bool {
 }
 
 impl Running {
-    /// Sets an option that concerns nobody but the jail; answers what is to be logged.
-    fn set(&mut self, option: &str, mut words: Words<'_>) -> Result<Option<String>> {
+    /// Sets an option that concerns nobody but the jail; answers what is to be logged, and by whom.
+    fn set(&mut self, option: &str, mut words: Words<'_>) -> Result<Option<(&'static str, String)>> {
         let filter = &mut self.filter;
         self.changed = true;
         let mut message = None;
@@ -331,7 +331,7 @@ impl Running {
             "logencoding" => {
                 let name = words.next_text()?;
                 filter.set_log_encoding(&name).map_err(|error| lookup_error(error.to_string()))?;
-                message = Some(format!("  encoding: {}", filter.log_encoding().name()));
+                message = Some(("filter", format!("  encoding: {}", filter.log_encoding().name())));
             }
             "prefregex" => {
                 filter.set_prefregex(&words.next_text()?).map_err(|error| regex_error(error.to_string()))?
@@ -343,24 +343,24 @@ impl Running {
                 let seconds = words.next_seconds()?;
                 self.jail.fails.max_time = seconds.as_f64();
                 filter.set_find_time(seconds);
-                message = Some(format!("  findtime: {seconds}"));
+                message = Some(("filter", format!("  findtime: {seconds}")));
             }
             "datepattern" => filter.set_date_pattern(&words.next_text()?).map_err(value_error_of)?,
             "logtimezone" => filter.set_log_time_zone(Some(&words.next_text()?)).map_err(value_error_of)?,
             "maxmatches" => self.jail.fails.max_matches = usize::try_from(words.next_int()?).unwrap_or(0),
             "maxretry" => {
                 self.jail.fails.max_retry = words.next_int()?;
-                message = Some(format!("  maxRetry: {}", self.jail.fails.max_retry));
+                message = Some(("filter", format!("  maxRetry: {}", self.jail.fails.max_retry)));
             }
             "maxlines" => {
                 let lines = words.next_int()?;
                 filter.set_max_lines(lines).map_err(value_error_of)?;
-                message = Some(format!("  maxLines: {lines}"));
+                message = Some(("filter", format!("  maxLines: {lines}")));
             }
             "bantime" => {
                 let seconds = words.next_seconds()?;
                 self.jail.bans.set_ban_time(seconds.as_i64() as f64);
-                message = Some(format!("  banTime: {seconds}"));
+                message = Some(("actions", format!("  banTime: {seconds}")));
             }
             "addjournalmatch" => self.journal_match.push(Value::strings(words.texts())),
             "deljournalmatch" => {
@@ -370,7 +370,7 @@ impl Running {
             _ => match option.strip_prefix("bantime.") {
                 Some(extra) => {
                     let value = words.next_text()?;
-                    message = Some(format!("Set banTime.{extra} = {value}"));
+                    message = Some(("jail", format!("Set banTime.{extra} = {value}")));
                     let result = self.jail.increment.set(extra, &value);
                     result.map_err(|error| value_error(error.to_string()))?;
                 }
