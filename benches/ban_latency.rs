@@ -6,6 +6,8 @@
 //! client can afford and waits for the file that `actionban` creates. Both ends are measured in this process: from
 //! right before the write until the file is there, so the figure contains the shell that runs the action.
 
+#![allow(clippy::print_stdout, reason = "a benchmark prints its figures")]
+
 #[path = "../tests/support/mod.rs"]
 mod support;
 

@@ -1,6 +1,11 @@
 //! What the tests of the whole program share: the built binaries, a server in a directory of its own, and the rule for
 //! tests that need something which isn't there.
-#![allow(dead_code, unreachable_pub, reason = "each test includes this file and uses its own part of it")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::print_stderr,
+    reason = "each test includes this file, uses its own part of it, and says why it is skipped"
+)]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -13,6 +13,7 @@ use crate::diagnostic::{Diagnostic, logger};
 use crate::error::{Error, ErrorKind};
 use crate::files::{Files, Reading};
 use crate::jail::Jail;
+use crate::judge::Judge;
 use crate::python::repr;
 use crate::setting::Setting;
 use crate::template::Fallback::{self, Unset};
@@ -46,7 +47,7 @@ const ORDER: &[&str] =
 
 /// What to read, and how to take what is wrong.
 #[derive(Debug, Clone, Default)]
-pub struct Request {
+pub struct Request<'a> {
     /// Only this jail, rather than all that are enabled.
     pub jail: Option<String>,
     /// Wrong jails are left out as long as there is a sound one; without it, one wrong jail is a failure.
@@ -56,6 +57,8 @@ pub struct Request {
     /// Options that win over `fail2ban.conf`. Upstream's client always hands over `loglevel`, `logtarget` and
     /// `syslogsocket`, from its command line or else from [`EarlyOptions`], and other names that change nothing.
     pub main_options: Vec<(String, String)>,
+    /// Looks through the commands of each jail; a jail with a fault is left out. Upstream has nothing like it.
+    pub judge: Option<&'a dyn Judge>,
 }
 
 /// The configuration as a server is told.
@@ -65,6 +68,8 @@ pub struct Loaded {
     pub ok: bool,
     /// The commands in order; `None` where reading failed altogether. There can be commands though `ok` is false.
     pub stream: Option<Vec<Command>>,
+    /// A jail was left out because of [`Request::judge`].
+    pub faulty: bool,
     /// What upstream logs, in its order.
     pub diagnostics: Vec<Diagnostic>,
 }
@@ -92,7 +97,7 @@ pub struct Configurator {
 }
 
 /// [`Configurator::load`] for a single use.
-pub fn load(root: &Path, request: &Request) -> Loaded {
+pub fn load(root: &Path, request: &Request<'_>) -> Loaded {
     Configurator::new(root).load(request)
 }
 
@@ -138,19 +143,19 @@ impl Configurator {
     }
 
     /// Reads everything that is asked for (`Fail2banCmdLine.readConfig`).
-    pub fn load(&mut self, request: &Request) -> Loaded {
-        let (ok, stream) = match self.read(request) {
-            Ok((ok, stream)) => (ok, Some(stream)),
+    pub fn load(&mut self, request: &Request<'_>) -> Loaded {
+        let (ok, faulty, stream) = match self.read(request) {
+            Ok((ok, faulty, stream)) => (ok, faulty, Some(stream)),
             Err(error) => {
                 let message = format!("Failed during configuration: {error}");
                 self.files.log.say_error(logger::ROOT, message, error);
-                (false, None)
+                (false, false, None)
             }
         };
-        Loaded { ok, stream, diagnostics: self.take_diagnostics() }
+        Loaded { ok, stream, faulty, diagnostics: self.take_diagnostics() }
     }
 
-    fn read(&mut self, request: &Request) -> Result<(bool, Vec<Command>), Error> {
+    fn read(&mut self, request: &Request<'_>) -> Result<(bool, bool, Vec<Command>), Error> {
         let main = self.read_main()?;
         let jails = self.files.read(&self.base, "jail")?;
         if !jails.complete {
@@ -158,12 +163,21 @@ impl Configurator {
         }
         let mut stream = self.main_commands(&main, &request.main_options)?;
         let (ok, mut jails) = self.read_jails(jails, request)?;
+        let mut faulty = false;
         for jail in &mut jails {
-            stream.extend(jail.commands(request.allow_no_files, &mut self.files.log)?);
+            let commands = jail.commands(request.allow_no_files, &mut self.files.log)?;
+            let fault = request.judge.filter(|_| jail.can_start()).and_then(|judge| judge.judge(&commands));
+            match fault {
+                None => stream.extend(commands),
+                Some(fault) => {
+                    faulty = true;
+                    stream.push(jail.leave_out(fault, &mut self.files.log)?);
+                }
+            }
         }
         let started = jails.iter().filter(|jail| jail.can_start());
         stream.extend(started.map(|jail| Command::words(["start", &jail.name])));
-        Ok((ok, stream))
+        Ok((ok, faulty, stream))
     }
 
     fn read_main(&mut self) -> Result<Reading, Error> {
@@ -205,7 +219,7 @@ impl Configurator {
     }
 
     /// All jails to be set up, wrong ones among them, and whether the whole is usable.
-    fn read_jails(&mut self, jails: Reading, request: &Request) -> Result<(bool, Vec<Jail>), Error> {
+    fn read_jails(&mut self, jails: Reading, request: &Request<'_>) -> Result<(bool, Vec<Jail>), Error> {
         let names: Vec<Rc<str>> = match &request.jail {
             Some(name) => vec![name.as_str().into()],
             None => jails.merged.section_names().cloned().collect(),

@@ -15,6 +15,7 @@ use crate::error::ErrorKind;
 use crate::files::Files;
 use crate::filter::{Filter, fill, set};
 use crate::glob::glob;
+use crate::judge::Fault;
 use crate::merged::{Merged, Raw};
 use crate::python::{exists, repr, strip};
 use crate::setting::{Datum, Options, Setting};
@@ -247,9 +248,7 @@ impl Jail {
     /// The commands that set the jail up. Without `allow_no_files` it is an error that there is nothing to watch.
     pub(crate) fn commands(&mut self, allow_no_files: bool, log: &mut Log) -> Result<Vec<Command>, Error> {
         if let Some(error) = &self.config_error {
-            let name = &self.name;
-            let message = format!("Jail '{name}' skipped, because of wrong configuration: {error}");
-            return Ok(vec![Command::words(["config-error", &message])]);
+            return Ok(vec![self.skipped(error)]);
         }
         let mut stream = match &mut self.filter {
             Some(filter) => filter.commands(&self.name, log)?,
@@ -299,6 +298,23 @@ impl Jail {
         }
         stream.insert(0, Command::words(["add", &self.name, &backend]));
         Ok(stream)
+    }
+
+    /// Takes note of a fault, which keeps the jail from being set up, and says so in the stream.
+    pub(crate) fn leave_out(&mut self, fault: Fault, log: &mut Log) -> Result<Command, Error> {
+        let Fault { option, text, message } = fault;
+        let place = self.combined(log)?.get(&option).and_then(|setting| setting.place_of(&text));
+        let message = format!("Jail {}: {message}", repr(&self.name));
+        log.say_at(Level::ERROR, logger::JAIL, message.clone(), place);
+        log.say(Level::ERROR, logger::JAILS, format!("Errors in jail {}. Skipping...", repr(&self.name)));
+        let command = self.skipped(&message);
+        self.config_error = Some(message);
+        Ok(command)
+    }
+
+    fn skipped(&self, error: &str) -> Command {
+        let message = format!("Jail '{}' skipped, because of wrong configuration: {error}", self.name);
+        Command::words(["config-error", &message])
     }
 
     fn text_of(&self, option: &str) -> String {

@@ -27,6 +27,7 @@ mod filter;
 mod glob;
 mod interpolate;
 mod jail;
+mod judge;
 mod map;
 mod merged;
 mod parse;
@@ -45,6 +46,7 @@ pub use crate::configurator::{
 pub use crate::diagnostic::Diagnostic;
 pub use crate::document::{Document, OptionNode, Origin, Section};
 pub use crate::error::{Error, ErrorKind};
+pub use crate::judge::{Fault, Judge};
 pub use crate::rules::{Rules, RulesReader};
 pub use crate::source::{Location, MAX_FILE, Source};
 pub use crate::words::shell_words;

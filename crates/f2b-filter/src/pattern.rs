@@ -1,9 +1,10 @@
 //! A Python pattern, compiled and ready to search.
 //!
-//! Three programs stand behind a pattern (see [`Mode`]): the plain one serves nearly every line and is linear wherever
-//! the pattern allows it; the exact one is compiled when a line comes up on which `$` or `\b` of the plain one would
-//! differ from Python's; and a linear screen stands before each that has to backtrack, so that a line that can't match
-//! is known as such in linear time and without touching the heap.
+//! Several programs stand behind a pattern (see [`Mode`]). The one for lines of plain ASCII serves nearly always; it is
+//! small, and linear wherever the pattern allows it. Another one is compiled when the first line with other characters
+//! comes up, and others when there is one on which `$` or `\b` have to be taken exactly. A linear screen stands before
+//! each program that has to backtrack, so that a line that can't match is known as such in linear time and without
+//! touching the heap.
 //!
 //! Backtracking is bounded. A search that runs out of steps, or would begin on a text longer than
 //! [`MAX_BACKTRACKED`], ends as [`Search::Exhausted`].
@@ -11,7 +12,7 @@
 use std::ops::Range;
 use std::sync::OnceLock;
 
-use fancy_regex::{Regex, RegexBuilder};
+use fancy_regex::{Captures, Regex, RegexBuilder};
 
 use crate::dialect::{self, DialectError, Mode, Parsed};
 
@@ -30,9 +31,10 @@ pub(crate) struct Pattern {
     parsed: Parsed,
     asks_for_line_end: bool,
     asks_for_words: bool,
-    plain: Program,
-    /// `None` inside when the engine can't compile it; then the plain one stands in.
-    exact: OnceLock<Option<Program>>,
+    ascii: Program,
+    /// For any other characters, exact or not, and for lines within a line; `None` inside where one is too big for the
+    /// engine.
+    others: [OnceLock<Option<Program>>; 3],
 }
 
 /// A text to search, with what decides on the program.
@@ -104,14 +106,14 @@ impl Pattern {
     /// Compiles `pattern`; `multi_line` stands for `re.MULTILINE`.
     pub(crate) fn new(pattern: &str, multi_line: bool) -> Result<Self, DialectError> {
         let parsed = dialect::parse(pattern, multi_line)?;
-        let plain = Program::new(&parsed, Mode::Plain)
+        let ascii = Program::new(&parsed, Mode { ascii: true, exact: false })
             .map_err(|error| DialectError::new(error.to_string(), None, pattern))?;
         Ok(Self {
             asks_for_line_end: parsed.asks_for_line_end(),
             asks_for_words: parsed.asks_for_words(),
             parsed,
-            plain,
-            exact: OnceLock::new(),
+            ascii,
+            others: Default::default(),
         })
     }
 
@@ -134,26 +136,29 @@ impl Pattern {
     /// The first match in `subject`. A line that doesn't match costs no allocation, unless it takes the
     /// backtracking engine to find that out.
     pub(crate) fn search(&self, subject: Subject<'_>) -> Search {
-        let program = self.program(subject);
-        match program.may_match(subject) {
-            true => program.captures(subject, 0),
-            false => Search::Missed,
+        match self.program(subject.shape) {
+            None => Search::Exhausted,
+            Some(program) if !program.may_match(subject) => Search::Missed,
+            Some(program) => program.captures(subject, 0),
         }
     }
 
     /// The first match at or behind the byte `start`, which look-behinds may look past.
     pub(crate) fn search_from(&self, subject: Subject<'_>, start: usize) -> Search {
-        self.program(subject).captures(subject, start)
+        self.program(subject.shape).map_or(Search::Exhausted, |program| program.captures(subject, start))
     }
 
-    fn program(&self, subject: Subject<'_>) -> &Program {
-        let plain_will_do = (subject.shape.one_line || !self.asks_for_line_end)
-            && (subject.shape.ascii || !self.asks_for_words);
-        if plain_will_do {
-            return &self.plain;
-        }
-        let exact = self.exact.get_or_init(|| Program::new(&self.parsed, Mode::Exact).ok());
-        exact.as_ref().unwrap_or(&self.plain)
+    fn program(&self, shape: Shape) -> Option<&Program> {
+        let exact = (self.asks_for_line_end && !shape.one_line) || (self.asks_for_words && !shape.ascii);
+        let [other, other_exact, ascii_exact] = &self.others;
+        let place = match (shape.ascii, exact) {
+            (true, false) => return Some(&self.ascii),
+            (false, false) => other,
+            (false, true) => other_exact,
+            (true, true) => ascii_exact,
+        };
+        let mode = Mode { ascii: shape.ascii, exact };
+        place.get_or_init(|| Program::new(&self.parsed, mode).ok()).as_ref()
     }
 }
 
@@ -163,6 +168,8 @@ struct Program {
     /// Present where `regex` backtracks.
     screen: Option<Regex>,
     regex: Regex,
+    /// Which group of the pattern each group of `regex` is.
+    groups: Vec<usize>,
 }
 
 impl Program {
@@ -171,12 +178,9 @@ impl Program {
         let regex = compile(&written.text)?;
         let screen = match written.irregular {
             false => None,
-            true => {
-                let mode = Mode::Screen { exact: mode == Mode::Exact };
-                Some(compile(&dialect::write(parsed, mode).text)?)
-            }
+            true => Some(compile(&dialect::write_screen(parsed, mode))?),
         };
-        Ok(Self { screen, regex })
+        Ok(Self { screen, regex, groups: written.groups })
     }
 
     /// False only if there is certainly no match.
@@ -191,10 +195,19 @@ impl Program {
         match self.regex.captures_from_pos(subject.text, start) {
             Err(_) => Search::Exhausted,
             Ok(None) => Search::Missed,
-            Ok(Some(captures)) => {
-                Search::Found(Spans(captures.iter().map(|group| group.map(|group| group.range())).collect()))
+            Ok(Some(captures)) => Search::Found(self.spans(&captures)),
+        }
+    }
+
+    fn spans(&self, captures: &Captures<'_, str>) -> Spans {
+        let last = self.groups.iter().copied().max().unwrap_or(0);
+        let mut spans = vec![None; last + 1];
+        for (index, span) in std::iter::once(0).chain(self.groups.iter().copied()).zip(captures.iter()) {
+            if let (Some(slot @ None), Some(span)) = (spans.get_mut(index), span) {
+                *slot = Some(span.range());
             }
         }
+        Spans(spans)
     }
 }
 

@@ -8,6 +8,8 @@ use std::fmt;
 use f2b_types::{DurationError, Number, str2seconds};
 
 /// How the ban time grows with each ban of the same id.
+///
+/// `bantime.formula`, a Python expression, is kept but not evaluated by this version: the default formula is in force.
 #[derive(Debug, Clone, Default)]
 pub struct Increment {
     /// Whether history counts at all (`bantime.increment`).
@@ -21,6 +23,7 @@ pub struct Increment {
     max_time: Option<Number>,
     random_time: Option<Number>,
     overall_text: Option<String>,
+    formula: Option<String>,
 }
 
 /// A value that an option of the family `bantime.*` can't take.
@@ -31,8 +34,6 @@ pub enum IncrementError {
     Duration(DurationError),
     /// A multiplier is no whole number.
     Multiplier(String),
-    /// `bantime.formula` is not evaluated by this version; the default formula stays in force.
-    Formula(String),
 }
 
 impl fmt::Display for IncrementError {
@@ -40,9 +41,6 @@ impl fmt::Display for IncrementError {
         match self {
             Self::Duration(error) => error.fmt(f),
             Self::Multiplier(text) => write!(f, "invalid literal for int() with base 10: '{text}'"),
-            Self::Formula(text) => {
-                write!(f, "bantime.formula '{text}' is not supported yet, the default formula stays in force")
-            }
         }
     }
 }
@@ -81,7 +79,7 @@ impl Increment {
             }
             "maxtime" => self.max_time = text.as_deref().map(str2seconds).transpose()?,
             "rndtime" => self.random_time = text.as_deref().map(str2seconds).transpose()?,
-            "formula" if text.is_some() => return Err(IncrementError::Formula(value.into())),
+            "formula" => self.formula = text,
             _ => {}
         }
         Ok(())
@@ -102,12 +100,13 @@ impl Increment {
         self.random_time
     }
 
-    /// The text of `bantime.factor`, `.multipliers` or `.overalljails` as it was set.
+    /// The text of `bantime.factor`, `.multipliers`, `.overalljails` or `.formula` as it was set.
     pub fn text_option(&self, option: &str) -> Option<&str> {
         match option {
             "factor" => self.factor.as_deref(),
             "multipliers" => self.multipliers.as_deref(),
             "overalljails" => self.overall_text.as_deref(),
+            "formula" => self.formula.as_deref(),
             _ => None,
         }
     }
@@ -188,7 +187,5 @@ mod tests {
         assert_eq!(options.set("multipliers", "1 x"), Err(IncrementError::Multiplier("x".into())));
         assert_eq!(options.ban_time(60.0, 1, 0.0), 120.0);
         assert!(options.set("maxtime", "soon").is_err());
-        assert!(options.set("formula", "ban.Time").is_err());
-        assert_eq!(options.set("formula", ""), Ok(()));
     }
 }

@@ -19,6 +19,7 @@ mod interactive;
 mod session;
 mod shell_words;
 mod start;
+mod trial;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -27,6 +28,7 @@ use std::process::ExitCode;
 use f2b_types::{Level, Log, Record};
 
 pub use self::beautify::{Charset, Unfit, beautify, beautify_error};
+pub use self::config::Prepared;
 use self::config::Reader;
 pub use self::connection::{Connection, ConnectionError};
 pub use self::console::{Console, Output};

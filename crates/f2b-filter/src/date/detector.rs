@@ -415,3 +415,82 @@ fn last_char(text: &str) -> Option<char> {
 fn byte_of(line: &str, index: usize) -> usize {
     line.char_indices().nth(index).map_or(line.len(), |(byte, _)| byte)
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::tz::TimeZone;
+
+    use super::*;
+
+    /// 2005-08-14 10:00:00 UTC
+    const NOW: f64 = 1_124_013_600.0;
+
+    fn detector(patterns: &[&str]) -> DateDetector {
+        let mut detector = DateDetector::new(2026);
+        for pattern in patterns {
+            detector.append(pattern).unwrap();
+        }
+        detector
+    }
+
+    /// The text of the date, and the moment.
+    fn find(detector: &mut DateDetector, line: &str) -> Option<(String, Option<f64>)> {
+        let found = detector.match_line(Subject::new(line), Time(NOW)).unwrap()?;
+        let text = line.get(found.spans.get(1)?)?.to_owned();
+        let clock = Clock { now: Time(NOW), zone: &TimeZone::UTC };
+        Some((text, detector.moment(line, &found, clock).ok().map(Number::as_f64)))
+    }
+
+    #[track_caller]
+    fn check(patterns: &[&str], line: &str, text: &str, moment: f64) {
+        assert_eq!(find(&mut detector(patterns), line), Some((text.into(), Some(moment))), "{line}");
+    }
+
+    #[test]
+    fn the_usual_dates_are_found_by_themselves() {
+        for (line, text) in [
+            ("2005-08-14T10:00:00.123Z x", "2005-08-14T10:00:00.123Z"),
+            ("[14/Aug/2005:12:00:00 +0200] x", "14/Aug/2005:12:00:00 +0200"),
+            ("Aug 14 10:00:00 host x", "Aug 14 10:00:00"),
+            ("Sun Aug 14 10:00:00 2005 x", "Sun Aug 14 10:00:00 2005"),
+            ("[1124013600] x", "1124013600"),
+            ("type=X msg=audit(1124013600.000:5): x", "1124013600.000"),
+            ("@4000000042ff16202a8b1c2c x", "@4000000042ff16202a8b1c2c"),
+            ("x é 2005-08-14 10:00:00 x", "2005-08-14 10:00:00"),
+            ("050814 10:00:00 x", "050814 10:00:00"),
+            ("<08/14/05@10:00:00> x", "<08/14/05@10:00:00>"),
+        ] {
+            check(&[], line, text, NOW);
+        }
+        for line in ["", "no date", "12005-08-14 10:00:00", "1995-08-14 10:00:00"] {
+            assert_eq!(find(&mut detector(&[]), line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn patterns_of_the_user_come_first() {
+        check(&["%d.%m.%Y %H:%M"], "x 14.08.2005 10:00 y", "14.08.2005 10:00", NOW);
+        check(&[r"^\[{DATE}\]"], "[2005-08-14 10:00:00] y", "[2005-08-14 10:00:00]", NOW);
+        check(&[r"^L:{LEPOCH}"], "L:1124013600000 y", "L:1124013600000", NOW);
+        check(&["%Y", "{DEFAULT}"], "2005-08-14 10:00:00", "2005", NOW - 36_000.0);
+        assert_eq!(detector(&["{DEFAULT}"]).len(), 0);
+        assert_eq!(detector(&["{^LN-BEG}"]).len(), 17);
+        assert!(DateDetector::new(2026).append("%Q").is_err());
+        let mut twice = detector(&["%Y"]);
+        assert_eq!(twice.append("%Y").unwrap_err().to_string(), "There is already a template with name Year");
+    }
+
+    #[test]
+    fn the_template_in_use_moves_up() {
+        let mut detector = detector(&[]);
+        for _ in 0..3 {
+            find(&mut detector, "host: 14/Aug/2005:10:00:00 x");
+        }
+        let first = detector.templates().next().unwrap();
+        assert_eq!((first.hits, first.name.starts_with("Day(?P<_sep>[-/])MON")), (3, true));
+        // A date in the message doesn't win over the one at the known place.
+        let line = "host: 14/Aug/2005:10:00:00 since 2004-01-01 00:00:00";
+        assert_eq!(find(&mut detector, line).unwrap().0, "14/Aug/2005:10:00:00");
+        assert_eq!(find(&mut detector, "2005-08-14 10:00:00 x").unwrap().0, "2005-08-14 10:00:00");
+    }
+}

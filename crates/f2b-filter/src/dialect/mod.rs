@@ -5,7 +5,7 @@
 //! 3.11 parses it ([`parse`]), into a tree ([`ast`]) that is freed of what is always true ([`simplify`]) and written
 //! out again ([`write`]). Nothing of the pattern's text reaches the engine unread.
 //!
-//! A tree can be written out in three ways, see [`write::Mode`].
+//! A tree can be written out in several ways, see [`write::Mode`].
 
 mod ast;
 #[cfg(test)]
@@ -18,7 +18,7 @@ mod simplify;
 mod write;
 
 pub use self::error::DialectError;
-pub(crate) use self::write::{Mode, write};
+pub(crate) use self::write::{Mode, write, write_screen};
 
 use self::ast::Node;
 

@@ -1,13 +1,106 @@
-//! Drops what is always true where it stands.
+//! Puts regular nodes in place of some that aren't, so that more patterns are for the linear engine.
 //!
 //! The address that `<HOST>` expands to has a look-behind for a colon right behind something that always ends in a
-//! colon. Left in, it would keep every such pattern from the linear engine.
+//! colon; such look-behinds are dropped. Dates have a separator that is one of a few marks and has to come again; such a
+//! reference becomes a choice between the marks.
 
-use super::ast::Node;
+use std::collections::BTreeSet;
 
-/// The same pattern without look-behinds for one character that certainly stands there.
+use super::ast::{Class, ClassItem, Node};
+
+/// Marks in a class that are worth a branch each.
+const MAX_MARKS: usize = 4;
+
+/// An equal pattern, more regular if possible.
 pub(super) fn simplify(root: Node) -> Node {
-    below(root, None)
+    let root = below(root, None);
+    let mut references = Vec::new();
+    collect_references(&root, &mut references);
+    // Conditions may refer to groups further on, whose numbers would change.
+    let conditional = root.any(&|node| matches!(node, Node::Conditional { .. }));
+    match references.is_empty() || conditional {
+        true => root,
+        false => split_marks(root, &references),
+    }
+}
+
+/// Replaces references to a mark by a choice between the marks. It goes down to where every node matches once at most:
+/// in a repetition the groups of several branches could all have taken part.
+fn split_marks(node: Node, references: &[usize]) -> Node {
+    match node {
+        Node::Group { index, body } => Node::Group { index, body: Box::new(split_marks(*body, references)) },
+        Node::Case { ignore, body } => Node::Case { ignore, body: Box::new(split_marks(*body, references)) },
+        Node::Concat(nodes) => {
+            let mut nodes: Vec<Node> = nodes.into_iter().map(|node| split_marks(node, references)).collect();
+            while let Some((start, end, marks)) = mark_span(&nodes, references) {
+                let span: Vec<Node> = nodes.drain(start..=end).collect();
+                let branches = marks.into_iter().map(|mark| branch(&span, mark)).collect();
+                nodes.insert(start, Node::Alt(branches));
+            }
+            Node::concat(nodes)
+        }
+        other => other,
+    }
+}
+
+/// Where the group of a mark stands in a row, and the last reference to it; and its marks. Nobody else may refer to
+/// the groups in between, since each branch has its own.
+fn mark_span(nodes: &[Node], references: &[usize]) -> Option<(usize, usize, Vec<char>)> {
+    nodes.iter().enumerate().find_map(|(start, node)| {
+        let Node::Group { index, body } = node else { return None };
+        let marks = marks_of(body)?;
+        let refers = |node: &Node| *node == Node::Backref(*index);
+        let end = nodes.iter().rposition(refers).filter(|end| *end > start)?;
+        let span = nodes.get(start..=end)?;
+        let count = |list: &[usize]| list.iter().filter(|group| *group == index).count();
+        let all_here = span.iter().filter(|node| refers(node)).count() == count(references);
+        let mut inside = BTreeSet::new();
+        span.iter().for_each(|node| collect_groups(node, &mut inside));
+        inside.remove(index);
+        let others = references.iter().any(|group| inside.contains(group));
+        (all_here && !others).then_some((start, end, marks))
+    })
+}
+
+/// The row for one of the marks.
+fn branch(span: &[Node], mark: char) -> Node {
+    let index = match span.first() {
+        Some(Node::Group { index, .. }) => *index,
+        _ => 0,
+    };
+    let row = span.iter().enumerate().map(|(place, node)| match node {
+        Node::Group { .. } if place == 0 => Node::Group { index, body: Box::new(Node::Char(mark)) },
+        Node::Backref(group) if *group == index => Node::Char(mark),
+        node => node.clone(),
+    });
+    Node::Concat(row.collect())
+}
+
+/// The characters of a class of a few marks.
+fn marks_of(body: &Node) -> Option<Vec<char>> {
+    let Node::Class(Class { negated: false, items }) = body else { return None };
+    let marks: Option<Vec<char>> = items
+        .iter()
+        .map(|item| match item {
+            ClassItem::Char(c) if c.is_ascii_punctuation() => Some(*c),
+            _ => None,
+        })
+        .collect();
+    marks.filter(|marks| (1..=MAX_MARKS).contains(&marks.len()))
+}
+
+fn collect_references(node: &Node, references: &mut Vec<usize>) {
+    if let Node::Backref(group) = node {
+        references.push(*group);
+    }
+    node.children().into_iter().for_each(|child| collect_references(child, references));
+}
+
+fn collect_groups(node: &Node, groups: &mut BTreeSet<usize>) {
+    if let Node::Group { index, .. } = node {
+        groups.insert(*index);
+    }
+    node.children().into_iter().for_each(|child| collect_groups(child, groups));
 }
 
 /// `before` always consumes characters and stands directly in front of `node`.
@@ -60,10 +153,12 @@ fn concat(nodes: Vec<Node>, before: Option<&Node>) -> Node {
 mod tests {
     use crate::dialect::{Mode, parse, write};
 
+    const MODE: Mode = Mode { ascii: false, exact: false };
+
     #[track_caller]
     fn check(pattern: &str, regular: bool) {
         let parsed = parse(pattern, false).unwrap();
-        assert_eq!(write(&parsed, Mode::Plain).irregular, !regular, "{pattern}");
+        assert_eq!(write(&parsed, MODE).irregular, !regular, "{pattern}");
     }
 
     #[test]
@@ -84,5 +179,16 @@ mod tests {
         check("(?:(?<=:)a)+", false);
         check(":(?:(?<=:)a)+", false);
         check("(?:a:)?(?<=:)b", false);
+    }
+
+    #[test]
+    fn references_to_marks_become_choices() {
+        check(r"(?P<s>[-/.])(\d)(?P=s)", true);
+        check(r"(?i)x([-/])(?P<d>\d)\1(a)\1", true);
+        check(r"([-/])\1|a", false);
+        check(r"(?:([-/])a\1)+", false);
+        check(r"([-a])\1", false);
+        check(r"([-/])(a)\1\2", false);
+        check(r"([-/])a\1(?(3)x|y)(b)(c)", false);
     }
 }

@@ -8,17 +8,14 @@ use std::fmt::Write;
 use super::Parsed;
 use super::ast::{At, Category, Class, ClassItem, Greed, Node};
 
-/// What the text to search is known to be, and what the answer is used for.
+/// What the texts to search are known to be. The less a program has to expect, the smaller and faster it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Mode {
-    /// The text has no newline but maybe a last one, and no character beyond ASCII where the pattern asks for word
-    /// boundaries. Under these conditions `$` and `\b` are what the linear engine has too.
-    Plain,
-    /// Any text, at the price of look-around for `$` and `\b`.
-    Exact,
-    /// A pattern without look-around, references and conditions that matches whenever the pattern itself does, in
-    /// `Exact` texts if so asked. It sieves out lines for the backtracking engine.
-    Screen { exact: bool },
+pub(crate) struct Mode {
+    /// They are ASCII.
+    pub(crate) ascii: bool,
+    /// `$` and `\b` have to be spelled out in look-around. Otherwise the linear engine's own will do, for texts that have
+    /// no newline but maybe a last one, and none but ASCII characters where the pattern asks for word boundaries.
+    pub(crate) exact: bool,
 }
 
 /// A pattern for the engine.
@@ -27,37 +24,52 @@ pub(crate) struct Written {
     pub(crate) text: String,
     /// The linear engine can't do it alone.
     pub(crate) irregular: bool,
+    /// Which group of the pattern each group of the text is. Several can be the same one, of which one takes part.
+    pub(crate) groups: Vec<usize>,
 }
 
 /// Writes `parsed` for texts of the kind that `mode` says.
 pub(crate) fn write(parsed: &Parsed, mode: Mode) -> Written {
-    let mut writer = Writer { parsed, mode, text: String::new(), irregular: false };
-    match &parsed.root {
-        // The engine turns a look-ahead at the very end into a regular pattern by itself.
-        Node::Concat(nodes) if mode == Mode::Plain => {
-            let last = nodes.len() - 1;
-            nodes.iter().take(last).for_each(|node| writer.piece(node));
-            let before = writer.irregular;
-            nodes.iter().skip(last).for_each(|node| writer.piece(node));
-            let eased = |body: &Node| !body.any(&|node| !is_regular(node));
-            if let Some(Node::Look { behind: false, negative: false, body }) = nodes.last()
-                && eased(body)
-            {
-                writer.irregular = before;
+    let mut writer = Writer::new(parsed, mode, false);
+    writer.node(&parsed.root);
+    let irregular = match eased_at_end(&parsed.root) {
+        Some(true) if !mode.exact => false,
+        _ => writer.irregular,
+    };
+    Written { text: writer.text, irregular, groups: writer.groups }
+}
+
+/// A pattern without look-around, references, conditions and groups that matches whenever `parsed` does. It sieves out
+/// lines for the backtracking engine.
+pub(crate) fn write_screen(parsed: &Parsed, mode: Mode) -> String {
+    let mut writer = Writer::new(parsed, mode, true);
+    writer.node(&parsed.root);
+    writer.text
+}
+
+/// Whether the only irregular node is a look-ahead at the very end, which the engine makes regular by itself; `None` if
+/// there is no such look-ahead.
+fn eased_at_end(node: &Node) -> Option<bool> {
+    let regular = |node: &Node| !node.any(&|node| !is_regular(node));
+    match node {
+        Node::Case { body, .. } => eased_at_end(body),
+        Node::Concat(nodes) => match nodes.split_last()? {
+            (Node::Look { behind: false, negative: false, body }, before) => {
+                Some(regular(body) && before.iter().all(regular))
             }
-        }
-        root => writer.node(root),
+            _ => None,
+        },
+        _ => None,
     }
-    Written { text: writer.text, irregular: writer.irregular }
 }
 
 impl Parsed {
-    /// Whether `$` stands in it, which [`Mode::Plain`] simplifies.
+    /// Whether `$` stands in it, on which [`Mode::exact`] has an effect.
     pub(crate) fn asks_for_line_end(&self) -> bool {
         self.root.any(&|node| matches!(node, Node::At(At::LastLineEnd)))
     }
 
-    /// Whether `\b` or `\B` stands in it, which [`Mode::Plain`] simplifies.
+    /// Whether `\b` or `\B` stands in it, on which [`Mode::exact`] has an effect.
     pub(crate) fn asks_for_words(&self) -> bool {
         let is_boundary = |at: &At| matches!(at, At::WordBoundary { .. } | At::NoWordBoundary { .. });
         self.root.any(&|node| matches!(node, Node::At(at) if is_boundary(at)))
@@ -84,23 +96,26 @@ fn is_regular(node: &Node) -> bool {
     }
 }
 
+const ANY_ASCII: &str = r"[\x{0}-\x{7F}]";
 const UNICODE_WORD: &str = r"\p{L}\p{N}_";
 const ASCII_WORD: &str = "0-9A-Za-z_";
 
 struct Writer<'a> {
     parsed: &'a Parsed,
     mode: Mode,
+    screen: bool,
     text: String,
     irregular: bool,
+    groups: Vec<usize>,
 }
 
-impl Writer<'_> {
-    fn is_screen(&self) -> bool {
-        matches!(self.mode, Mode::Screen { .. })
+impl<'a> Writer<'a> {
+    fn new(parsed: &'a Parsed, mode: Mode, screen: bool) -> Self {
+        Self { parsed, mode, screen, text: String::new(), irregular: false, groups: Vec::new() }
     }
 
     fn node(&mut self, node: &Node) {
-        if self.is_screen() {
+        if self.screen {
             return self.screened(node);
         }
         self.irregular |= !is_regular(node);
@@ -115,10 +130,17 @@ impl Writer<'_> {
                 self.node(body);
                 self.text.push(')');
             }
-            Node::Group { body, .. } => self.wrapped("(", body),
+            Node::Group { index, body } => {
+                self.groups.push(*index);
+                self.wrapped("(", body);
+            }
             Node::Atomic(body) => self.wrapped("(?>", body),
-            Node::Backref(group) => self.format(format_args!(r"\k<{group}>")),
+            Node::Backref(group) => {
+                let group = self.number_of(*group);
+                self.format(format_args!(r"\k<{group}>"));
+            }
             Node::Conditional { group, yes, no } => {
+                let group = self.number_of(*group);
                 self.format(format_args!("(?({group})"));
                 self.wrapped("(?:", yes);
                 if **no != Node::Empty {
@@ -162,7 +184,11 @@ impl Writer<'_> {
     fn regular(&mut self, node: &Node) {
         match node {
             Node::Char(c) => push_literal(&mut self.text, *c),
+            Node::Any { newline: false } if self.mode.ascii => {
+                self.text.push_str(r"[\x{0}-\x{9}\x{B}-\x{7F}]")
+            }
             Node::Any { newline: false } => self.text.push('.'),
+            Node::Any { newline: true } if self.mode.ascii => self.text.push_str(ANY_ASCII),
             Node::Any { newline: true } => self.text.push_str("(?s:.)"),
             Node::Class(class) => self.class(class),
             Node::At(at) => self.at(*at),
@@ -238,17 +264,19 @@ impl Writer<'_> {
     }
 
     fn at(&mut self, at: At) {
-        let exact = matches!(self.mode, Mode::Exact | Mode::Screen { exact: true });
+        let exact = self.mode.exact;
         match at {
             At::TextStart => self.text.push_str(r"\A"),
             At::LineStart => self.text.push_str("(?m:^)"),
             At::TextEnd => self.text.push_str(r"\z"),
             At::LineEnd => self.text.push_str("(?m:$)"),
             At::LastLineEnd if !exact => self.text.push_str("(?m:$)"),
-            At::WordBoundary { ascii: false } if !exact => self.text.push_str(r"\b"),
-            At::NoWordBoundary { ascii: false } if !exact => self.text.push_str(r"\B"),
+            At::WordBoundary { ascii } if !exact && (!ascii || self.mode.ascii) => self.text.push_str(r"\b"),
+            At::NoWordBoundary { ascii } if !exact && (!ascii || self.mode.ascii) => {
+                self.text.push_str(r"\B")
+            }
             // A screen may leave out any condition.
-            _ if self.is_screen() => {}
+            _ if self.screen => {}
             At::LastLineEnd => {
                 self.irregular = true;
                 self.text.push_str(r"(?=\n?\z)");
@@ -269,36 +297,60 @@ impl Writer<'_> {
 
     fn class(&mut self, class: &Class) {
         match (class.items.is_empty(), class.negated) {
-            (true, false) => return self.text.push_str(r"[^\x{0}-\x{10FFFF}]"),
-            (true, true) => return self.text.push_str("(?s:.)"),
-            _ => {}
-        }
-        self.text.push_str(if class.negated { "[^" } else { "[" });
-        for item in &class.items {
-            match item {
-                ClassItem::Char(c) => push_class_char(&mut self.text, *c),
-                ClassItem::Range(from, to) => {
-                    push_class_char(&mut self.text, *from);
-                    self.text.push('-');
-                    push_class_char(&mut self.text, *to);
+            (true, false) => self.text.push_str(r"[^\x{0}-\x{10FFFF}]"),
+            (true, true) => self.node(&Node::Any { newline: true }),
+            (false, negated) => {
+                let close = self.open_class(negated);
+                for item in &class.items {
+                    self.class_item(item);
                 }
-                ClassItem::Category { kind, negated, ascii } => {
-                    self.text.push_str(if *negated { "[^" } else { "[" });
-                    self.text.push_str(category(*kind, *ascii));
-                    self.text.push(']');
-                }
+                self.text.push_str(close);
             }
         }
-        self.text.push(']');
+    }
+
+    /// Opens a class; answers with what closes it.
+    fn open_class(&mut self, negated: bool) -> &'static str {
+        let (open, close) = match (negated, self.mode.ascii) {
+            (false, _) => ("[", "]"),
+            (true, false) => ("[^", "]"),
+            (true, true) => (r"[\x{0}-\x{7F}&&[^", "]]"),
+        };
+        self.text.push_str(open);
+        close
+    }
+
+    fn class_item(&mut self, item: &ClassItem) {
+        match item {
+            ClassItem::Char(c) => push_class_char(&mut self.text, *c),
+            ClassItem::Range(from, to) => {
+                push_class_char(&mut self.text, *from);
+                self.text.push('-');
+                push_class_char(&mut self.text, *to);
+            }
+            ClassItem::Category { kind, negated, ascii } => {
+                let narrow = *ascii || self.mode.ascii;
+                let close = self.open_class(*negated);
+                self.text.push_str(category(*kind, narrow, *ascii));
+                self.text.push_str(close);
+            }
+        }
+    }
+
+    /// The number that the engine gives to a group of the pattern. A condition may refer to a group further on.
+    fn number_of(&self, group: usize) -> usize {
+        self.groups.iter().position(|known| *known == group).map_or(group, |place| place + 1)
     }
 }
 
-fn category(kind: Category, ascii: bool) -> &'static str {
-    match (kind, ascii) {
+/// The members of a category, or those in ASCII only. Under the flag `a` the separators are no blanks.
+fn category(kind: Category, narrow: bool, flag_a: bool) -> &'static str {
+    match (kind, narrow) {
         (Category::Digit, false) => r"\p{Nd}",
         (Category::Digit, true) => "0-9",
         (Category::Space, false) => r"\s\x{1C}-\x{1F}",
-        (Category::Space, true) => r"\x{9}-\x{D}\x{20}",
+        (Category::Space, true) if flag_a => r"\x{9}-\x{D}\x{20}",
+        (Category::Space, true) => r"\x{9}-\x{D}\x{1C}-\x{20}",
         (Category::Word, false) => UNICODE_WORD,
         (Category::Word, true) => ASCII_WORD,
     }

@@ -231,3 +231,110 @@ fn before_last(line: &str) -> Range<usize> {
     let at = line.char_indices().next_back().map_or(0, |(at, _)| at);
     at..at
 }
+
+#[cfg(test)]
+mod tests {
+    use f2b_types::Id;
+
+    use super::*;
+    use crate::filter::Who;
+
+    /// 2005-08-14 10:00:00 UTC
+    const NOW: f64 = 1_124_013_600.0;
+
+    fn filter() -> Filter {
+        let mut filter = Filter::new("j", 2005);
+        filter.add_failregex("fail <ADDR>$").unwrap();
+        filter
+    }
+
+    /// Feeds a line; answers with the times of what was found, and the warnings.
+    fn feed(filter: &mut Filter, line: &str, in_operation: bool) -> (Vec<Option<Number>>, Vec<String>) {
+        let context =
+            LineContext { now: Time(NOW), zone: &TimeZone::UTC, in_operation, check_find_time: true };
+        let found = filter.process_line(line, &context).unwrap();
+        assert!(found.iter().all(|found| found.who == Some(Who::Id(Id::parse("192.0.2.1")))));
+        let records = filter.take_records().into_iter().filter(|record| record.level >= Level::WARNING);
+        (found.into_iter().map(|found| found.time).collect(), records.map(|record| record.message).collect())
+    }
+
+    #[test]
+    fn a_line_has_its_own_time() {
+        let mut filter = filter();
+        let line = "2005-08-14 09:59:59 fail 192.0.2.1";
+        assert_eq!(feed(&mut filter, line, true), (vec![Some(Number::Float(NOW - 1.0))], vec![]));
+        let line = "2005-08-14 12:00:00+0200 fail 192.0.2.1";
+        assert_eq!(feed(&mut filter, line, true), (vec![Some(Number::Int(NOW as i64))], vec![]));
+        assert_eq!(filter.last_date(), Some(Number::Int(NOW as i64)));
+    }
+
+    #[test]
+    fn a_line_without_a_date_has_that_of_the_one_before() {
+        let mut filter = filter();
+        feed(&mut filter, "2005-08-14 09:59:55 x", true);
+        let (times, warnings) = feed(&mut filter, "fail 192.0.2.1", true);
+        assert_eq!(times, [Some(Number::Float(NOW - 5.0))]);
+        assert_eq!(
+            warnings,
+            [
+                "[j] Found a match but no valid date/time found for '2005-08-14 09:59:55'.",
+                "[j] Match without a timestamp: 2005-08-14 09:59:55fail 192.0.2.1",
+                "[j] Please try setting a custom date pattern (see man page jail.conf(5)).",
+            ]
+        );
+        assert_eq!(feed(&mut filter, "fail 192.0.2.1", true).1, [""; 0], "warned once a day");
+    }
+
+    #[test]
+    fn a_new_line_with_an_odd_date_is_of_now() {
+        let mut filter = filter();
+        let (times, warnings) = feed(&mut filter, "2005-08-14 08:00:00 fail 192.0.2.1", true);
+        assert_eq!(times, [Some(Number::Float(NOW))]);
+        assert_eq!(
+            warnings,
+            [
+                "[j] Detected a log entry 2h before the current time in operation mode. This looks like a timezone \
+                 problem. Treating such entries as if they just happened.",
+                "[j] Please check a jail for a timing issue. Line with odd timestamp: 2005-08-14 08:00:00 fail 192.0.2.1",
+            ]
+        );
+        let (times, warnings) = feed(&mut filter, "2005-08-14 10:02:00 fail 192.0.2.1", true);
+        assert_eq!((times, warnings), (vec![Some(Number::Float(NOW))], vec![]));
+    }
+
+    #[test]
+    fn old_lines_of_the_past_are_left_out() {
+        let mut filter = filter();
+        let (times, warnings) = feed(&mut filter, "2005-08-14 09:49:59 fail 192.0.2.1", false);
+        assert_eq!(times, []);
+        assert_eq!(
+            warnings[0],
+            "[j] Ignoring all log entries older than 600s; these are probably messages generated while fail2ban was not \
+             running."
+        );
+        let (times, _) = feed(&mut filter, "2005-08-14 09:50:00 fail 192.0.2.1", false);
+        assert_eq!(times, [Some(Number::Float(NOW - 600.0))]);
+        assert_eq!(feed(&mut filter, "no date fail 192.0.2.1", false).0, [], "its time isn't known");
+    }
+
+    #[test]
+    fn what_only_looks_like_a_date_is_none() {
+        let mut filter = filter();
+        let (times, messages) = feed(&mut filter, "Feb 30 10:00:00 fail 192.0.2.1", true);
+        assert_eq!(times, [Some(Number::Float(NOW))]);
+        assert_eq!(messages[0], "findFailure failed to parse timeText: Feb 30 10:00:00");
+        filter.set_date_pattern("{NONE}").unwrap();
+        assert_eq!(feed(&mut filter, "fail 192.0.2.1", true), (vec![Some(Number::Float(NOW))], vec![]));
+    }
+
+    #[test]
+    fn an_unknown_time_zone_fails_as_upstream_does() {
+        let mut filter = filter();
+        let context =
+            LineContext { now: Time(NOW), zone: &TimeZone::UTC, in_operation: true, check_find_time: true };
+        let error = filter.process_line("XYZ Aug 14 10:00:00 fail 192.0.2.1", &context).unwrap_err();
+        assert_eq!(error.to_string(), "KeyError('XYZ')");
+        assert!(filter.process_line("", &context).unwrap().is_empty());
+        assert!(filter.process_line("\0\u{fffd}", &context).unwrap().is_empty());
+    }
+}

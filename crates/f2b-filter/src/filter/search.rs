@@ -277,3 +277,135 @@ fn python_regex(regex: &Regex) -> String {
     let text: String = repr(regex.as_str()).chars().take(200).collect();
     format!("re.compile({text})")
 }
+
+#[cfg(test)]
+mod tests {
+    use f2b_types::Level;
+    use jiff::tz::TimeZone;
+
+    use super::*;
+    use crate::filter::{Filter, Who};
+
+    fn filter(failregex: &[&str], ignoreregex: &[&str]) -> Filter {
+        let mut filter = Filter::new("j", 2005);
+        filter.set_date_pattern("{NONE}").unwrap();
+        for regex in failregex {
+            filter.add_failregex(regex).unwrap();
+        }
+        for regex in ignoreregex {
+            filter.add_ignoreregex(regex).unwrap();
+        }
+        filter
+    }
+
+    /// Feeds lines; answers for each with `regex id: lines` of everything found.
+    fn feed(filter: &mut Filter, lines: &[&str]) -> Vec<String> {
+        let context = LineContext {
+            now: Time(1_124_013_600.0),
+            zone: &TimeZone::UTC,
+            in_operation: true,
+            check_find_time: true,
+        };
+        let show = |found: &Found| {
+            let id = match &found.who {
+                Some(Who::Id(id)) => id.to_string(),
+                Some(Who::Host(host)) => format!("host {host}"),
+                None => "nobody".into(),
+            };
+            let lines: Vec<_> = found.fields.matches().iter().map(|line| line.concat()).collect();
+            format!("{} {id}: {}", found.regex, lines.join(" + "))
+        };
+        lines
+            .iter()
+            .map(|line| {
+                let found = filter.process_line(line, &context).unwrap();
+                found.iter().map(show).collect::<Vec<_>>().join("; ")
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_first_match_counts_unless_all_are_checked() {
+        let mut filter = filter(&["^x<F-ID/>", "a <HOST>$", "<HOST>$"], &[]);
+        assert_eq!(feed(&mut filter, &["a 192.0.2.1"]), ["1 192.0.2.1: a 192.0.2.1"]);
+        filter.set_check_all(true);
+        assert_eq!(
+            feed(&mut filter, &["a 192.0.2.1"]),
+            ["1 192.0.2.1: a 192.0.2.1; 2 192.0.2.1: a 192.0.2.1"]
+        );
+        assert_eq!(feed(&mut filter, &["b example.org"]), ["2 host example.org: b example.org"]);
+    }
+
+    #[test]
+    fn ignored_lines_are_reported_by_their_expression() {
+        let mut filter = filter(&["<ADDR>$"], &["^nothing", "^ok "]);
+        assert_eq!(feed(&mut filter, &["ok 192.0.2.1"]), [""]);
+        assert_eq!(filter.ignored_by(), [1]);
+        assert_eq!(feed(&mut filter, &["ok"]), [""]);
+        assert!(filter.ignored_by().is_empty(), "only what matches is ignored");
+    }
+
+    #[test]
+    fn a_prefix_cuts_the_content_out() {
+        let mut filter = filter(&[], &[]);
+        filter.set_prefregex(r"^\S+ <F-APP>\w+</F-APP>: <F-CONTENT>.+</F-CONTENT>$").unwrap();
+        filter.add_failregex("^fail <ADDR>$").unwrap();
+        assert_eq!(
+            feed(&mut filter, &["h sshd: fail 192.0.2.1", "fail 192.0.2.1"]),
+            ["0 192.0.2.1: h sshd: fail 192.0.2.1", ""]
+        );
+        assert!(filter.prefix_groups().is_none());
+    }
+
+    #[test]
+    fn a_match_may_take_several_lines() {
+        let mut filter = filter(&[], &[]);
+        filter.set_max_lines(3).unwrap();
+        filter.add_failregex("^begin <ADDR>$<SKIPLINES>^end$").unwrap();
+        assert_eq!(
+            feed(&mut filter, &["begin 192.0.2.1", "x", "end", "end"]),
+            ["", "", "0 192.0.2.1: begin 192.0.2.1 + end", ""]
+        );
+        let left: Vec<_> = filter.buffered_lines().iter().map(|line| line.concat()).collect();
+        assert_eq!(left, ["x", "end"]);
+    }
+
+    #[test]
+    fn lines_of_a_connection_belong_together() {
+        let mut filter = filter(
+            &[
+                "^<F-MLFID>c\\d</F-MLFID> <F-NOFAIL>connect</F-NOFAIL> <ADDR>$",
+                "^<F-MLFID>c\\d</F-MLFID> wrong <F-USER>\\w+</F-USER>$",
+                "^<F-MLFID>c\\d</F-MLFID> <F-MLFFORGET>close</F-MLFFORGET>$",
+            ],
+            &[],
+        );
+        assert_eq!(
+            feed(&mut filter, &["c1 connect 192.0.2.1", "c2 wrong b", "c1 wrong a", "c2 close"]),
+            ["", "", "1 192.0.2.1: c1 connect 192.0.2.1 + c1 wrong a", ""]
+        );
+    }
+
+    #[test]
+    fn a_match_that_names_nobody_is_an_error() {
+        let mut filter = filter(&["^x(?: <ADDR>)?$"], &[]);
+        assert_eq!(feed(&mut filter, &["x"]), [""]);
+        let errors: Vec<_> =
+            filter.take_records().into_iter().filter(|record| record.level == Level::ERROR).collect();
+        assert!(
+            errors[0].message.starts_with("No group found in 'x\n' using 're.compile('^x(?: "),
+            "{errors:?}"
+        );
+    }
+
+    #[test]
+    fn a_line_that_costs_too_much_counts_as_not_matched() {
+        let mut filter = filter(&[r"(?<!y)x+(?!x)<ADDR>"], &[]);
+        let line = "x".repeat(200_000) + "192.0.2.1";
+        assert_eq!(feed(&mut filter, &[&line]), [""]);
+        let records = filter.take_records();
+        assert!(
+            records.iter().any(|r| r.message.starts_with("[j] Gave up matching a line of 200010 characters"))
+        );
+    }
+}

@@ -7,6 +7,7 @@ use f2b_protocol::Command;
 use f2b_types::{Log, Record};
 
 use super::Failed;
+use super::trial::Trial;
 use crate::cmdline::{CmdLine, Conf, ConfError, Early};
 
 /// Reads the configuration of one directory.
@@ -25,13 +26,30 @@ pub(super) struct Read {
     pub(super) ok: bool,
     /// The command stream, unless the configuration could not be read at all.
     pub(super) stream: Option<Vec<Command>>,
+    /// A jail was left out because the server would have refused it.
+    pub(super) faulty: bool,
 }
 
 impl Read {
-    /// The command stream of a configuration without errors.
-    pub(super) fn usable(self) -> Result<Vec<Command>, Failed> {
-        self.stream.filter(|_| self.ok).ok_or(Failed)
+    /// The command stream of a configuration with at least one sound jail.
+    pub(super) fn usable(self) -> Result<Prepared, Failed> {
+        let stream = self.stream.filter(|_| self.ok).ok_or(Failed)?;
+        Ok(Prepared { stream, faulty: self.faulty })
     }
+
+    /// The command stream of a configuration that may replace the one that is running.
+    pub(super) fn flawless(self) -> Result<Vec<Command>, Failed> {
+        self.usable().and_then(|prepared| if prepared.faulty { Err(Failed) } else { Ok(prepared.stream) })
+    }
+}
+
+/// A command stream for a server that is about to start.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The commands.
+    pub stream: Vec<Command>,
+    /// Jails were left out that the server would have refused: it runs without them, and whoever started it fails.
+    pub faulty: bool,
 }
 
 impl Reader {
@@ -68,11 +86,12 @@ impl Reader {
             ignore_wrong: !conf.strict,
             allow_no_files: conf.dump,
             main_options: main_options.map(|(name, value)| (name.into(), value.clone())).into(),
+            judge: (!conf.dump).then_some(&Trial),
         };
         let mut reader = self.begun.take().unwrap_or_else(|| Configurator::new(&self.root));
         let loaded = reader.load(&request);
         report(&loaded.diagnostics, log);
-        Read { ok: loaded.ok, stream: loaded.stream }
+        Read { ok: loaded.ok, stream: loaded.stream, faulty: loaded.faulty }
     }
 }
 

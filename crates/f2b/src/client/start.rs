@@ -14,7 +14,7 @@ use f2b_protocol::{Command, Value};
 use f2b_types::{Level, Log, Record};
 
 use super::session::{Client, Show, WaitError};
-use super::{Failed, Output};
+use super::{Failed, Output, Prepared};
 use crate::cmdline::{Conf, program_name};
 
 /// Starts a server in the background and configures it.
@@ -31,7 +31,7 @@ pub fn start(conf: &Conf, log: &dyn Log, out: &mut Output) -> Result<(), Failed>
 /// # Errors
 ///
 /// [`Failed`] when a server is running already, when its socket is in the way, or when the configuration has errors.
-pub fn prepare(conf: &Conf, log: &dyn Log) -> Result<Vec<Command>, Failed> {
+pub fn prepare(conf: &Conf, log: &dyn Log) -> Result<Prepared, Failed> {
     Client::new(conf.clone(), log, &mut Output::collected()).prepare_start()
 }
 
@@ -61,22 +61,24 @@ impl Client<'_> {
             let error = self.foreground_server().exec();
             return Err(self.fail(format!("Exception while starting server foreground: {error}")));
         }
-        let stream = self.prepare_start()?;
+        let Prepared { stream, faulty } = self.prepare_start()?;
         let mut launched = self.launch()?;
-        self.send_stream(stream, Some(&mut launched))
+        self.send_stream(stream, Some(&mut launched))?;
+        // The server runs with every jail that is in order; that not all of them are is the caller's to know.
+        if faulty { Err(Failed) } else { Ok(()) }
     }
 
-    fn prepare_start(&mut self) -> Result<Vec<Command>, Failed> {
+    fn prepare_start(&mut self) -> Result<Prepared, Failed> {
         if self.is_server_up() {
             return Err(self.fail("Server already running"));
         }
-        let stream = self.config.read(&self.conf, None, self.log).usable()?;
+        let prepared = self.config.read(&self.conf, None, self.log).usable()?;
         if !self.conf.force && self.conf.socket.exists() {
             return Err(
                 self.fail("Fail2ban seems to be in unexpected state (not running but the socket exists)")
             );
         }
-        Ok(stream)
+        Ok(prepared)
     }
 
     fn send_stream(&mut self, stream: Vec<Command>, launched: Option<&mut Launched>) -> Result<(), Failed> {

@@ -3,6 +3,9 @@
 use std::io::{self, BufWriter, Stdout, Write};
 
 use f2b_types::{Level, Record};
+use jiff::tz::TimeZone;
+
+use crate::logging::{asctime, full_name};
 
 /// Standard output.
 pub(super) struct Output {
@@ -11,11 +14,12 @@ pub(super) struct Output {
     quiet: bool,
     level: Level,
     verbose: i64,
+    zone: TimeZone,
 }
 
 impl Output {
     pub(super) fn new(quiet: bool, level: Level, verbose: i64) -> Self {
-        Self { out: BufWriter::new(io::stdout()), quiet, level, verbose }
+        Self { out: BufWriter::new(io::stdout()), quiet, level, verbose, zone: crate::clock::local_zone() }
     }
 
     /// A line of the report.
@@ -36,9 +40,13 @@ impl Output {
     pub(super) fn log(&mut self, records: impl IntoIterator<Item = Record>) -> io::Result<()> {
         let level = self.level;
         for record in records.into_iter().filter(|record| record.level >= level) {
+            let (time, name) = (asctime(crate::clock::now(), &self.zone), full_name(record.logger));
+            let (level, message) = (record.level.to_string(), record.message);
             let line = match self.verbose {
-                ..=1 => format!("{:.1}: {}", record.level.to_string(), record.message),
-                _ => format!(" {}", record.message),
+                ..=1 => {
+                    format!("{time} {name:<24}[{}]: {level:<7} {level:.1}: {message}", std::process::id())
+                }
+                _ => format!(" {time:<15} {level:<5.5} {message}"),
             };
             self.print(&line)?;
         }

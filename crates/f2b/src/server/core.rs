@@ -47,6 +47,8 @@ pub(super) struct Core {
     pub(super) reloading: Option<Vec<String>>,
     next_purge: Time,
     quitting: bool,
+    /// The server ends because it could not be configured.
+    pub(super) is_useless: bool,
 }
 
 /// What `set` without a jail has set, as `get` answers it.
@@ -86,6 +88,7 @@ impl Core {
             busy: false,
             reloading: None,
             quitting: false,
+            is_useless: false,
         })
     }
 
@@ -153,6 +156,7 @@ impl Core {
                 }
             }
             Msg::Signal(signal) => self.signal(signal),
+            Msg::Misconfigured => self.misconfigured(),
         }
     }
 
@@ -169,6 +173,16 @@ impl Core {
             self.flush_logs();
         } else {
             self.log(Level::DEBUG, "server", format!("Caught signal {signal}. Exiting"));
+            self.quit();
+        }
+    }
+
+    /// The configuration could not be taken over as a whole. Jails that run go on; a server without any is of no use.
+    fn misconfigured(&mut self) {
+        if self.jails.iter().any(|jail| jail.started) {
+            self.log(Level::ERROR, "server", "The configuration has errors, see above. The other jails run.");
+        } else {
+            self.is_useless = true;
             self.quit();
         }
     }
@@ -420,6 +434,14 @@ impl Core {
         self.pump_until(|core| !core.jails.iter().any(|jail| jail.key == key && jail.worker.is_some()));
         self.end_stop(key);
         Ok(())
+    }
+
+    /// Drops a jail that can't be set up. One that was running before a reload goes with its bans taken back.
+    pub(super) fn abandon(&mut self, name: &str) {
+        if self.jail(name).is_ok() {
+            // Only this thread takes jails away, and it has just seen this one.
+            let _ = self.stop_jail(name);
+        }
     }
 
     /// Stops all jails beside each other.

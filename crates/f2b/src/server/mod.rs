@@ -57,6 +57,8 @@ pub(crate) enum Msg {
     Stopped { jail: JailKey },
     /// A signal has come.
     Signal(i32),
+    /// The server's own command stream could not be executed as a whole.
+    Misconfigured,
 }
 
 /// Counts what is on its way for one jail, between the reader and the last action.

@@ -8,14 +8,12 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{self, ExitCode, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::thread;
 
 use anyhow::{Context, Result, anyhow};
 use f2b_protocol::{Command, Value};
 use f2b_types::{Level, Log, Number, Record, VERSION};
-use nix::sys::signal::Signal;
 use nix::sys::stat::{Mode, umask};
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
@@ -93,7 +91,7 @@ fn become_daemon(conf: &Conf, console: &Console) -> Result<(), Failed> {
 fn foreground(conf: &Conf, console: &Console) -> Result<(), Failed> {
     let stream = match conf.nonsync {
         true => None,
-        false => Some(client::prepare(conf, console)?),
+        false => Some(client::prepare(conf, console)?.stream),
     };
     serve(conf, stream).map_err(|error| {
         console.write(Record::new(Level::ERROR, "server", format!("{error:#}")));
@@ -131,16 +129,15 @@ fn serve(conf: &Conf, stream: Option<Vec<Command>>) -> Result<()> {
     if let Err(error) = write_pid_file(&conf.pidfile) {
         say(Level::ERROR, format!("Unable to create PID file: {error:#}"));
     }
-    let failed = Arc::new(AtomicBool::new(false));
     if let Some(stream) = stream {
-        configure_self(conf, stream, &log, &sender, &failed)?;
+        configure_self(conf, stream, &log, &sender)?;
     }
     core.run();
     socket.close();
     if let Err(error) = fs::remove_file(&conf.pidfile) {
         say(Level::ERROR, format!("Unable to remove PID file {}: {error}", conf.pidfile.display()));
     }
-    if failed.load(Ordering::Acquire) {
+    if core.is_useless {
         return Err(anyhow!("the server could not be configured"));
     }
     Ok(())
@@ -189,18 +186,11 @@ fn write_pid_file(path: &Path) -> Result<()> {
 }
 
 /// Sends the server its own command stream, from a thread that plays the client.
-fn configure_self(
-    conf: &Conf,
-    stream: Vec<Command>,
-    log: &Arc<ServerLog>,
-    core: &Sender<Msg>,
-    failed: &Arc<AtomicBool>,
-) -> Result<()> {
-    let (conf, log, core, failed) = (conf.clone(), Arc::clone(log), core.clone(), Arc::clone(failed));
+fn configure_self(conf: &Conf, stream: Vec<Command>, log: &Arc<ServerLog>, core: &Sender<Msg>) -> Result<()> {
+    let (conf, log, core) = (conf.clone(), Arc::clone(log), core.clone());
     let configure = move || {
         if client::configure(&conf, stream, &*log, &mut Output::stdout()).is_err() {
-            failed.store(true, Ordering::Release);
-            let _ = core.send(Msg::Signal(Signal::SIGTERM as i32));
+            let _ = core.send(Msg::Misconfigured);
         }
     };
     thread::Builder::new().name("f2b/configure".into()).spawn(configure)?;

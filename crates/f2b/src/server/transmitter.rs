@@ -94,6 +94,15 @@ impl<'a> Words<'a> {
     }
 }
 
+/// The jail that a command of a stream is about.
+fn jail_of(command: &Command) -> Option<&str> {
+    match command.word(0)? {
+        "add" | "start" => command.word(1),
+        "set" | "multi-set" if command.0.len() > 3 => command.word(1),
+        _ => None,
+    }
+}
+
 impl Core {
     /// Executes a command of a client and answers it, now or later.
     pub(super) fn transmit(&mut self, command: &Command, answer: SyncSender<Reply>) {
@@ -149,13 +158,35 @@ impl Core {
         }
     }
 
-    /// Executes the commands of a stream up to the first that fails.
+    /// Executes the commands of a stream. A jail with a command that fails is left out, the others are set up; the first
+    /// failure is the answer. (Upstream stops at it, and has no jail at all.)
     fn execute_all(&mut self, stream: &Value) -> Result<()> {
+        let mut left_out: Vec<String> = Vec::new();
+        let mut first = Ok(());
         for command in stream.as_items().unwrap_or_default() {
             let words = command.as_items().ok_or_else(|| general("Invalid command"))?;
-            self.execute(&Command(words.to_vec()), None)?;
+            let command = Command(words.to_vec());
+            let jail = jail_of(&command);
+            if jail.is_some_and(|jail| left_out.iter().any(|name| name == jail)) {
+                continue;
+            }
+            let Err(exception) = self.execute(&command, None) else { continue };
+            let message = format!("Command {command} has failed. Received {exception}");
+            self.log(Level::ERROR, "transmitter", message);
+            if let Some(jail) = jail {
+                self.log(
+                    Level::ERROR,
+                    "transmitter",
+                    format!("Jail '{jail}' skipped, because of wrong configuration"),
+                );
+                self.abandon(jail);
+                left_out.push(jail.into());
+            }
+            if first.is_ok() {
+                first = Err(exception);
+            }
         }
-        Ok(())
+        first
     }
 
     fn add(&mut self, mut words: Words<'_>) -> Result<Outcome> {

@@ -1,0 +1,289 @@
+//! Wrong configurations, wrong files, wrong circumstances: each gets a message that says where, every healthy jail runs,
+//! nothing is lost, and the exit codes are fail2ban's.
+
+mod support;
+
+use std::fs;
+use std::process::{Command, Output, Stdio};
+
+use support::{Place, Process, available, binary, both, has_program, run, wait_until};
+
+/// A jail that bans after two failures by writing to a file of its name.
+fn jail(place: &Place, name: &str, more: &str) -> String {
+    let dir = place.path().display();
+    place.write(&format!("{name}.log"), "");
+    format!(
+        "[{name}]\nenabled = true\nfilter = login\nlogpath = {dir}/{name}.log\nmaxretry = 2\nignoreself = false\n\
+         action = note[file={dir}/{name}.bans]\n{more}\n"
+    )
+}
+
+/// A directory with a healthy jail and whatever else stands in `jail.conf`.
+fn place(others: &str) -> Place {
+    let place = Place::new();
+    place.write("filter.d/login.conf", "[Definition]\nfailregex = ^.* failed login from <HOST>$\n");
+    place.write(
+        "action.d/note.conf",
+        "[Definition]\nactionban = echo <ip> >> <file>\nactionunban = echo -<ip> >> <file>\n",
+    );
+    place.write(
+        "jail.conf",
+        &(jail(&place, "healthy", "") + &others.replace("DIR", &place.path().display().to_string())),
+    );
+    place
+}
+
+/// Two failures of an address, and the ban that they lead to.
+#[track_caller]
+fn expect_ban(place: &Place, jail: &str, ip: &str) {
+    let now = jiff::Zoned::now().strftime("%Y-%m-%d %H:%M:%S").to_string();
+    place.append(&format!("{jail}.log"), &format!("{now} failed login from {ip}\n").repeat(2));
+    wait_until(&format!("{ip} is banned in {jail}"), || place.read(&format!("{jail}.bans")).contains(ip));
+}
+
+/// Runs a command of our client to its end.
+fn client(place: &Place, words: &[&str]) -> Output {
+    place.client(binary("f2b-client"), words).output().expect("the client starts")
+}
+
+#[track_caller]
+fn expect_failure(output: &Output, texts: &[&str]) {
+    let said = both(output);
+    assert_eq!(output.status.code(), Some(255), "{said}");
+    for text in texts {
+        assert!(said.contains(text), "{text:?} is not in:\n{said}");
+    }
+}
+
+/// Starts the server in the foreground; its outputs go to `server.out`.
+fn start(place: &Place) -> Process {
+    let out = fs::File::create(place.file("server.out")).expect("a file");
+    let mut server = place.server();
+    server.stdout(out.try_clone().expect("a file")).stderr(out);
+    let server = Process(server.spawn().expect("the server starts"));
+    place.wait_until_ready();
+    wait_until("the healthy jail runs", || client(place, &["status", "healthy"]).status.success());
+    server
+}
+
+#[test]
+fn a_broken_expression_costs_its_own_jail_only() {
+    let place = place(
+        "[broken]\nenabled = true\nfilter = broken\nlogpath = DIR/healthy.log\naction = note[file=x]\n",
+    );
+    place.write(
+        "filter.d/broken.conf",
+        "[Definition]\n\nfailregex = ^good <HOST>$\n            ^bad (<HOST>$\n",
+    );
+    let _server = start(&place);
+    let said = place.read("server.out");
+    for text in ["Unable to compile regular expression '^bad (", "filter.d/broken.conf:4:13", "^bad (<HOST>$"]
+    {
+        assert!(said.contains(text), "{text:?} is not in:\n{said}");
+    }
+    assert!(place.ask(&["status"]).contains("Jail list:\thealthy\n"));
+    expect_ban(&place, "healthy", "192.0.2.1");
+}
+
+#[test]
+fn whoever_starts_a_server_in_the_background_learns_that_a_jail_is_broken() {
+    let place = place(
+        "[broken]\nenabled = true\nfilter = login[x=y]\nfailregex = ^(\nlogpath = DIR/healthy.log\naction = note[file=x]\n",
+    );
+    expect_failure(&client(&place, &["start"]), &["jail.conf:12:13", "Server ready"]);
+    expect_ban(&place, "healthy", "192.0.2.1");
+    place.ask(&["stop"]);
+    assert!(!place.file("f2b.sock").exists());
+}
+
+#[test]
+fn unknown_filters_and_actions_are_named_and_left_out() {
+    let place = place(
+        "[nofilter]\nenabled = true\nfilter = nope\nlogpath = DIR/healthy.log\naction = note[file=x]\n\
+         [noaction]\nenabled = true\nfilter = login\nlogpath = DIR/healthy.log\naction = nope\n",
+    );
+    let _server = start(&place);
+    let said = place.read("server.out");
+    for text in [
+        "Unable to read the filter 'nope'",
+        "jail.conf:11:10",
+        "Unable to read action 'nope'",
+        "jail.conf:18:10",
+        "Errors in jail 'nofilter'. Skipping...",
+    ] {
+        assert!(said.contains(text), "{text:?} is not in:\n{said}");
+    }
+    let log = place.log();
+    assert!(log.contains("Jail 'noaction' skipped, because of wrong configuration"), "{log}");
+    expect_ban(&place, "healthy", "192.0.2.1");
+}
+
+#[test]
+fn a_missing_log_file_stops_a_start_but_no_running_server() {
+    let place = place("");
+    let _server = start(&place);
+    expect_ban(&place, "healthy", "192.0.2.1");
+    let more = "[lost]\nenabled = true\nfilter = login\nlogpath = /nowhere/at.log\naction = note[file=x]\n";
+    place.write("jail.local", more);
+    expect_failure(
+        &client(&place, &["reload"]),
+        &["Have not found any log file for 'lost' jail.", "jail.local:4:11", "/nowhere/at.log"],
+    );
+    expect_ban(&place, "healthy", "192.0.2.2");
+    assert!(place.ask(&["get", "healthy", "banip"]).contains("192.0.2.1"));
+}
+
+#[test]
+fn a_log_file_that_cannot_be_read_is_named() {
+    let place =
+        place("[dir]\nenabled = true\nfilter = login\nlogpath = DIR/filter.d\naction = note[file=x]\n");
+    let _server = start(&place);
+    let said = place.read("server.out");
+    assert!(said.contains("filter.d: it is a directory") && said.contains("jail.conf:12:11"), "{said}");
+    let path = place.file("filter.d").display().to_string();
+    let output = client(&place, &["set", "healthy", "addlogpath", &path]);
+    expect_failure(&output, &["Is a directory", "filter.d"]);
+    let output = client(&place, &["set", "healthy", "addlogpath", "/nowhere/at.log"]);
+    expect_failure(&output, &["No such file or directory", "/nowhere/at.log"]);
+    expect_ban(&place, "healthy", "192.0.2.1");
+}
+
+#[test]
+fn a_log_file_may_go_away_and_come_back() {
+    let place = place("");
+    let _server = start(&place);
+    expect_ban(&place, "healthy", "192.0.2.1");
+    fs::remove_file(place.file("healthy.log")).expect("the log");
+    place.append("other.log", "");
+    expect_ban(&place, "healthy", "192.0.2.2");
+    fs::rename(place.file("healthy.log"), place.file("healthy.log.1")).expect("a rotation");
+    expect_ban(&place, "healthy", "192.0.2.3");
+    fs::write(place.file("healthy.log"), "").expect("a truncation");
+    expect_ban(&place, "healthy", "192.0.2.4");
+}
+
+#[test]
+fn a_syntax_error_stops_a_start_but_no_running_server() {
+    let place = place("");
+    let _server = start(&place);
+    place.write("jail.local", "enabled = true\n");
+    expect_failure(&client(&place, &["reload"]), &["File contains no section headers.", "jail.local:1:1"]);
+    expect_ban(&place, "healthy", "192.0.2.1");
+    place.write("jail.local", "[healthy]\nmaxretry 5\n");
+    expect_failure(&client(&place, &["reload"]), &["jail.local:2:1", "maxretry 5"]);
+    expect_ban(&place, "healthy", "192.0.2.2");
+}
+
+#[test]
+fn a_second_server_leaves_the_first_one_alone() {
+    let place = place("");
+    let server = start(&place);
+    let pid = place.read("f2b.pid");
+    assert_eq!(pid.trim(), server.0.id().to_string());
+    let output =
+        place.server().stdout(Stdio::piped()).stderr(Stdio::piped()).output().expect("a second server");
+    expect_failure(&output, &["Server already running"]);
+    expect_failure(&client(&place, &["start"]), &["Server already running"]);
+    assert_eq!(place.read("f2b.pid"), pid);
+    expect_ban(&place, "healthy", "192.0.2.1");
+}
+
+#[test]
+fn a_socket_that_nobody_listens_on_needs_force_and_a_stale_pid_file_nothing() {
+    let place = place("");
+    drop(std::os::unix::net::UnixListener::bind(place.file("f2b.sock")).expect("a socket"));
+    place.write("f2b.pid", "999999\n");
+    let output = place.server().stdout(Stdio::piped()).stderr(Stdio::piped()).output().expect("a server");
+    expect_failure(&output, &["not running but the socket exists"]);
+    let mut forced = Command::new(binary("f2b-server"));
+    forced.arg("-c").arg(place.path()).args(["-xf", "start"]).stdout(Stdio::null()).stderr(Stdio::null());
+    let server = Process(forced.spawn().expect("the server starts"));
+    place.wait_until_ready();
+    wait_until("the jail runs", || client(&place, &["status", "healthy"]).status.success());
+    assert_eq!(place.read("f2b.pid").trim(), server.0.id().to_string());
+    expect_ban(&place, "healthy", "192.0.2.1");
+}
+
+#[test]
+fn a_pid_file_that_cannot_be_written_is_named_and_stops_nothing() {
+    let place = place("");
+    fs::create_dir(place.file("f2b.pid")).expect("a directory");
+    let _server = start(&place);
+    let log = place.log();
+    assert!(log.contains("Unable to create PID file:") && log.contains("f2b.pid"), "{log}");
+    expect_ban(&place, "healthy", "192.0.2.1");
+}
+
+#[test]
+fn a_corrupt_database_is_kept_aside_and_begun_anew() {
+    let place = place("");
+    place.write("f2b.sqlite3", &"this is no database\n".repeat(100));
+    let _server = start(&place);
+    expect_ban(&place, "healthy", "192.0.2.1");
+    let log = place.log();
+    assert!(log.contains("f2b.sqlite3") && log.contains("Database backup created"), "{log}");
+    let kept = fs::read_dir(place.path()).expect("the directory").flatten().any(|entry| {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        name.starts_with("f2b.sqlite3.")
+            && fs::read(entry.path()).is_ok_and(|text| text.starts_with(b"this is no"))
+    });
+    assert!(kept, "the damaged file is kept");
+    assert!(fs::read(place.file("f2b.sqlite3")).is_ok_and(|bytes| bytes.starts_with(b"SQLite format 3")));
+}
+
+#[test]
+fn a_database_that_cannot_be_opened_is_named_and_costs_no_ban() {
+    let place = place("");
+    fs::create_dir(place.file("f2b.sqlite3")).expect("a directory");
+    let _server = start(&place);
+    expect_ban(&place, "healthy", "192.0.2.1");
+    let log = place.log();
+    assert!(
+        log.contains("Error connecting to fail2ban persistent database") && log.contains("f2b.sqlite3"),
+        "{log}"
+    );
+}
+
+#[test]
+fn an_action_that_fails_is_named_and_the_next_one_runs() {
+    let place = place("");
+    place.write("action.d/fails.conf", "[Definition]\nactionban = nosuchcommand <ip>\n");
+    let dir = place.path().display().to_string();
+    place
+        .write("jail.local", &format!("[healthy]\naction = fails\n         note[file={dir}/healthy.bans]\n"));
+    let _server = start(&place);
+    expect_ban(&place, "healthy", "192.0.2.1");
+    place.wait_for_log("Failed to execute ban jail 'healthy' action 'fails'");
+    assert!(place.log().contains("returned 127"), "{}", place.log());
+}
+
+/// What stops a start stops fail2ban's in the same way.
+#[test]
+fn refusals_have_fail2bans_exit_code() {
+    if !available("fail2ban", has_program("fail2ban-client")) {
+        return;
+    }
+    let cases: [(&str, fn(&Place)); 4] = [
+        ("a missing log", |place| fs::remove_file(place.file("healthy.log")).expect("the log")),
+        ("a syntax error", |place| place.write("jail.local", "[healthy\n")),
+        ("no main configuration", |place| fs::remove_file(place.file("fail2ban.conf")).expect("the file")),
+        ("a socket in the way", |place| place.write("f2b.sock", "")),
+    ];
+    for (what, spoil) in cases {
+        let place = place("");
+        spoil(&place);
+        let ours = client(&place, &["start"]);
+        let theirs = place.client("fail2ban-client", &["start"]).output().expect("fail2ban-client starts");
+        assert_eq!(ours.status.code(), theirs.status.code(), "{what}: {}{}", both(&ours), both(&theirs));
+        assert_eq!(ours.status.code(), Some(255), "{what}: {}", both(&ours));
+    }
+    // A wrong jail beside a healthy one stops neither.
+    let place = place(
+        "[nofilter]\nenabled = true\nfilter = nope\nlogpath = DIR/healthy.log\naction = note[file=x]\n",
+    );
+    for program in [binary("f2b-client"), "fail2ban-client".into()] {
+        run(&mut place.client(&program, &["start"]));
+        run(&mut place.client(&program, &["stop"]));
+        wait_until("the server has gone", || !place.file("f2b.sock").exists());
+    }
+}
