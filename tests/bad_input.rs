@@ -263,7 +263,8 @@ fn refusals_have_fail2bans_exit_code() {
     if !available("fail2ban", has_program("fail2ban-client")) {
         return;
     }
-    let cases: [(&str, fn(&Place)); 4] = [
+    type Spoil = fn(&Place);
+    let cases: [(&str, Spoil); 4] = [
         ("a missing log", |place| fs::remove_file(place.file("healthy.log")).expect("the log")),
         ("a syntax error", |place| place.write("jail.local", "[healthy\n")),
         ("no main configuration", |place| fs::remove_file(place.file("fail2ban.conf")).expect("the file")),

@@ -12,14 +12,25 @@ pub fn repr(text: &str) -> String {
             '\t' => out.push_str("\\t"),
             '\\' => out.push_str("\\\\"),
             c if c == quote => out.extend(['\\', c]),
-            c if c < ' ' || ('\u{7f}'..'\u{a1}').contains(&c) || c == '\u{ad}' => {
-                out.push_str(&format!("\\x{:02x}", u32::from(c)));
-            }
-            c => out.push(c),
+            c if is_printable(c) => out.push(c),
+            c => out.push_str(&match u32::from(c) {
+                code @ ..=0xff => format!("\\x{code:02x}"),
+                code @ ..=0xffff => format!("\\u{code:04x}"),
+                code => format!("\\U{code:08x}"),
+            }),
         }
     }
     out.push(quote);
     out
+}
+
+/// `str.isprintable` of one character, as near as Rust's tables tell: what they escape behind a letter is not printable,
+/// and neither is any blank but the space.
+fn is_printable(c: char) -> bool {
+    if c.is_ascii() {
+        return c == ' ' || c.is_ascii_graphic();
+    }
+    !c.is_whitespace() && ['a', c].iter().collect::<String>().escape_debug().count() == 2
 }
 
 /// `str.isspace` of one character.
@@ -65,6 +76,7 @@ mod tests {
             ("it's", "\"it's\""),
             ("'\"", "'\\'\"'"),
             ("a\\\n\0\u{a0}é", "'a\\\\\\n\\x00\\xa0é'"),
+            ("e\u{301}\u{200d}\u{2028}", "'e\u{301}\\u200d\\u2028'"),
         ] {
             assert_eq!(repr(text), quoted);
         }

@@ -5,19 +5,18 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
 use std::time::Duration;
 
-use f2b_filter::Filter;
-use f2b_jail::{Act, Effect, Event, Jail, Token};
+use f2b_jail::{Effect, Event, Token};
 use f2b_protocol::{Command, Reply, Value};
-use f2b_types::{Id, Level, Log, Record, Time, local_time};
+use f2b_types::{Id, Level, Log, Record, Time};
 use jiff::tz::TimeZone;
 
-use super::database::{Ask, Database, Wanted};
-use super::errors::{duplicate_jail, runtime_error, unknown_jail, value_error};
+use super::database::{Ask, Database};
+use super::errors::{runtime_error, unknown_jail, value_error};
 use super::jails::Running;
 use super::reader::{Reader, Watch};
-use super::resolver::{Resolver, own_addresses};
+use super::resolver::Resolver;
 use super::transmitter::{Answer, Outcome, Result};
-use super::worker::{Work, Worker};
+use super::worker::Work;
 use super::{JailKey, Msg};
 use crate::clock;
 use crate::logging::ServerLog;
@@ -34,9 +33,9 @@ pub(super) struct Core {
     pub(super) jails: Vec<Running>,
     pub(super) reader: Reader,
     pub(super) options: ServerOptions,
-    resolver: Resolver,
+    pub(super) resolver: Resolver,
+    pub(super) sender: Sender<Msg>,
     inbox: Receiver<Msg>,
-    sender: Sender<Msg>,
     next_key: u64,
     next_token: u64,
     waiting: HashMap<u64, SyncSender<Reply>>,
@@ -46,7 +45,7 @@ pub(super) struct Core {
     /// Names of jails that a reload has not touched yet; `None` outside of a reload.
     pub(super) reloading: Option<Vec<String>>,
     next_purge: Time,
-    quitting: bool,
+    pub(super) quitting: bool,
     /// The server ends because it could not be configured.
     pub(super) is_useless: bool,
 }
@@ -200,7 +199,7 @@ impl Core {
         }
     }
 
-    fn by_key(&mut self, key: JailKey) -> Option<&mut Running> {
+    pub(super) fn by_key(&mut self, key: JailKey) -> Option<&mut Running> {
         self.jails.iter_mut().find(|jail| jail.key == key)
     }
 
@@ -221,7 +220,7 @@ impl Core {
     }
 
     /// Lets a jail take a step and carries out what it wants.
-    fn step(&mut self, key: JailKey, event: Event) {
+    pub(super) fn step(&mut self, key: JailKey, event: Event) {
         let Some(index) = self.jails.iter().position(|jail| jail.key == key) else { return };
         let effects = self.jails[index].jail.step(event, clock::now());
         for effect in effects {
@@ -295,7 +294,7 @@ impl Core {
     }
 
     /// Carries on until the number that a jail owes has come.
-    fn wait_for(&mut self, receiver: &Receiver<Reply>) -> Result<i64> {
+    pub(super) fn wait_for(&mut self, receiver: &Receiver<Reply>) -> Result<i64> {
         let mut reply = None;
         self.pump_until(|_| {
             match receiver.try_recv() {
@@ -312,182 +311,14 @@ impl Core {
         }
     }
 
+    /// The key of a jail that is about to be added.
+    pub(super) fn new_key(&mut self) -> JailKey {
+        self.next_key += 1;
+        JailKey(self.next_key)
+    }
+
     pub(super) fn names(&self) -> Vec<String> {
         self.jails.iter().map(|jail| jail.jail.name().to_owned()).collect()
-    }
-
-    /// Creates a jail, or takes up the one that is being reloaded.
-    pub(super) fn add_jail(&mut self, name: &str, backend: &str) -> Result<()> {
-        let reloading = self.reloading.as_ref().is_some_and(|names| names.iter().any(|n| n == name));
-        if reloading && let Ok(old) = self.jail(name) {
-            let old_backend = old.backend.clone();
-            if old_backend == backend {
-                self.log(Level::INFO, "server", format!("Reload jail '{name}'"));
-                self.tell_database(Ask::AddJail(name.into()));
-                return Ok(());
-            }
-            let reason = format!("Restart jail '{name}' (reason: '{old_backend}' != '{backend}')");
-            self.log(Level::INFO, "server", reason);
-            self.stop_jail(name)?;
-        }
-        if self.jail(name).is_ok() {
-            return Err(duplicate_jail(name));
-        }
-        if name.chars().count() >= 26 {
-            let message = format!(
-                "Jail name '{name}' might be too long and some commands might not function correctly. Please shorten"
-            );
-            self.log(Level::WARNING, "jail", message);
-        }
-        self.log(Level::INFO, "jail", format!("Creating new jail '{name}'"));
-        let real_backend = self.choose_backend(name, backend)?;
-        let mut jail = Jail::new(name, self.zone.clone(), fastrand::u64(..));
-        jail.has_database = self.database.is_some();
-        jail.log_level = self.logger.level();
-        jail.ignore.set_own(own_addresses());
-        let key = JailKey(self.next_key);
-        self.next_key += 1;
-        let worker = Worker::start(key, name, &self.sender, &self.logger, self.database.as_ref())
-            .map_err(|error| runtime_error(error.to_string()))?;
-        let year = local_time(clock::now(), &self.zone).map_or(1970, |local| local.year());
-        let filter = Filter::new(name, year);
-        self.jails.push(Running::new(key, jail, filter, (backend, real_backend), worker));
-        self.tell_database(Ask::AddJail(name.into()));
-        Ok(())
-    }
-
-    /// The backend that follows the logs of a jail, upstream's words for it in the log.
-    fn choose_backend(&self, name: &str, backend: &str) -> Result<&'static str> {
-        let wanted = backend.split('[').next().unwrap_or_default().trim().to_lowercase();
-        let real = match wanted.as_str() {
-            "auto" | "pyinotify" => "pyinotify",
-            "polling" => "polling",
-            "systemd" => {
-                let message = "Backend 'systemd' failed to initialize due to not being part of this version";
-                self.log(Level::ERROR, "jail", message);
-                let message = format!("Failed to initialize any backend for Jail '{name}'");
-                self.log(Level::ERROR, "jail", message.clone());
-                return Err(runtime_error(message));
-            }
-            _ => {
-                let known = "['pyinotify', 'polling', 'systemd'] or 'auto'";
-                let message = format!("Unknown backend {wanted}. Must be among {known}");
-                self.log(Level::ERROR, "jail", message.clone());
-                return Err(value_error(message));
-            }
-        };
-        let uses = if real == "polling" { "poller" } else { real };
-        self.log(Level::INFO, "jail", format!("Jail '{name}' uses {uses} {{}}"));
-        self.log(Level::INFO, "jail", format!("Initiated '{real}' backend"));
-        Ok(real)
-    }
-
-    /// Starts a jail, or ends its reload.
-    pub(super) fn start_jail(&mut self, name: &str) -> Result<()> {
-        let index = self.jails.iter().position(|jail| jail.jail.name() == name);
-        let index = index.ok_or_else(|| unknown_jail(name))?;
-        if !self.jails[index].started {
-            self.log(Level::DEBUG, "jail", format!("Starting jail '{name}'"));
-            let running = &mut self.jails[index];
-            running.started = true;
-            running.send(Work::Start);
-            self.resolver.look_up(running.key, running.jail.ignore.names());
-            self.ship_changes();
-            self.restore_bans(index);
-            self.reader.tell(Watch::Start(self.jails[index].key));
-            self.log(Level::INFO, "jail", format!("Jail '{name}' started"));
-        } else if let Some(names) = &mut self.reloading {
-            names.retain(|untouched| untouched != name);
-            self.log(Level::INFO, "server", format!("Jail '{name}' reloaded"));
-        }
-        self.set_idle(name, false)
-    }
-
-    fn restore_bans(&mut self, index: usize) {
-        let Some(database) = self.database.clone() else { return };
-        let jail = &self.jails[index].jail;
-        let (increments, longest) = (jail.increment.enabled, jail.max_ban_time());
-        let wanted = Wanted {
-            for_ban_time: (!increments).then_some(jail.bans.ban_time),
-            max_ban_time: (longest != -1.0).then_some(longest),
-            ban_time: jail.bans.ban_time,
-            max_matches: jail.fails.max_matches,
-        };
-        let name = jail.name().to_owned();
-        let tickets = database.ask(|answer| Ask::Current { jail: name, wanted, answer });
-        let key = self.jails[index].key;
-        self.step(key, Event::Restore(tickets.unwrap_or_default()));
-    }
-
-    pub(super) fn set_idle(&mut self, name: &str, idle: bool) -> Result<()> {
-        let running = self.jail(name)?;
-        running.idle = idle;
-        let key = running.key;
-        self.reader.tell(Watch::Idle(key, idle));
-        Ok(())
-    }
-
-    /// Stops a jail and waits until its bans are taken back.
-    pub(super) fn stop_jail(&mut self, name: &str) -> Result<()> {
-        let key = self.jail(name)?.key;
-        self.begin_stop(key);
-        self.pump_until(|core| !core.jails.iter().any(|jail| jail.key == key && jail.worker.is_some()));
-        self.end_stop(key);
-        Ok(())
-    }
-
-    /// Drops a jail that can't be set up. One that was running before a reload goes with its bans taken back.
-    pub(super) fn abandon(&mut self, name: &str) {
-        if self.jail(name).is_ok() {
-            // Only this thread takes jails away, and it has just seen this one.
-            let _ = self.stop_jail(name);
-        }
-    }
-
-    /// Stops all jails beside each other.
-    pub(super) fn stop_all_jails(&mut self) {
-        self.log(Level::INFO, "server", "Stopping all jails");
-        let keys: Vec<JailKey> = self.jails.iter().map(|jail| jail.key).collect();
-        for key in &keys {
-            self.begin_stop(*key);
-        }
-        self.pump_until(|core| core.jails.iter().all(|jail| jail.worker.is_none()));
-        for key in keys {
-            self.end_stop(key);
-        }
-    }
-
-    fn begin_stop(&mut self, key: JailKey) {
-        self.reader.stop(key);
-        let Some(running) = self.by_key(key) else { return };
-        let (name, started) = (running.jail.name().to_owned(), running.started);
-        self.log(Level::DEBUG, "jail", format!("Stopping jail '{name}'"));
-        if started {
-            self.step(key, Event::Stop);
-        } else if let Some(running) = self.by_key(key) {
-            running.act(Act::Stop(Vec::new()));
-        }
-    }
-
-    fn end_stop(&mut self, key: JailKey) {
-        let Some(index) = self.jails.iter().position(|jail| jail.key == key) else { return };
-        let name = self.jails.remove(index).jail.name().to_owned();
-        self.log(Level::INFO, "jail", format!("Jail '{name}' stopped"));
-        self.tell_database(Ask::DeleteJail(name));
-    }
-
-    /// Stops everything; the loop ends when the command that asked for it is answered.
-    pub(super) fn quit(&mut self) {
-        if self.quitting {
-            return;
-        }
-        self.quitting = true;
-        self.log(Level::INFO, "server", "Shutdown in progress...");
-        self.stop_all_jails();
-        if let Some(database) = self.database.take() {
-            database.close();
-        }
-        self.log(Level::INFO, "server", "Exiting Fail2ban");
     }
 
     /// Opens a file for bans, or goes on without one.
@@ -523,54 +354,6 @@ impl Core {
         let what = if answer == "flushed" { "flush" } else { "rollover" };
         self.log(Level::INFO, "server", format!("{what} performed on {}", self.logger.target()));
         answer
-    }
-
-    /// Marks the jails that a reload concerns; what it does not touch goes away at its end.
-    pub(super) fn begin_reload(&mut self, name: &str, options: &[String]) -> Result<()> {
-        let has = |option: &str| options.iter().any(|o| o == option);
-        let all = name == "--all";
-        if self.reloading.is_some() {
-            return Err(value_error("Reload already in progress"));
-        }
-        let what = if all { "all jails".into() } else { format!("jail {name}") };
-        self.log(Level::INFO, "server", format!("Reload {what}"));
-        if !all && !has("--if-exists") {
-            self.jail(name)?;
-        }
-        let concerned: Vec<String> = self.names().into_iter().filter(|n| all || n == name).collect();
-        for name in &concerned {
-            if has("--unban") {
-                let (sender, receiver) = mpsc::sync_channel(1);
-                self.unban(Some(name), None, false, Some(&sender))?;
-                drop(sender);
-                self.wait_for(&receiver)?;
-            }
-            if has("--restart") {
-                self.stop_jail(name)?;
-            }
-        }
-        let untouched: Vec<String> = concerned.into_iter().filter(|name| self.jail(name).is_ok()).collect();
-        for name in &untouched {
-            self.set_idle(name, true)?;
-            self.jail(name)?.begin_reload();
-        }
-        self.reloading = Some(untouched);
-        Ok(())
-    }
-
-    /// Drops the jails that the reload did not touch and what the others no longer have.
-    pub(super) fn end_reload(&mut self) {
-        let untouched = self.reloading.take().unwrap_or_default();
-        for name in self.names() {
-            if untouched.contains(&name) {
-                // The jail was there a moment ago, and only this thread takes jails away.
-                let _ = self.stop_jail(&name);
-            } else if let Ok(running) = self.jail(&name) {
-                running.end_reload();
-            }
-        }
-        self.ship_changes();
-        self.log(Level::INFO, "server", "Reload finished.");
     }
 
     /// Sends changed filters, files and actions to the threads that use them.
