@@ -32,7 +32,7 @@ fn configure(place: &Place, now: Timestamp) {
              maxretry = 3\nfilter = f1\naction = note\n\
              [j1]\nenabled = true\nlogpath = {root}/j1.log\n\
              ignoreip = 203.0.113.0/24 192.0.2.200\nlogencoding = utf-8\n\
-             [j2]\nenabled = true\nlogpath = {root}/j2.log\nbantime = 1h\nbackend = auto\n\
+             [j2]\nenabled = true\nlogpath = {root}/j2.log\nbantime = 1h\n\
              action = note[name=second]\n         other\n\
              datepattern = ^%%Y-%%m-%%d %%H:%%M:%%S\n"
         ),

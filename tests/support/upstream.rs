@@ -35,9 +35,12 @@ def client(directory, words):
         code = 70
         for number, file in enumerate(files): os.dup2(file.fileno(), number + 1)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        try: exec_command_line(['fail2ban-client', '-c', directory] + words)
+        # With all of them given, the client needs not read the configuration.
+        options = ['-s', directory + '/f2b.sock', '-p', directory + '/f2b.pid', '--loglevel', 'INFO',
+            '--logtarget', directory + '/f2b.log', '--syslogsocket', 'auto']
+        try: exec_command_line(['fail2ban-client', '-c', directory] + options + words)
         except SystemExit as end: code = end.code or 0
-        sys.stdout.flush(); sys.stderr.flush()
+        sys.stdout.flush()
         os._exit(code & 255)
     status = os.waitpid(pid, 0)[1]
     for file in files: file.seek(0)

@@ -84,6 +84,7 @@ pub struct TemplateHits {
 
 /// A candidate: where it was found and by which template.
 struct Candidate {
+    template: Arc<Template>,
     index: usize,
     start: usize,
     end: usize,
@@ -322,7 +323,7 @@ impl DateDetector {
 
     /// Counts the hit and moves its template up.
     fn remember(&mut self, found: Candidate, line: &str, now: Time) -> DateMatch {
-        let Candidate { index, start, end, spans } = found;
+        let Candidate { template, index, start, end, spans } = found;
         let whole = spans.whole();
         let (before_start, from_start) = line.split_at_checked(whole.start).unwrap_or((line, ""));
         let (before_end, from_end) = line.split_at_checked(whole.end).unwrap_or((line, ""));
@@ -332,16 +333,11 @@ impl DateDetector {
         if self.first_unused == index {
             self.first_unused += 1;
         }
-        let template = match self.slots.get_mut(index) {
-            Some(slot) => {
-                slot.hits += 1;
-                slot.last_used = now;
-                slot.distance = start;
-                Arc::clone(&slot.template)
-            }
-            // A candidate always comes from the list.
-            None => defaults(self.year_now).listed.swap_remove(0),
-        };
+        if let Some(slot) = self.slots.get_mut(index) {
+            slot.hits += 1;
+            slot.last_used = now;
+            slot.distance = start;
+        }
         let moved = index > 0 && Some(index) != self.last;
         self.last = Some(if moved { self.reorder(index) } else { index });
         DateMatch { template, spans }
@@ -379,7 +375,13 @@ impl Slot {
         self.matches += 1;
         let whole = spans.whole();
         let chars = |end: usize| line.get(..end).map_or(0, |text| text.chars().count());
-        Some(Candidate { index, start: chars(whole.start), end: chars(whole.end), spans })
+        Some(Candidate {
+            template: Arc::clone(&self.template),
+            index,
+            start: chars(whole.start),
+            end: chars(whole.end),
+            spans,
+        })
     }
 }
 

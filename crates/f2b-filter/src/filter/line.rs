@@ -108,6 +108,14 @@ impl Filter {
         Ok(found)
     }
 
+    /// The date of a line, which is neither searched nor remembered: to find a time in a log
+    /// (`FileFilter.seekToTime`).
+    pub fn date_of(&mut self, line: &str, context: &LineContext<'_>) -> Option<Number> {
+        let detector = self.state.detector.as_mut()?;
+        let found = detector.match_line(Subject::new(line), context.now).ok()??;
+        detector.moment(line, &found, Clock { now: context.now, zone: context.zone }).ok()
+    }
+
     /// Reads one line whose date its source knows (a journal), given as what stands before the date, the date's text,
     /// and what stands behind.
     pub fn process_dated(&mut self, parts: [&str; 3], date: Number, context: &LineContext<'_>) -> Vec<Found> {
@@ -325,6 +333,16 @@ mod tests {
         assert_eq!(messages[0], "findFailure failed to parse timeText: Feb 30 10:00:00");
         filter.set_date_pattern("{NONE}").unwrap();
         assert_eq!(feed(&mut filter, "fail 192.0.2.1", true), (vec![Some(Number::Float(NOW))], vec![]));
+    }
+
+    #[test]
+    fn the_date_alone_can_be_asked_for() {
+        let mut filter = filter();
+        let context =
+            LineContext { now: Time(NOW), zone: &TimeZone::UTC, in_operation: true, check_find_time: true };
+        assert_eq!(filter.date_of("2005-08-14 10:00:00 x", &context), Some(Number::Float(NOW)));
+        assert_eq!(filter.date_of("x", &context), None);
+        assert_eq!(filter.last_date(), None);
     }
 
     #[test]

@@ -1,15 +1,16 @@
 //! A growing file, read line by line, whatever its owner does with it.
 //!
 //! The file stays open, so that a rotation by renaming loses nothing: the old file is read to its end before the new
-//! one under the same name is opened. A file that got shorter is read from its start. Where reading goes on is the
-//! offset of the first byte that no whole line has covered yet.
+//! one under the same name is opened. A file that got shorter is read from its start, and so is one that was emptied and
+//! has grown as long again since: the last bytes read are no longer there. Where reading goes on is the offset of the
+//! first byte that no whole line has covered yet.
 //!
 //! Upstream (`filter.FileContainer`) opens the file for each change, recognises it by inode, size and the hash of its
 //! first line, and loses what was written right before a rotation.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use md5::{Digest, Md5};
@@ -22,6 +23,9 @@ const MAX_LINE: usize = 1 << 20;
 
 /// Bytes after which the reader takes care of other files before it goes on with this one.
 const BUDGET: usize = 1 << 20;
+
+/// As many bytes before the place in the file tell whether it is still the same text.
+const TRACE: usize = 64;
 
 /// How far reading has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +47,8 @@ pub(super) struct LogFile {
     position: u64,
     /// Bytes from `position` on that have been read.
     buffer: Vec<u8>,
+    /// The last bytes that have been read.
+    trace: Vec<u8>,
     /// The rest of an overlong line is being skipped.
     skipping: bool,
     /// The end has been reached once: what comes now is news.
@@ -58,7 +64,15 @@ struct Open {
 impl LogFile {
     /// The file at `path`, to be read from `position` on. `in_operation` where everything from there on is news.
     pub(super) fn new(path: PathBuf, position: u64, in_operation: bool) -> Self {
-        Self { path, open: None, position, buffer: Vec::new(), skipping: false, in_operation }
+        Self {
+            path,
+            open: None,
+            position,
+            buffer: Vec::new(),
+            trace: Vec::new(),
+            skipping: false,
+            in_operation,
+        }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -77,6 +91,9 @@ impl LogFile {
     /// The file is there and can't be read.
     pub(super) fn read_lines(&mut self, mut each: impl FnMut(&[u8], bool)) -> io::Result<Progress> {
         let mut budget = BUDGET;
+        if self.was_rewritten()? {
+            self.start_over();
+        }
         loop {
             if self.open.is_none() && !self.reopen()? {
                 return Ok(Progress::Missing);
@@ -97,6 +114,19 @@ impl LogFile {
         }
     }
 
+    /// Whether the bytes that were read last are no longer where they were.
+    fn was_rewritten(&self) -> io::Result<bool> {
+        let Some(open) = &self.open else { return Ok(false) };
+        let mut there = [0; TRACE];
+        let there = &mut there[..self.trace.len()];
+        let end = self.position + self.buffer.len() as u64;
+        match open.file.read_exact_at(there, end.saturating_sub(there.len() as u64)) {
+            Ok(()) => Ok(*there != *self.trace),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Opens the file; false if there is none.
     fn reopen(&mut self) -> io::Result<bool> {
         let mut file = match File::open(&self.path) {
@@ -110,6 +140,7 @@ impl LogFile {
         }
         file.seek(SeekFrom::Start(self.position))?;
         self.buffer.clear();
+        self.trace.clear();
         self.skipping = false;
         self.open = Some(Open { file, inode: (meta.dev(), meta.ino()) });
         Ok(true)
@@ -127,6 +158,10 @@ impl LogFile {
             }
         };
         self.buffer.truncate(end + count.as_ref().map_or(0, |count| *count));
+        if self.buffer.len() > end {
+            self.trace.clear();
+            self.trace.extend_from_slice(&self.buffer[self.buffer.len().saturating_sub(TRACE).max(end)..]);
+        }
         count
     }
 
@@ -170,6 +205,7 @@ impl LogFile {
         self.open = None;
         self.position = 0;
         self.buffer.clear();
+        self.trace.clear();
     }
 }
 
@@ -255,6 +291,17 @@ mod tests {
         file.expect(&["one", "two"], Progress::End);
         fs::write(file.dir.path().join("log"), "new\n").expect("a write");
         file.expect(&["new"], Progress::End);
+    }
+
+    #[test]
+    fn a_file_that_was_emptied_and_has_grown_again_is_read_from_its_start() {
+        let mut file = Fixture::new();
+        file.append("one\ntw");
+        file.expect(&["one"], Progress::End);
+        fs::write(file.dir.path().join("log"), "six\n88").expect("a write");
+        file.expect(&["six"], Progress::End);
+        fs::write(file.dir.path().join("log"), "seven\neight\n").expect("a write");
+        file.expect(&["seven", "eight"], Progress::End);
     }
 
     #[test]
