@@ -13,5 +13,4 @@ pub mod clock;
 pub mod cmdline;
 pub mod logging;
 pub mod regex;
-
 pub mod server;

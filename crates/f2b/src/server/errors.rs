@@ -7,6 +7,11 @@ pub(super) fn unknown_jail(name: &str) -> Exception {
     Exception::new("fail2ban.exceptions", "UnknownJailException", name)
 }
 
+/// A jail that isn't there, and can't be, since its name is no text.
+pub(super) fn unknown_jail_value(name: Value) -> Exception {
+    Exception { args: vec![name], ..unknown_jail("") }
+}
+
 /// A jail that is there already.
 pub(super) fn duplicate_jail(name: &str) -> Exception {
     Exception::new("fail2ban.exceptions", "DuplicateJailException", name)
@@ -20,6 +25,51 @@ pub(super) fn general(message: impl Into<String>) -> Exception {
 /// A wrong value.
 pub(super) fn value_error(message: impl Into<String>) -> Exception {
     Exception::new("builtins", "ValueError", message)
+}
+
+/// A value of the wrong type.
+pub(super) fn type_error(message: impl Into<String>) -> Exception {
+    Exception::new("builtins", "TypeError", message)
+}
+
+/// A value that lacks a method which only texts, or dictionaries, have.
+pub(super) fn attribute_error(value: &Value, name: &str) -> Exception {
+    let message = format!("'{}' object has no attribute '{name}'", type_name(value));
+    Exception::new("builtins", "AttributeError", message)
+}
+
+/// Something that is not in a dictionary.
+pub(super) fn key_error(key: impl Into<Value>) -> Exception {
+    Exception { args: vec![key.into()], ..Exception::new("builtins", "KeyError", "") }
+}
+
+/// A message that is no list of words.
+pub(super) fn no_command(message: &Value) -> Exception {
+    match message {
+        Value::Str(text) if !text.is_empty() => general("Invalid command"),
+        Value::Bytes(bytes) if !bytes.is_empty() => general("Invalid command"),
+        Value::Str(_) => Exception::new("builtins", "IndexError", "string index out of range"),
+        Value::Bytes(_) => Exception::new("builtins", "IndexError", "index out of range"),
+        Value::Dict(_) => key_error(0),
+        other => type_error(format!("'{}' object is not subscriptable", type_name(other))),
+    }
+}
+
+/// What Python calls the type of a value.
+pub(super) fn type_name(value: &Value) -> &str {
+    match value {
+        Value::None => "NoneType",
+        Value::Bool(_) => "bool",
+        Value::Int(_) => "int",
+        Value::Float(_) => "float",
+        Value::Str(_) => "str",
+        Value::Bytes(_) => "bytes",
+        Value::List(_) => "list",
+        Value::Tuple(_) => "tuple",
+        Value::Dict(_) => "dict",
+        Value::Set(_) => "set",
+        Value::Exception(exception) => &exception.class,
+    }
 }
 
 /// Something that went wrong while the server ran.

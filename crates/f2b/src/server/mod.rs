@@ -10,12 +10,13 @@
 //! ```
 //!
 //! Each piece of state has one owner, and threads talk in messages of one closed enum each. Nobody ever blocks on
-//! sending. What bounds the queues is the [`Backlog`] of each jail: the reader leaves the lines of a jail in their file
+//! sending. What bounds the queues is the backlog of each jail: the reader leaves the lines of a jail in their file
 //! while too many of its failures and bans are on their way.
 
 mod core;
 mod database;
 mod errors;
+mod jail_options;
 mod jails;
 mod lifecycle;
 mod listener;
@@ -27,6 +28,7 @@ mod resolver;
 mod run;
 mod status;
 mod transmitter;
+mod words;
 mod worker;
 
 use std::sync::Arc;

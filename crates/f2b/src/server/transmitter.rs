@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use f2b_jail::Event;
 use f2b_protocol::{Command, Exception, Reply, Value};
-use f2b_types::{Id, Level, VERSION, str2seconds};
+use f2b_types::{Id, Level, VERSION};
 
 use super::core::Core;
-use super::errors::{general, too_short, value_error};
+use super::errors::{general, type_error};
+use super::jail_options::check_readable;
+use super::words::Words;
 
 /// What became of a command.
 pub(super) enum Outcome {
@@ -30,69 +32,8 @@ pub(super) type Answer<'a> = Option<&'a SyncSender<Reply>>;
 /// The outcome, or the exception that the client gets to see.
 pub(super) type Result<T> = std::result::Result<T, Exception>;
 
-/// The words of a command, taken one by one.
-#[derive(Clone, Copy)]
-pub(super) struct Words<'a>(&'a [Value]);
-
-impl<'a> Words<'a> {
-    pub(super) fn new(words: &'a [Value]) -> Self {
-        Self(words)
-    }
-
-    /// The next word, whatever it is.
-    pub(super) fn next_value(&mut self) -> Result<&'a Value> {
-        let (first, rest) = self.0.split_first().ok_or_else(too_short)?;
-        self.0 = rest;
-        Ok(first)
-    }
-
-    /// The next word as text; numbers and truths print as Python prints them.
-    pub(super) fn next_text(&mut self) -> Result<String> {
-        self.next_value().map(Value::to_text)
-    }
-
-    /// The next word as a whole number, with Python's complaint if it is none.
-    pub(super) fn next_int(&mut self) -> Result<i64> {
-        match self.next_value()? {
-            Value::Int(n) => Ok(*n),
-            Value::Bool(b) => Ok((*b).into()),
-            Value::Float(x) => Ok(*x as i64),
-            other => {
-                let text = other.to_text();
-                let wrong = || {
-                    value_error(format!(
-                        "invalid literal for int() with base 10: {}",
-                        Value::from(text.clone())
-                    ))
-                };
-                text.trim().replace('_', "").parse().map_err(|_| wrong())
-            }
-        }
-    }
-
-    /// The next word as seconds, with abbreviations.
-    pub(super) fn next_seconds(&mut self) -> Result<f2b_types::Number> {
-        match self.next_value()? {
-            Value::Int(n) => Ok((*n).into()),
-            Value::Float(x) => Ok((*x).into()),
-            other => str2seconds(&other.to_text()).map_err(|error| value_error(error.to_string())),
-        }
-    }
-
-    /// All words that are left, as texts.
-    pub(super) fn texts(self) -> Vec<String> {
-        self.0.iter().map(Value::to_text).collect()
-    }
-
-    /// All words that are left, as ids.
-    pub(super) fn ids(self) -> Vec<Id> {
-        self.0.iter().map(|word| Id::parse(&word.to_text())).collect()
-    }
-
-    pub(super) fn len(self) -> usize {
-        self.0.len()
-    }
-}
+/// What Python says of a reload without its arguments.
+const MISSING: &str = "Server.reloadJails() missing # required positional argument";
 
 /// The jail that a command of a stream is about.
 fn jail_of(command: &Command) -> Option<&str> {
@@ -127,14 +68,14 @@ impl Core {
             "set" => self.set(words, false, answer),
             "multi-set" => self.set(words, true, answer),
             "get" => self.get(words, answer),
-            "start" => self.start_jail(&words.next_text()?).map(|()| Value::None.into()),
+            "start" => self.start_jail(words.next_jail()?).map(|()| Value::None.into()),
             "stop" => self.stop(words),
             "reload" => self.reload(words),
             "unban" if words.len() > 0 => self.unban_everywhere(words, answer),
-            "banned" => Ok(self.banned(&words.ids()).into()),
+            "banned" => Ok(self.banned(&words.ids()?).into()),
             "status" => self.status(words),
             "stats" | "statistic" | "statistics" => Ok(self.statistics().into()),
-            "echo" => Ok(Value::strings(words.texts()).into()),
+            "echo" => Ok(Value::List(words.values().to_vec()).into()),
             "version" => Ok(VERSION.into()),
             "flushlogs" => Ok(self.flush_logs().into()),
             "server-status" => Ok("Server ready".into()),
@@ -144,8 +85,7 @@ impl Core {
                 Ok(Value::None.into())
             }
             "sleep" => {
-                let seconds =
-                    words.next_text()?.parse::<f64>().map_err(|error| value_error(error.to_string()))?;
+                let seconds = words.next_float()?;
                 let until = std::time::Instant::now() + Duration::from_secs_f64(seconds.clamp(0.0, 3600.0));
                 self.pump_until(|_| std::time::Instant::now() >= until);
                 Ok(Value::None.into())
@@ -203,7 +143,7 @@ impl Core {
         if words.len() == 0 {
             self.quit();
         } else {
-            match words.next_text()?.as_str() {
+            match words.next_jail()? {
                 "--all" => self.stop_all_jails(),
                 name => self.stop_jail(name)?,
             }
@@ -213,6 +153,11 @@ impl Core {
 
     /// `['reload', JAIL or '--all', [options], [[command], ...]]`
     fn reload(&mut self, mut words: Words<'_>) -> Result<Outcome> {
+        match words.len() {
+            0 => return Err(type_error(format!("{MISSING}s: 'name' and 'opts'").replace('#', "2"))),
+            1 => return Err(type_error(format!("{MISSING}: 'opts'").replace('#', "1"))),
+            _ => {}
+        }
         let name = words.next_text()?;
         let options = words.next_value()?.as_items().unwrap_or_default();
         let options: Vec<String> = options.iter().map(Value::to_text).collect();
@@ -225,48 +170,60 @@ impl Core {
 
     fn unban_everywhere(&mut self, words: Words<'_>, answer: Answer<'_>) -> Result<Outcome> {
         let all = words.texts() == ["--all"];
-        let ids = (!all).then(|| words.ids());
+        let ids = if all { None } else { Some(words.ids()?) };
         self.unban(None, ids, false, answer)
     }
 
     fn set(&mut self, mut words: Words<'_>, multiple: bool, answer: Answer<'_>) -> Result<Outcome> {
-        let name = words.next_text()?;
-        if let Some(value) = self.set_server_option(&name, words)? {
+        let mut name = words;
+        if let Some(text) = words.next_value()?.as_str()
+            && let Some(value) = self.set_server_option(text, words)?
+        {
             return Ok(value.into());
         }
-        let option = words.next_text()?;
-        match option.as_str() {
+        let option = words.next_str("startswith")?;
+        match option {
+            "attempt" if words.len() == 0 => {
+                self.jail(name.next_jail()?)?;
+                let missing = "Filter.addAttempt() missing 1 required positional argument: 'ip'";
+                Err(type_error(missing))
+            }
             "attempt" => {
                 let id = Id::parse(&words.next_text()?);
                 let lines = words.texts();
-                self.step_with_answer(&name, answer, |token| Event::Attempt { id, lines, token })
+                self.step_with_answer(name.next_jail()?, answer, |token| Event::Attempt { id, lines, token })
             }
             "banip" => {
-                let ids = words.ids();
-                self.step_with_answer(&name, answer, |token| Event::Ban { ids, token })
+                let ids = words.ids()?;
+                self.step_with_answer(name.next_jail()?, answer, |token| Event::Ban { ids, token })
             }
             "unbanip" => {
                 let mut rest = words;
                 let report_absent = rest.next_text()? == "--report-absent";
-                let ids = if report_absent { rest.ids() } else { words.ids() };
-                self.unban(Some(&name), Some(ids), report_absent, answer)
+                let ids = if report_absent { rest.ids()? } else { words.ids()? };
+                self.unban(Some(name.next_jail()?), Some(ids), report_absent, answer)
             }
-            "addaction" | "delaction" | "action" => self.change_action(&name, &option, words, answer),
-            _ => self.set_jail_option(&name, &option, words, multiple).map(Outcome::Done),
+            "addaction" | "delaction" | "action" => self.change_action(name, option, words, answer),
+            _ => self.set_jail_option(name, option, words, multiple).map(Outcome::Done),
         }
     }
 
     fn get(&mut self, mut words: Words<'_>, answer: Answer<'_>) -> Result<Outcome> {
-        let name = words.next_text()?;
-        if let Some(value) = self.get_server_option(&name) {
+        let mut name = words;
+        if let Some(text) = words.next_value()?.as_str()
+            && let Some(value) = self.get_server_option(text)
+        {
             return Ok(value.into());
         }
-        let option = words.next_text()?;
-        match option.as_str() {
+        let option = words.next_str("startswith")?;
+        match option {
             "action" | "actions" | "actionproperties" | "actionmethods" => {
-                self.ask_action(&name, &option, words, answer)
+                self.ask_action(name, option, words, answer)
             }
-            _ => self.get_jail_option(&name, &option, words).map(Outcome::Done),
+            _ => {
+                check_readable(option)?;
+                self.get_jail_option(name.next_jail()?, option, words).map(Outcome::Done)
+            }
         }
     }
 
@@ -274,9 +231,9 @@ impl Core {
         match words.len() {
             0 => Ok(self.status_of_server().into()),
             1 | 2 => {
-                let name = words.next_text()?;
+                let name = words.next_jail()?;
                 let flavor = if words.len() > 0 { words.next_text()? } else { "basic".into() };
-                match name.as_str() {
+                match name {
                     "--all" => Ok(self.status_of_all(&flavor).into()),
                     name => Ok(self.status_of_jail(name, &flavor)?.into()),
                 }
