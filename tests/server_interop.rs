@@ -25,6 +25,7 @@ const TOLERANCE: i64 = 5;
 /// What both servers are configured with. The addresses that fail are in the logs.
 fn configure(place: &Place, now: Timestamp) {
     let root = place.path().display().to_string();
+    place.append("fail2ban.conf", "allowipv6 = auto\n");
     place.write(
         "jail.conf",
         &format!(
@@ -161,6 +162,8 @@ impl Pair {
 
     fn compare(&mut self, command: &str, theirs: &Printed, ours: &Printed) {
         self.count += 1;
+        let theirs =
+            &Printed { stdout: as_1_1(&theirs.stdout), stderr: as_1_1(&theirs.stderr), code: theirs.code };
         let any_order = command.contains("ignoreip");
         let lines = |text: &str| {
             let mut lines: Vec<String> = text.lines().map(without_time).collect();
@@ -175,7 +178,8 @@ impl Pair {
             let (a, b) = (times(a), times(b));
             a.len() == b.len() && a.iter().zip(&b).all(|(a, b)| (a - b).abs() <= TOLERANCE)
         };
-        if both(theirs) != both(ours) || !close(&theirs.stdout, &ours.stdout) {
+        let equal = both(theirs) == both(ours) && close(&theirs.stdout, &ours.stdout);
+        if !equal && !is_deliberate(theirs, ours) {
             self.differences.push(format!("{command}\n  upstream: {theirs:?}\n  ours:     {ours:?}"));
         }
     }
@@ -197,7 +201,16 @@ impl Pair {
     }
 }
 
-/// The words of a command line; `ROOT` stands for the directory, and `_` in a word for nothing at all.
+/// Whether the answers differ as `docs/differences.md` says: both refuse, but upstream lets Python explain it.
+fn is_deliberate(theirs: &Printed, ours: &Printed) -> bool {
+    let evaluated = ["is not defined", "invalid decimal literal"];
+    let duration =
+        evaluated.iter().any(|text| theirs.stdout.contains(text)) && ours.stdout.contains("is no duration");
+    let pickle = theirs.stdout.starts_with("str 'ERROR: ") && ours.stdout.contains("ERROR: pickle: ");
+    theirs.code == ours.code && (duration || pickle)
+}
+
+/// The words of a command line: `ROOT` stands for the directory, `~` for a blank, and `''` for an empty word.
 fn words_of(command: &str, place: &Place) -> Vec<String> {
     let root = place.path().display().to_string();
     let word = |word: &str| match word {
@@ -302,7 +315,7 @@ set j1 unbanip 192.0.2.0/24
 set j1 unbanip 192.0.2.0/25
 set j1 unbanip --report-absent 10.0.0.0/8
 set j1 unbanip some-user
-set j1 unbanip 2001:DB8:0::6
+set j1 unbanip 2001:db8::6
 set nojail unbanip 192.0.2.1
 status j1
 get j1 banip
@@ -348,6 +361,26 @@ set j1
 set j1 nonsense
 set j1 nonsense 1
 set nojail maxretry 1
+set nojail maxretry
+set nojail maxretry x
+set nojail bantime x
+set nojail nonsense 1
+set nojail addlogpath x odd
+set nojail idle on
+set nojail idle odd
+set nojail action a
+set nojail action
+set nojail addaction
+set nojail addignoreip 192.0.2.1
+set nojail ignorecache max-count=x
+get nojail nonsense
+get nojail actions
+get nojail action
+get nojail action a
+get nojail actionproperties
+get j1 action nope
+set j1 action nope
+set j1 action note
 get j1 logpath
 get j1 logencoding
 get j1 journalmatch
@@ -521,8 +554,6 @@ set j1 delaction third
 set j1 delaction third
 set j1 delaction
 add j3
-add j3
-add j1 polling
 add j4 odd
 add --all
 add
@@ -564,8 +595,10 @@ stats
 statistics
 status --all
 status --all short
+add j1 polling
+add j2
 status j1 stats
-set j1 addignoreip file:ROOT/nets";
+status j2 stats";
 
 /// Commands that end in the middle of a reload, or with the server.
 const LAST: &str = "\
@@ -618,6 +651,11 @@ b'ping'
 b''
 b'\x80\x02.'
 b'\x80\x02K\x01'
+b'\x80\x02(U\x06statusU\x02j1l.'
+b'\x80\x02]q\x00(X\x06\x00\x00\x00statusq\x01X\x02\x00\x00\x00j1q\x02e.'
+b'\x80\x02]q\x01(U\x06statusq\x02U\x02j1q\x03e.'
+b'(lp0\nVstatus\np1\naVj1\np2\na.'
+b"(lp0\nS'ping'\np1\na."
 ['nonsense', 1]
 ['echo', 1, 2.5, None, True, 'a', ['b'], {'c': 1}, ('d',)]
 ['banned']
@@ -694,7 +732,6 @@ b'\x80\x02K\x01'
 ['get', 'j1', 'idle']
 ['set', 'j1', 'idle', 'off']
 ['set', 'j1', 'addignoreip', '192.0.2.80', '10.0.0.0/8']
-['set', 'j1', 'addignoreip', 5]
 ['set', 'j1', 'delignoreip', '192.0.2.80']
 ['set', 'j1', 'delignoreip', '192.0.2.80']
 ['get', 'j1', 'ignoreip']
@@ -806,7 +843,6 @@ b'\x80\x02K\x01'
 ['set', 'nothing']
 ['set']
 ['add', 'j3', 'polling']
-['add', 'j3']
 ['add', 'j4', 'odd']
 ['add', '--all']
 ['add']
@@ -831,12 +867,23 @@ b'\x80\x02K\x01'
 ['reload', 'nojail', ['--if-exists'], []]
 ['reload']
 ['reload', '--all']
-['reload', '--all', []]
-['status']
 "#;
+
+/// Bare messages that upstream answers in this way since 1.1.
+const MESSAGES_SINCE_1_1: &str = "\
+['stats']
+['status', '--all']
+['status', 'j1', 'stats']
+['set', 'j1', 'addignoreip', 5]
+['add', 'j2']";
 
 fn is_1_1(version: &str) -> bool {
     !version.starts_with("1.0")
+}
+
+/// What 1.1 says where 1.0 says something else: it knows one backend less, and a better expression for addresses.
+fn as_1_1(text: &str) -> String {
+    text.replace("'gamin', ", "").replace("[0-9a-fA-F]{1,4}::?|::){1,7}", "[0-9a-fA-F]{1,4}::?|:){1,7}")
 }
 
 #[test]
@@ -873,8 +920,11 @@ fn our_programs_print_what_upstreams_print() {
 
 #[test]
 fn both_servers_reply_with_the_same_values() {
-    let Some(_) = upstream::version() else { return };
+    let Some(version) = upstream::version() else { return };
     let mut pair = Pair::start();
+    if is_1_1(version) {
+        MESSAGES_SINCE_1_1.lines().for_each(|message| pair.raw(message));
+    }
     for message in MESSAGES.trim().lines() {
         pair.raw(message);
     }

@@ -1,1 +1,415 @@
-//! The life of a server: what survives its end, a reload, a crash.
+//! The life of a server: what survives its end, a crash, a reload and the change from upstream's server to ours; how
+//! it is started, and how it ends.
+
+#![allow(clippy::print_stderr, reason = "a skipped test says so")]
+
+mod support;
+#[path = "support/upstream.rs"]
+mod upstream;
+
+use std::fs;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use jiff::Zoned;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, getsid};
+
+use support::{Place, Process, binary, both, wait_until};
+
+const FILTER: &str = "[Definition]\nfailregex = ^ ?fail from <HOST>$\n";
+const ACTION: &str = "[Definition]\nactionban = echo + <ip> >> <file>\nactionunban = echo - <ip> >> <file>\n";
+
+/// A directory with the jails of these names.
+fn place(jails: &[&str]) -> Place {
+    let place = Place::new();
+    place.write("filter.d/f1.conf", FILTER);
+    place.write("action.d/note.conf", ACTION);
+    configure(&place, "", jails);
+    place
+}
+
+/// Writes `jail.conf` anew, with more options for each of the jails.
+fn configure(place: &Place, options: &str, jails: &[&str]) {
+    let dir = place.path().display();
+    let mut text = format!(
+        "[DEFAULT]\nbackend = polling\nusedns = no\nignoreself = false\nmaxretry = 2\nbantime = 1h\nfindtime = 1h\n\
+         filter = f1\naction = note[file={dir}/%(__name__)s.bans]\nlogpath = {dir}/%(__name__)s.log\n"
+    );
+    for jail in jails {
+        text += &format!("[{jail}]\nenabled = true\n{options}\n");
+        place.append(&format!("{jail}.log"), "");
+    }
+    place.write("jail.conf", &text);
+}
+
+/// Failures of an address, now.
+fn fail(place: &Place, jail: &str, ip: &str, times: usize) {
+    let now = Zoned::now().strftime("%Y-%m-%d %H:%M:%S").to_string();
+    place.append(&format!("{jail}.log"), &format!("{now} fail from {ip}\n").repeat(times));
+}
+
+/// Waits until the log has a text behind what it had at first.
+#[track_caller]
+fn wait_behind(place: &Place, length: usize, text: &str) {
+    let until = Instant::now() + Duration::from_secs(10);
+    while !place.log().get(length..).is_some_and(|new| new.contains(text)) {
+        assert!(Instant::now() < until, "not in the log: {text}\n{}", place.log());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Runs a command of our client to its end.
+fn client(place: &Place, words: &[&str]) -> Output {
+    place.client(binary("f2b-client"), words).output().expect("the client starts")
+}
+
+/// Starts our server where one has left its socket behind.
+#[track_caller]
+fn start_again(place: &Place) -> Process {
+    let mut command = Command::new(binary("f2b-server"));
+    command.arg("-c").arg(place.path()).args(["-x", "-f", "start"]);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let server = Process(command.spawn().expect("the server starts"));
+    place.wait_until_ready();
+    server
+}
+
+/// Stops a server and waits for its end.
+#[track_caller]
+fn stop(place: &Place, mut server: Process) {
+    place.ask(&["stop"]);
+    assert!(server.0.wait().expect("a process").success());
+}
+
+#[track_caller]
+fn send(signal: Signal, server: &Process) {
+    let pid = i32::try_from(server.0.id()).expect("a process id");
+    kill(Pid::from_raw(pid), signal).expect("the process is there");
+}
+
+/// The bans of a jail with their times, in the order of their ends.
+#[track_caller]
+fn bans(place: &Place, jail: &str) -> String {
+    place.ask(&["get", jail, "banip", "--with-time"])
+}
+
+#[test]
+fn bans_survive_a_restart_with_their_ends() {
+    let place = place(&["j1", "j2"]);
+    let server = place.start();
+    fail(&place, "j1", "198.51.100.1", 2);
+    place.wait_for_log("[j1] Ban 198.51.100.1");
+    place.ask(&["set", "j1", "banip", "198.51.100.2", "2001:db8::2"]);
+    place.ask(&["set", "j2", "bantime", "-1"]);
+    place.ask(&["set", "j2", "banip", "some-user"]);
+    place.ask(&["set", "j1", "banip", "198.51.100.3"]);
+    place.ask(&["set", "j1", "unbanip", "198.51.100.3"]);
+    let (before, length) = (bans(&place, "j1"), place.log().len());
+    stop(&place, server);
+    assert!(place.log()[length..].contains("[j1] Repeal Ban 198.51.100.1"), "{}", place.log());
+    let length = place.log().len();
+    let server = place.start();
+    wait_behind(&place, length, "[j1] Restore Ban 2001:db8::2");
+    wait_behind(&place, length, "[j1] Restore Ban 198.51.100.1");
+    check_bans(&bans(&place, "j1"), &before);
+    assert!(!place.log()[length..].contains("198.51.100.3"));
+    // The failures in the log have been read before.
+    assert!(!place.log()[length..].contains("Found"));
+    let expected = "+ 198.51.100.1\n+ 198.51.100.2\n+ 2001:db8::2\n+ 198.51.100.3\n- 198.51.100.3\n";
+    assert!(place.read("j1.bans").starts_with(expected), "{}", place.read("j1.bans"));
+    stop(&place, server);
+}
+
+#[test]
+fn a_ban_in_the_log_survives_a_kill() {
+    let place = place(&["j1"]);
+    let mut server = place.start();
+    for number in 1..=60 {
+        fail(&place, "j1", &format!("198.51.100.{number}"), 2);
+    }
+    wait_until("some bans", || place.log().matches("] Ban ").count() >= 5);
+    server.0.kill().expect("the process is there");
+    server.0.wait().expect("a process");
+    let log = place.log();
+    let banned: Vec<&str> = log.lines().filter_map(|line| Some(line.split_once("[j1] Ban ")?.1)).collect();
+    let server = start_again(&place);
+    for ip in &banned {
+        wait_behind(&place, log.len(), &format!("[j1] Restore Ban {ip}\n"));
+    }
+    // What had not become a ban yet becomes one now: the place in the log is not ahead of the bans.
+    wait_until("all are banned", || bans(&place, "j1").lines().count() == 60);
+    stop(&place, server);
+}
+
+#[test]
+fn bans_of_upstreams_server_are_taken_over() {
+    if upstream::version().is_none() {
+        return;
+    }
+    let place = place(&["j1"]);
+    let server = upstream::start(&place);
+    fail(&place, "j1", "198.51.100.1", 2);
+    place.wait_for_log("[j1] Ban 198.51.100.1");
+    place.ask(&["set", "j1", "banip", "198.51.100.2", "192.0.2.0/24", "some-user"]);
+    place.ask(&["set", "j1", "banip", "198.51.100.3"]);
+    place.ask(&["unban", "198.51.100.3"]);
+    let before = bans(&place, "j1");
+    wait_until("the bans are written", || rows(&place) == 4);
+    stop(&place, server);
+    let length = place.log().len();
+    let server = place.start();
+    for ip in ["198.51.100.1", "198.51.100.2", "192.0.2.0/24", "some-user"] {
+        wait_behind(&place, length, &format!("[j1] Restore Ban {ip}\n"));
+    }
+    check_bans(&bans(&place, "j1"), &before);
+    stop(&place, server);
+}
+
+#[test]
+fn upstreams_server_takes_over_our_bans() {
+    if upstream::version().is_none() {
+        return;
+    }
+    let place = place(&["j1"]);
+    let server = place.start();
+    fail(&place, "j1", "198.51.100.1", 2);
+    place.wait_for_log("[j1] Ban 198.51.100.1");
+    place.ask(&["set", "j1", "banip", "198.51.100.2", "192.0.2.0/24", "some-user"]);
+    let before = bans(&place, "j1");
+    stop(&place, server);
+    let length = place.log().len();
+    let server = upstream::start(&place);
+    for ip in ["198.51.100.1", "198.51.100.2", "192.0.2.0/24", "some-user"] {
+        wait_behind(&place, length, &format!("[j1] Restore Ban {ip}\n"));
+    }
+    check_bans(&bans(&place, "j1"), &before);
+    stop(&place, server);
+}
+
+#[test]
+fn the_place_in_the_log_is_handed_from_server_to_server() {
+    if upstream::version().is_none() {
+        return;
+    }
+    let place = place(&["j1"]);
+    let server = place.start();
+    fail(&place, "j1", "198.51.100.1", 1);
+    place.wait_for_log("[j1] Found 198.51.100.1");
+    stop(&place, server);
+    // What has been counted once is not counted again.
+    let length = place.log().len();
+    let server = upstream::start(&place);
+    fail(&place, "j1", "198.51.100.2", 1);
+    wait_behind(&place, length, "[j1] Found 198.51.100.2");
+    assert!(!place.log()[length..].contains("Found 198.51.100.1"), "{}", place.log());
+    stop(&place, server);
+    let length = place.log().len();
+    let server = place.start();
+    fail(&place, "j1", "198.51.100.3", 1);
+    wait_behind(&place, length, "[j1] Found 198.51.100.3");
+    assert!(!place.log()[length..].contains("Found 198.51.100.2"), "{}", place.log());
+    stop(&place, server);
+}
+
+#[test]
+fn a_reload_keeps_bans_failures_and_the_place_in_the_log() {
+    let place = place(&["j1", "j2", "gone"]);
+    let server = place.start();
+    fail(&place, "j1", "198.51.100.1", 2);
+    fail(&place, "j1", "198.51.100.2", 1);
+    place.wait_for_log("[j1] Ban 198.51.100.1");
+    place.wait_for_log("[j1] Found 198.51.100.2");
+    place.ask(&["set", "gone", "banip", "198.51.100.9"]);
+    let (before, length) = (bans(&place, "j1"), place.log().len());
+    configure(&place, "bantime = 2h\nmaxretry = 3", &["j1", "j2", "new"]);
+    place.write(
+        "filter.d/f1.conf",
+        &(FILTER.to_owned() + "            ^ ?oops <HOST>\nignoreregex = never\n"),
+    );
+    assert_eq!(place.ask(&["reload"]), "OK\n");
+    let log = place.log()[length..].to_owned();
+    for text in ["Reload jail 'j1'", "Jail 'j1' reloaded", "Creating new jail 'new'", "Jail 'gone' stopped"] {
+        assert!(log.contains(text), "{text} not in\n{log}");
+    }
+    assert!(!log.contains("j1] Unban") && !log.contains("j1] Repeal") && !log.contains("Found"), "{log}");
+    assert!(place.ask(&["status"]).ends_with("j1, j2, new\n"));
+    assert_eq!(place.ask(&["get", "j1", "maxretry"]), "3\n");
+    assert_eq!(place.ask(&["get", "j1", "bantime"]), "7200\n");
+    assert_eq!(place.ask(&["get", "j1", "actions"]).lines().last(), Some("note"));
+    assert!(place.ask(&["get", "j1", "failregex"]).contains("[1]: ^ ?oops"));
+    assert!(place.read("gone.bans").ends_with("- 198.51.100.9\n"));
+    // A ban without a time of its own follows the new ban time.
+    let ids =
+        |bans: &str| bans.lines().filter_map(|l| Some(l.split_once(' ')?.0.to_owned())).collect::<Vec<_>>();
+    assert_eq!(ids(&bans(&place, "j1")), ids(&before));
+    // The failure from before counts, as do the new expression and the new number.
+    fail(&place, "j1", "198.51.100.2", 1);
+    let now = Zoned::now().strftime("%Y-%m-%d %H:%M:%S").to_string();
+    place.append("j1.log", &format!("{now} oops 198.51.100.2\n"));
+    wait_behind(&place, length, "[j1] Ban 198.51.100.2");
+    fail(&place, "new", "198.51.100.5", 3);
+    wait_behind(&place, length, "[new] Ban 198.51.100.5");
+    stop(&place, server);
+    assert_eq!(place.read("j1.bans"), "+ 198.51.100.1\n+ 198.51.100.2\n- 198.51.100.1\n- 198.51.100.2\n");
+}
+
+#[test]
+fn a_reload_with_another_backend_starts_the_jail_anew() {
+    let place = place(&["j1"]);
+    let server = place.start();
+    place.ask(&["set", "j1", "banip", "198.51.100.1"]);
+    let (before, length) = (bans(&place, "j1"), place.log().len());
+    configure(&place, "backend = pyinotify", &["j1"]);
+    assert_eq!(place.ask(&["reload"]), "OK\n");
+    wait_behind(&place, length, "Restart jail 'j1' (reason: 'polling' != 'pyinotify')");
+    wait_behind(&place, length, "[j1] Restore Ban 198.51.100.1");
+    check_bans(&bans(&place, "j1"), &before);
+    stop(&place, server);
+}
+
+#[test]
+fn a_reload_can_restart_unban_and_concern_one_jail() {
+    let place = place(&["j1", "j2"]);
+    let server = place.start();
+    for jail in ["j1", "j2"] {
+        place.ask(&["set", jail, "banip", "198.51.100.1"]);
+    }
+    let length = place.log().len();
+    assert_eq!(place.ask(&["reload", "--restart", "j1"]), "OK\n");
+    wait_behind(&place, length, "[j1] Restore Ban 198.51.100.1");
+    assert!(place.log()[length..].contains("Jail 'j1' stopped"));
+    assert!(!place.log()[length..].contains("'j2'"), "{}", &place.log()[length..]);
+
+    assert_eq!(place.ask(&["reload", "--unban", "j1"]), "OK\n");
+    assert_eq!(place.ask(&["banned"]), "[{'j2': ['198.51.100.1']}, {'j1': []}]\n");
+    assert_eq!(place.ask(&["reload", "--restart", "--unban"]), "OK\n");
+    assert_eq!(place.ask(&["banned"]).matches("198").count(), 0);
+    assert_eq!(place.ask(&["restart", "j2"]), "OK\n");
+    assert_eq!(place.ask(&["reload", "--restart", "--if-exists", "j2"]), "OK\n");
+
+    place.ask(&["stop", "j2"]);
+    assert!(both(&client(&place, &["reload", "j2"])).contains("j2"));
+    assert_eq!(place.ask(&["reload", "--if-exists", "j2"]), "OK\n");
+    assert!(place.ask(&["status"]).ends_with("j1, j2\n"));
+    stop(&place, server);
+}
+
+#[test]
+fn signals_end_the_server_cleanly() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let place = place(&["j1"]);
+        let mut server = place.start();
+        place.ask(&["set", "j1", "banip", "198.51.100.1"]);
+        assert_eq!(place.read("f2b.pid"), format!("{}\n", server.0.id()));
+        send(signal, &server);
+        assert_eq!(server.0.wait().expect("a process").code(), Some(0));
+        assert!(!place.file("f2b.sock").exists() && !place.file("f2b.pid").exists());
+        assert_eq!(place.read("j1.bans"), "+ 198.51.100.1\n- 198.51.100.1\n");
+        assert!(place.log().ends_with("Exiting Fail2ban\n"), "{}", place.log());
+    }
+}
+
+#[test]
+fn the_log_is_opened_anew_on_request() {
+    let place = place(&["j1"]);
+    let server = place.start();
+    let rotate = |name: &str| fs::rename(place.file("f2b.log"), place.file(name)).expect("the log is there");
+    rotate("first.log");
+    send(Signal::SIGUSR1, &server);
+    place.wait_for_log("rollover performed on");
+    rotate("second.log");
+    assert_eq!(place.ask(&["flushlogs"]), "logs: rolled over\n");
+    place.ask(&["set", "j1", "banip", "198.51.100.1"]);
+    place.wait_for_log("[j1] Ban 198.51.100.1");
+    assert!(!place.read("second.log").contains("Ban"));
+    stop(&place, server);
+}
+
+/// A server in the background, ended with the test if nothing else has ended it.
+struct Background<'a>(&'a Place);
+
+impl Background<'_> {
+    fn pid(&self) -> Option<Pid> {
+        self.0.read("f2b.pid").trim().parse().ok().map(Pid::from_raw)
+    }
+}
+
+impl Drop for Background<'_> {
+    fn drop(&mut self) {
+        if let Some(pid) = self.pid() {
+            let _ = kill(pid, Signal::SIGKILL);
+        }
+    }
+}
+
+#[test]
+fn a_server_in_the_background_is_on_its_own() {
+    for (program, words) in
+        [("f2b-client", ["start"].as_slice()), ("f2b-server", &["-b", "start"]), ("f2b-server", &[])]
+    {
+        let place = place(&["j1"]);
+        let server = Background(&place);
+        let output = Command::new(binary(program))
+            .arg("-c")
+            .arg(place.path())
+            .args(words)
+            .stdin(Stdio::null())
+            .output()
+            .expect("the program starts");
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "Server ready\n", "{}", both(&output));
+        assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), b"".as_slice()));
+        let pid = server.pid().expect("a pid file");
+        assert_ne!(getsid(Some(pid)), getsid(None), "{program} {words:?}");
+        assert!(place.ask(&["status"]).ends_with("Jail list:\tj1\n"));
+        // A second one finds the first and leaves it alone.
+        let second = client(&place, &["start"]);
+        assert_eq!(second.status.code(), Some(255), "{}", both(&second));
+        assert!(both(&second).contains("Server already running"), "{}", both(&second));
+        assert_eq!(server.pid(), Some(pid));
+
+        assert_eq!(place.ask(&["stop"]), "Shutdown successful\n");
+        wait_until("the process has gone", || kill(pid, None).is_err());
+        assert!(!place.file("f2b.sock").exists() && !place.file("f2b.pid").exists());
+    }
+}
+
+/// Number of bans in the database.
+fn rows(place: &Place) -> usize {
+    let script = "import sqlite3, sys
+print(sqlite3.connect(sys.argv[1]).execute('SELECT COUNT(*) FROM bips').fetchone()[0])";
+    let mut command = upstream::python(script);
+    let output = support::run(command.arg(place.file("f2b.sqlite3")));
+    output.trim().parse().expect("a number")
+}
+
+/// Compares two lists of bans in any order. The database keeps whole seconds, so that a ban may begin half a second
+/// sooner or later than it did.
+#[track_caller]
+fn check_bans(found: &str, expected: &str) {
+    let parse = |text: &str| {
+        let mut bans: Vec<(String, i64, i64)> = text.lines().map(parse_ban).collect();
+        bans.sort();
+        bans
+    };
+    let (found, expected) = (parse(found), parse(expected));
+    let same = |((id, seconds, end), (other, others, its)): (&(String, i64, i64), &(String, i64, i64))| {
+        id == other && seconds == others && (end - its).abs() <= 1
+    };
+    assert!(
+        found.len() == expected.len() && found.iter().zip(&expected).all(same),
+        "{found:?}\nis not\n{expected:?}"
+    );
+}
+
+/// The id, the length and the end of `ID \tBEGIN + LENGTH = END`.
+#[track_caller]
+fn parse_ban(line: &str) -> (String, i64, i64) {
+    let (id, times) = line.split_once(" \t").expect("an id");
+    let (begin, end) = times.split_once(" = ").expect("an end");
+    let seconds = begin.split_once(" + ").expect("a length").1.parse().expect("a number");
+    let end: DateTime = end.parse().expect("a time");
+    (id.into(), seconds, end.to_zoned(TimeZone::UTC).expect("a time").timestamp().as_second())
+}

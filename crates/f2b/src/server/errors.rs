@@ -96,6 +96,17 @@ pub(super) fn os_error(error: &std::io::Error, path: &str) -> Exception {
     Exception { module: "builtins".into(), class: class.into(), args }
 }
 
+/// What the log shows of an exception: Python keeps the name of a file out of the arguments of an `OSError`.
+pub(super) fn shown(exception: &Exception) -> String {
+    match exception.args.as_slice() {
+        [number @ Value::Int(_), text, _] => {
+            let args = vec![number.clone(), text.clone()];
+            Exception { args, ..exception.clone() }.to_string()
+        }
+        _ => exception.to_string(),
+    }
+}
+
 /// The database refuses.
 pub(super) fn operational_error(message: impl Into<String>) -> Exception {
     Exception::new("sqlite3", "OperationalError", message)

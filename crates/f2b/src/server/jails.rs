@@ -20,9 +20,11 @@ pub(super) struct Running {
     pub(super) filter: Filter,
     /// The files in the order in which they were added.
     pub(super) files: Vec<WatchedFile>,
-    pub(super) journal_match: Vec<Value>,
-    pub(super) ignore_command: Option<String>,
-    pub(super) ignore_cache: Option<Value>,
+    pub(super) ignore_command: Value,
+    /// The key, the number of entries, the seconds that they last.
+    pub(super) ignore_cache: Value,
+    /// `bantime.*`, as they are told.
+    pub(super) ban_time_extra: Vec<(String, Value)>,
     pub(super) backlog: Backlog,
     pub(super) worker: Option<Worker>,
     pub(super) started: bool,
@@ -58,9 +60,9 @@ impl Running {
             real_backend,
             filter,
             files: Vec::new(),
-            journal_match: Vec::new(),
-            ignore_command: None,
-            ignore_cache: None,
+            ignore_command: Value::Bool(false),
+            ignore_cache: Value::None,
+            ban_time_extra: Vec::new(),
             backlog: Backlog::default(),
             worker: Some(worker),
             started: false,

@@ -87,6 +87,10 @@ impl Core {
     pub(super) fn start_jail(&mut self, name: &str) -> Result<()> {
         let index = self.jails.iter().position(|jail| jail.jail.name() == name);
         let index = index.ok_or_else(|| unknown_jail(name))?;
+        // Whatever becomes of it, the reload has touched it. (A jail that got another backend starts anew.)
+        if let Some(names) = &mut self.reloading {
+            names.retain(|untouched| untouched != name);
+        }
         if !self.jails[index].started {
             self.log(Level::DEBUG, "jail", format!("Starting jail '{name}'"));
             let running = &mut self.jails[index];
@@ -97,8 +101,7 @@ impl Core {
             self.restore_bans(index);
             self.reader.tell(Watch::Start(self.jails[index].key));
             self.log(Level::INFO, "jail", format!("Jail '{name}' started"));
-        } else if let Some(names) = &mut self.reloading {
-            names.retain(|untouched| untouched != name);
+        } else if self.reloading.is_some() {
             self.log(Level::INFO, "server", format!("Jail '{name}' reloaded"));
         }
         self.set_idle(name, false)
@@ -137,6 +140,12 @@ impl Core {
         Ok(())
     }
 
+    /// Whether a jail runs, and no reload is about to change it.
+    pub(super) fn is_set_up(&mut self, name: &str) -> bool {
+        let reloading = self.reloading.as_ref().is_some_and(|names| names.iter().any(|n| n == name));
+        !reloading && self.jail(name).is_ok_and(|jail| jail.started)
+    }
+
     /// Drops a jail that can't be set up. One that was running before a reload goes with its bans taken back.
     pub(super) fn abandon(&mut self, name: &str) {
         if self.jail(name).is_ok() {
@@ -162,8 +171,12 @@ impl Core {
         self.reader.stop(key);
         let Some(running) = self.by_key(key) else { return };
         let (name, started) = (running.jail.name().to_owned(), running.started);
+        let files: Vec<String> = running.files.iter().map(|file| file.path.clone()).collect();
         self.log(Level::DEBUG, "jail", format!("Stopping jail '{name}'"));
         if started {
+            for path in files {
+                self.log(Level::INFO, "filter", format!("Removed logfile: '{path}'"));
+            }
             self.step(key, Event::Stop);
         } else if let Some(running) = self.by_key(key) {
             running.act(Act::Stop(Vec::new()));

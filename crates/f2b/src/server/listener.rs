@@ -20,6 +20,7 @@ use f2b_protocol::{Command, Reply, Value, reply_into_value};
 use f2b_types::{Level, Log, Record};
 
 use super::Msg;
+use super::errors::{no_command, shown};
 use crate::logging::ServerLog;
 
 /// More clients than this at once wait in the queue of the kernel.
@@ -172,19 +173,31 @@ fn serve(mut stream: UnixStream, door: &Door) -> io::Result<()> {
 
 /// The reply to one message, ready to be sent.
 fn answer(message: &[u8], door: &Door) -> Vec<u8> {
-    let command = match pickle::decode(message, &Limits::default()) {
-        Ok(Value::List(words) | Value::Tuple(words)) => Command(words),
-        Ok(_) => return frame::pack(&"ERROR: the message is no list of words".into()),
+    let message = match pickle::decode(message, &Limits::default()) {
+        Ok(message) => message,
         Err(error) => {
             let text = format!("PROTO-error: load message failed: {error}");
             door.log.write(Record::new(Level::ERROR, "asyncserver", text));
             return frame::pack(&Value::Str(format!("ERROR: {error}")));
         }
     };
-    let (sender, receiver) = mpsc::sync_channel::<Reply>(1);
-    let sent = door.core.send(Msg::Command { command, answer: sender });
-    match sent.ok().and_then(|()| receiver.recv().ok()) {
+    let reply = match &message {
+        Value::List(words) | Value::Tuple(words) => ask(Command(words.clone()), door),
+        other => Some(Err(no_command(other))),
+    };
+    if let Some(Err(exception)) = &reply {
+        let text = format!("Command {message} has failed. Received {}", shown(exception));
+        door.log.write(Record::new(Level::ERROR, "transmitter", text));
+    }
+    match reply {
         Some(reply) => frame::pack(&reply_into_value(reply)),
         None => frame::pack(&Value::strings(["SHUTDOWN"])),
     }
+}
+
+/// The core's reply, unless the core has gone.
+fn ask(command: Command, door: &Door) -> Option<Reply> {
+    let (sender, receiver) = mpsc::sync_channel(1);
+    door.core.send(Msg::Command { command, answer: sender }).ok()?;
+    receiver.recv().ok()
 }

@@ -13,7 +13,7 @@ use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use md5::{Digest, Md5};
+use sha1::{Digest, Sha1};
 
 /// Bytes read at once.
 const CHUNK: usize = 64 << 10;
@@ -209,7 +209,7 @@ impl LogFile {
     }
 }
 
-/// What tells one generation of a file from the next: the MD5 of its first line, empty while there is no whole line.
+/// What tells one generation of a file from the next: the SHA-1 of its first line, empty while there is no whole line.
 ///
 /// # Errors
 ///
@@ -220,7 +220,7 @@ pub(super) fn first_line_hash(path: &Path) -> io::Result<String> {
     if !line.ends_with(b"\n") && !line.ends_with(b"\r") {
         return Ok(String::new());
     }
-    Ok(Md5::digest(&line).iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(Sha1::digest(&line).iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 #[cfg(test)]
@@ -332,6 +332,6 @@ mod tests {
         let path = file.dir.path().join("log");
         assert_eq!(first_line_hash(&path).ok().as_deref(), Some(""));
         file.append("\n");
-        assert_eq!(first_line_hash(&path).ok().as_deref(), Some("0bee89b07a248e27c83fc3d5951213c1"));
+        assert_eq!(first_line_hash(&path).ok().as_deref(), Some("03cfd743661f07975fa2f1220c5194cbaff48451"));
     }
 }

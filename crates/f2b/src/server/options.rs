@@ -4,14 +4,18 @@ use std::path::Path;
 
 use f2b_action::METHODS;
 use f2b_protocol::Value;
-use f2b_types::{Id, Level, Log, Number};
+use f2b_types::{Id, Level, Log};
 
 use super::core::Core;
 use super::database::Ask;
-use super::errors::{general, lookup_error, os_error, regex_error, too_short, value_error};
-use super::jails::{Running, WatchedFile};
+use super::errors::{
+    attribute_error, general, key_error, os_error, regex_error, too_short, type_error, type_name, value_error,
+};
+use super::jail_options::{check_settable, readable};
+use super::jails::WatchedFile;
 use super::log_file;
-use super::transmitter::{Answer, Outcome, Result, Words};
+use super::transmitter::{Answer, Outcome, Result};
+use super::words::Words;
 use super::worker::{Change, Work};
 
 impl Core {
@@ -19,8 +23,9 @@ impl Core {
     pub(super) fn set_server_option(&mut self, name: &str, mut words: Words<'_>) -> Result<Option<Value>> {
         match name {
             "loglevel" => {
-                let text = words.next_text()?.to_uppercase();
-                let level: Level = text.parse().map_err(|error: String| value_error(error))?;
+                let text = words.next_str("upper")?.to_uppercase();
+                let wrong = || value_error(format!("Invalid log level {}", Value::from(text.as_str())));
+                let level: Level = text.parse().map_err(|_| wrong())?;
                 self.logger.set_level(level);
                 for running in &mut self.jails {
                     running.jail.log_level = level;
@@ -36,27 +41,39 @@ impl Core {
             }
             "allowipv6" => return words.next_value().cloned().map(Some),
             "thread" => {
-                self.options.thread = words.next_value()?.clone();
+                self.set_thread_options(words.next_value()?)?;
                 return Ok(Some(Value::None));
             }
             "dbfile" => self.set_database(&words.next_text()?)?,
+            "dbmaxmatches" | "dbpurgeage" if self.database.is_none() => {
+                let message = format!("{name} setting was not in effect since no db yet");
+                self.log(Level::MSG, "transmitter", message);
+            }
             "dbmaxmatches" => {
                 let lines = words.next_int()?;
-                if self.database.is_some() {
-                    self.options.dbmaxmatches = lines;
-                    self.tell_database(Ask::SetMaxMatches(usize::try_from(lines).unwrap_or(0)));
-                }
+                self.options.dbmaxmatches = lines;
+                self.tell_database(Ask::SetMaxMatches(usize::try_from(lines).unwrap_or(0)));
             }
             "dbpurgeage" => {
                 let age = words.next_seconds()?;
-                if self.database.is_some() {
-                    self.options.dbpurgeage = age;
-                    self.tell_database(Ask::SetPurgeAge(age));
-                }
+                self.options.dbpurgeage = age;
+                self.tell_database(Ask::SetPurgeAge(age));
             }
             _ => return Ok(None),
         }
         Ok(self.get_server_option(name))
+    }
+
+    fn set_thread_options(&mut self, options: &Value) -> Result<()> {
+        let Value::Dict(options) = options else { return Err(attribute_error(options, "items")) };
+        for (option, value) in options {
+            if option.as_str() != Some("stacksize") {
+                return Err(key_error(format!("unknown option {option}")));
+            }
+            let size = Words::new(std::slice::from_ref(value)).next_int()?;
+            self.options.thread = Value::Dict(vec![(option.clone(), size.into())]);
+        }
+        Ok(())
     }
 
     fn set_log_target(&mut self, target: &str) -> Result<()> {
@@ -96,30 +113,17 @@ impl Core {
     /// Sets an option of a jail and tells its value.
     pub(super) fn set_jail_option(
         &mut self,
-        name: &str,
+        mut name: Words<'_>,
         option: &str,
         mut words: Words<'_>,
         multiple: bool,
     ) -> Result<Value> {
+        check_settable(option, words)?;
+        let name = name.next_jail()?;
+        self.jail(name)?;
         match option {
-            "idle" => {
-                let idle = match words.next_text()?.as_str() {
-                    "on" => true,
-                    "off" => false,
-                    _ => return Err(general("Invalid idle option, must be 'on' or 'off'")),
-                };
-                self.set_idle(name, idle)?;
-            }
-            "addignoreip" => {
-                let texts = words.texts();
-                for text in texts.into_iter().filter(|text| !text.is_empty()) {
-                    if !self.jail(name)?.jail.ignore.add(Id::parse(&text)) {
-                        let message = format!("  Ignore duplicate '{text}', already in ignore list");
-                        self.log(Level::MSG, "filter", message);
-                    }
-                }
-                self.look_up_ignored(name);
-            }
+            "idle" => self.set_idle(name, words.next_text()? == "on")?,
+            "addignoreip" => self.add_ignored(name, words)?,
             "delignoreip" => {
                 let text = words.next_text()?;
                 if !self.jail(name)?.jail.ignore.remove(&Id::parse(&text)) {
@@ -146,20 +150,28 @@ impl Core {
             _ => {
                 let result = self.jail(name)?.set(option, words);
                 self.log_filter(name);
-                if let Some((logger, message)) = result? {
-                    self.log(Level::INFO, logger, message);
+                for record in result? {
+                    self.logger.write(record);
                 }
             }
         }
-        let shown = match option {
-            "addignoreip" | "delignoreip" => "ignoreip",
-            "addlogpath" | "dellogpath" => "logpath",
-            "addfailregex" | "delfailregex" => "failregex",
-            "addignoreregex" | "delignoreregex" => "ignoreregex",
-            "addjournalmatch" | "deljournalmatch" => "journalmatch",
-            other => other,
-        };
-        self.get_jail_option(name, shown, Words::new(&[]))
+        self.get_jail_option(name, readable(option), Words::new(&[]))
+    }
+
+    /// `addignoreip IP ...`
+    fn add_ignored(&mut self, name: &str, words: Words<'_>) -> Result<()> {
+        for word in words.values() {
+            let text = word.as_str().ok_or_else(|| {
+                type_error(format!("expected string or bytes-like object, got '{}'", type_name(word)))
+            })?;
+            if !text.is_empty() && !self.jail(name)?.jail.ignore.add(Id::parse(text)) {
+                let id = Value::from(Id::parse(text).to_string());
+                let message = format!("  Ignore duplicate {id} ({word}), already in ignore list");
+                self.log(Level::MSG, "filter", message);
+            }
+        }
+        self.look_up_ignored(name);
+        Ok(())
     }
 
     fn add_regexes(&mut self, name: &str, option: &str, mut words: Words<'_>, multiple: bool) -> Result<()> {
@@ -192,13 +204,7 @@ impl Core {
     /// `addlogpath FILE [head|tail]`
     fn add_log_path(&mut self, name: &str, mut words: Words<'_>) -> Result<()> {
         let path = words.next_text()?;
-        let tail = match words.texts().as_slice() {
-            [] => false,
-            [word] if word.eq_ignore_ascii_case("tail") => true,
-            [word] if word.eq_ignore_ascii_case("head") => false,
-            [_] => return Err(value_error("File option must be 'head' or 'tail'")),
-            _ => return Err(value_error("Only one file can be added at a time")),
-        };
+        let tail = words.texts().first().is_some_and(|word| word.eq_ignore_ascii_case("tail"));
         let running = self.jail(name)?;
         if running.files.iter().any(|file| file.path == path) {
             if !running.keeps_file(&path) {
@@ -233,7 +239,7 @@ impl Core {
         let zone = self.zone.clone();
         let running = self.jail(name)?;
         match option {
-            "banned" => Ok(running.banned(&words.ids())),
+            "banned" => Ok(running.banned(&words.ids()?)),
             "banip" => {
                 let with_time = words.next_text().is_ok_and(|word| word == "--with-time");
                 Ok(running.ban_list(with_time, &zone))
@@ -247,32 +253,27 @@ impl Core {
     /// `addaction NAME`, `delaction NAME`, `action NAME PROPERTY VALUE`, `action NAME [[PROPERTY, VALUE], ...]`
     pub(super) fn change_action(
         &mut self,
-        name: &str,
+        mut name: Words<'_>,
         option: &str,
         mut words: Words<'_>,
         answer: Answer<'_>,
     ) -> Result<Outcome> {
         let action = words.next_text()?;
+        let name = name.next_jail()?;
+        self.jail(name)?;
         if option == "addaction" && words.len() > 0 {
             let message = format!(
                 "Action '{action}' of jail '{name}' is a Python action, which this version does not run"
             );
-            self.jail(name)?;
             self.log(Level::ERROR, "actions", message);
             return Ok(action.into());
         }
         let change = match option {
             "addaction" => Change::Add(action),
             "delaction" => Change::Delete(action),
-            _ => match words.next_value()? {
-                Value::List(properties) => Change::Set { action, properties: pairs(properties)? },
-                property => {
-                    let property = property.to_text();
-                    match METHODS.contains(&property.as_str()) {
-                        true => Change::Call { action, method: property },
-                        false => Change::SetOne { action, property, value: words.next_value()?.clone() },
-                    }
-                }
+            _ => match change_of(&action, words) {
+                Ok(change) => change,
+                Err(exception) => Change::Refuse { action, exception },
             },
         };
         self.hand_over(name, change, answer)
@@ -281,7 +282,7 @@ impl Core {
     /// `actions`, `action NAME PROPERTY`, `actionproperties NAME`, `actionmethods NAME`
     pub(super) fn ask_action(
         &mut self,
-        name: &str,
+        mut name: Words<'_>,
         option: &str,
         mut words: Words<'_>,
         answer: Answer<'_>,
@@ -292,13 +293,28 @@ impl Core {
             "actionmethods" => Change::Methods(words.next_text()?),
             _ => Change::Get { action: words.next_text()?, property: words.next_text()? },
         };
-        self.hand_over(name, change, answer)
+        self.hand_over(name.next_jail()?, change, answer)
     }
 
     fn hand_over(&mut self, name: &str, change: Change, answer: Answer<'_>) -> Result<Outcome> {
         self.jail(name)?.send(Work::Change { change, answer: answer.cloned() });
         Ok(if answer.is_some() { Outcome::Later } else { Value::None.into() })
     }
+}
+
+/// What is to become of the properties of an action: `PROPERTY VALUE`, `METHOD` or `[[PROPERTY, VALUE], ...]`.
+fn change_of(action: &str, mut words: Words<'_>) -> Result<Change> {
+    let action = action.to_owned();
+    Ok(match words.next_value()? {
+        Value::List(properties) => Change::Set { action, properties: pairs(properties)? },
+        property => {
+            let property = property.to_text();
+            match METHODS.contains(&property.as_str()) {
+                true => Change::Call { action, method: property },
+                false => Change::SetOne { action, property, value: words.next_value()?.clone() },
+            }
+        }
+    })
 }
 
 /// `[[name, value], ...]`
@@ -308,125 +324,4 @@ fn pairs(properties: &[Value]) -> Result<Vec<(String, Value)>> {
         _ => Err(too_short()),
     };
     properties.iter().map(pair).collect()
-}
-
-fn is_true(value: &Value) -> bool {
-    match value {
-        Value::Bool(b) => *b,
-        Value::Int(n) => *n != 0,
-        other => matches!(other.to_text().to_lowercase().as_str(), "1" | "on" | "true" | "yes"),
-    }
-}
-
-impl Running {
-    /// Sets an option that concerns nobody but the jail; answers what is to be logged, and by whom.
-    fn set(&mut self, option: &str, mut words: Words<'_>) -> Result<Option<(&'static str, String)>> {
-        let filter = &mut self.filter;
-        self.changed = true;
-        let mut message = None;
-        match option {
-            "ignoreself" => self.jail.ignore.ignore_self = is_true(words.next_value()?),
-            "ignorecommand" => self.ignore_command = Some(words.next_text()?),
-            "ignorecache" => self.ignore_cache = Some(words.next_value()?.clone()),
-            "logencoding" => {
-                let name = words.next_text()?;
-                filter.set_log_encoding(&name).map_err(|error| lookup_error(error.to_string()))?;
-                message = Some(("filter", format!("  encoding: {}", filter.log_encoding().name())));
-            }
-            "prefregex" => {
-                filter.set_prefregex(&words.next_text()?).map_err(|error| regex_error(error.to_string()))?
-            }
-            "delfailregex" => filter.del_failregex(words.next_int()?),
-            "delignoreregex" => filter.del_ignoreregex(words.next_int()?),
-            "usedns" => filter.set_use_dns(&words.next_text()?),
-            "findtime" => {
-                let seconds = words.next_seconds()?;
-                self.jail.fails.max_time = seconds.as_f64();
-                filter.set_find_time(seconds);
-                message = Some(("filter", format!("  findtime: {seconds}")));
-            }
-            "datepattern" => filter.set_date_pattern(&words.next_text()?).map_err(value_error_of)?,
-            "logtimezone" => filter.set_log_time_zone(Some(&words.next_text()?)).map_err(value_error_of)?,
-            "maxmatches" => self.jail.fails.max_matches = usize::try_from(words.next_int()?).unwrap_or(0),
-            "maxretry" => {
-                self.jail.fails.max_retry = words.next_int()?;
-                message = Some(("filter", format!("  maxRetry: {}", self.jail.fails.max_retry)));
-            }
-            "maxlines" => {
-                let lines = words.next_int()?;
-                filter.set_max_lines(lines).map_err(value_error_of)?;
-                message = Some(("filter", format!("  maxLines: {lines}")));
-            }
-            "bantime" => {
-                let seconds = words.next_seconds()?;
-                self.jail.bans.set_ban_time(seconds.as_i64() as f64);
-                message = Some(("actions", format!("  banTime: {seconds}")));
-            }
-            "addjournalmatch" => self.journal_match.push(Value::strings(words.texts())),
-            "deljournalmatch" => {
-                let gone = Value::strings(words.texts());
-                self.journal_match.retain(|known| *known != gone);
-            }
-            _ => match option.strip_prefix("bantime.") {
-                Some(extra) => {
-                    let value = words.next_text()?;
-                    message = Some(("jail", format!("Set banTime.{extra} = {value}")));
-                    let result = self.jail.increment.set(extra, &value);
-                    result.map_err(|error| value_error(error.to_string()))?;
-                }
-                None => {
-                    let shown = Value::from(option);
-                    let message = format!("Invalid command {shown} (no set action or not yet implemented)");
-                    return Err(general(message));
-                }
-            },
-        }
-        Ok(message)
-    }
-
-    fn get(&self, option: &str) -> Option<Value> {
-        let filter = &self.filter;
-        let text = |text: &str| Value::Str(text.into());
-        Some(match option {
-            "idle" => self.idle.into(),
-            "ignoreself" => self.jail.ignore.ignore_self.into(),
-            "ignoreip" => Value::strings(self.jail.ignore.iter().map(Id::to_string)),
-            "ignorecommand" => self.ignore_command.as_deref().map_or(Value::Bool(false), text),
-            "ignorecache" => self.ignore_cache.clone().unwrap_or(Value::None),
-            "logpath" => Value::strings(self.files.iter().map(|file| file.path.as_str())),
-            "logencoding" => text(filter.log_encoding().name()),
-            "journalmatch" => Value::List(self.journal_match.clone()),
-            "prefregex" => text(filter.prefregex().unwrap_or_default()),
-            "failregex" => Value::strings(filter.failregex()),
-            "ignoreregex" => Value::strings(filter.ignoreregex()),
-            "usedns" => text(&filter.use_dns().to_string()),
-            "findtime" => filter.find_time().into(),
-            "datepattern" => match filter.date_pattern() {
-                Some((pattern, name)) => {
-                    Value::Tuple(vec![pattern.map_or(Value::None, Value::Str), Value::Str(name)])
-                }
-                None => Value::None,
-            },
-            "logtimezone" => filter.log_time_zone().map_or(Value::None, text),
-            "maxmatches" => Value::Int(self.jail.fails.max_matches as i64),
-            "maxretry" => Value::Int(self.jail.fails.max_retry),
-            "maxlines" => Value::Int(filter.max_lines() as i64),
-            "bantime" => Value::Int(self.jail.bans.ban_time as i64),
-            _ => return option.strip_prefix("bantime.").map(|extra| self.get_increment(extra)),
-        })
-    }
-
-    fn get_increment(&self, extra: &str) -> Value {
-        let increment = &self.jail.increment;
-        match extra {
-            "increment" => increment.enabled.into(),
-            "maxtime" => increment.max_time_option().map_or(Value::None, Number::into),
-            "rndtime" => increment.random_time_option().map_or(Value::None, Number::into),
-            other => increment.text_option(other).map_or(Value::None, Value::from),
-        }
-    }
-}
-
-fn value_error_of(error: impl std::fmt::Display) -> f2b_protocol::Exception {
-    value_error(error.to_string())
 }

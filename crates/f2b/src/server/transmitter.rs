@@ -8,7 +8,7 @@ use f2b_protocol::{Command, Exception, Reply, Value};
 use f2b_types::{Id, Level, VERSION};
 
 use super::core::Core;
-use super::errors::{general, type_error};
+use super::errors::{general, shown, type_error};
 use super::jail_options::check_readable;
 use super::words::Words;
 
@@ -32,9 +32,6 @@ pub(super) type Answer<'a> = Option<&'a SyncSender<Reply>>;
 /// The outcome, or the exception that the client gets to see.
 pub(super) type Result<T> = std::result::Result<T, Exception>;
 
-/// What Python says of a reload without its arguments.
-const MISSING: &str = "Server.reloadJails() missing # required positional argument";
-
 /// The jail that a command of a stream is about.
 fn jail_of(command: &Command) -> Option<&str> {
     match command.word(0)? {
@@ -51,11 +48,7 @@ impl Core {
             Ok(Outcome::Later) => {}
             // A client that has gone away does not get its answer.
             Ok(Outcome::Done(value)) => drop(answer.send(Ok(value))),
-            Err(exception) => {
-                let message = format!("Command {command} has failed. Received {exception}");
-                self.log(Level::ERROR, "transmitter", message);
-                let _ = answer.send(Err(exception));
-            }
+            Err(exception) => drop(answer.send(Err(exception))),
         }
     }
 
@@ -111,7 +104,11 @@ impl Core {
                 continue;
             }
             let Err(exception) = self.execute(&command, None) else { continue };
-            let message = format!("Command {command} has failed. Received {exception}");
+            if jail.is_some_and(|jail| self.is_set_up(jail)) {
+                // Nothing that runs comes to harm by a command which it never was to obey.
+                return Err(exception);
+            }
+            let message = format!("Command {command} has failed. Received {}", shown(&exception));
             self.log(Level::ERROR, "transmitter", message);
             if let Some(jail) = jail {
                 self.log(
@@ -153,10 +150,13 @@ impl Core {
 
     /// `['reload', JAIL or '--all', [options], [[command], ...]]`
     fn reload(&mut self, mut words: Words<'_>) -> Result<Outcome> {
-        match words.len() {
-            0 => return Err(type_error(format!("{MISSING}s: 'name' and 'opts'").replace('#', "2"))),
-            1 => return Err(type_error(format!("{MISSING}: 'opts'").replace('#', "1"))),
-            _ => {}
+        let missing = match words.len() {
+            0 => Some("2 required positional arguments: 'name' and 'opts'"),
+            1 => Some("1 required positional argument: 'opts'"),
+            _ => None,
+        };
+        if let Some(missing) = missing {
+            return Err(type_error(format!("Server.reloadJails() missing {missing}")));
         }
         let name = words.next_text()?;
         let options = words.next_value()?.as_items().unwrap_or_default();

@@ -93,9 +93,9 @@ impl<'a> Words<'a> {
     /// All words that are left, as ids.
     pub(super) fn ids(self) -> Result<Vec<Id>> {
         let id = |word: &Value| {
-            let text = word.as_str().ok_or_else(|| {
-                type_error(format!("object of type '{}' has no len()", type_name(word)))
-            })?;
+            let text = word
+                .as_str()
+                .ok_or_else(|| type_error(format!("object of type '{}' has no len()", type_name(word))))?;
             Ok(Id::parse(text))
         };
         self.0.iter().map(id).collect()
@@ -126,7 +126,8 @@ pub(super) fn seconds(text: &str) -> Result<Number> {
 pub(super) fn int(text: &str) -> Option<i64> {
     let text = text.trim();
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
-    let grouped = digits.split('_').all(|group| !group.is_empty() && group.bytes().all(|b| b.is_ascii_digit()));
+    let grouped =
+        digits.split('_').all(|group| !group.is_empty() && group.bytes().all(|b| b.is_ascii_digit()));
     if grouped { text.replace('_', "").parse().ok() } else { None }
 }
 
@@ -158,7 +159,8 @@ mod tests {
 
     #[test]
     fn names_of_jails_are_texts() {
-        let name = |value: Value| Words::new(&[value]).next_jail().map(str::to_owned).map_err(|e| e.to_string());
+        let name =
+            |value: Value| Words::new(&[value]).next_jail().map(str::to_owned).map_err(|e| e.to_string());
         assert_eq!(name("sshd".into()), Ok("sshd".into()));
         assert_eq!(name(Value::Int(5)), Err("UnknownJailException(5)".into()));
         assert_eq!(name(Value::List(vec![])), Err("TypeError(\"unhashable type: 'list'\")".into()));

@@ -7,7 +7,7 @@ use std::thread;
 
 use f2b_action::{Actions, Context, EarlierBans, JailCounts, METHODS, Shell, SystemNames};
 use f2b_jail::Act;
-use f2b_protocol::{Reply, Value};
+use f2b_protocol::{Exception, Reply, Value};
 use f2b_types::{FailData, Id, Level, Log, Record, Ticket};
 
 use super::database::{Ask, Database};
@@ -35,11 +35,29 @@ pub(super) enum Work {
 pub(super) enum Change {
     Add(String),
     Delete(String),
-    Set { action: String, properties: Vec<(String, Value)> },
-    SetOne { action: String, property: String, value: Value },
-    Call { action: String, method: String },
+    Set {
+        action: String,
+        properties: Vec<(String, Value)>,
+    },
+    SetOne {
+        action: String,
+        property: String,
+        value: Value,
+    },
+    Call {
+        action: String,
+        method: String,
+    },
+    /// The command is wrong in this way, once it is sure that there is such an action.
+    Refuse {
+        action: String,
+        exception: Exception,
+    },
     Names,
-    Get { action: String, property: String },
+    Get {
+        action: String,
+        property: String,
+    },
     Properties(String),
     Methods(String),
 }
@@ -115,8 +133,14 @@ impl Actor {
                 Work::Answer { answer, reply } => drop(answer.send(reply)),
                 Work::Change { change, answer } => {
                     let reply = self.change(change);
-                    if let Some(answer) = answer {
-                        let _ = answer.send(reply);
+                    match (answer, reply) {
+                        (Some(answer), reply) => drop(answer.send(reply)),
+                        (None, Ok(_)) => {}
+                        // Nobody waits, so that the log is the place to say it.
+                        (None, Err(exception)) => {
+                            let message = format!("Jail '{}': {exception}", self.name);
+                            self.log.write(Record::new(Level::ERROR, "transmitter", message));
+                        }
                     }
                 }
                 Work::BeginReload => self.actions.begin_reload(),
@@ -142,6 +166,7 @@ impl Actor {
     }
 
     fn change(&mut self, change: Change) -> Reply {
+        let mut refusal = None;
         let result = self.with(|actions, context| match change {
             Change::Add(name) => actions.add(&name, context).map(|()| name.into()),
             Change::Delete(name) => actions.delete(&name).map(|()| Value::None),
@@ -158,16 +183,21 @@ impl Actor {
             Change::Call { action, method } => {
                 actions.call(&action, &method, context).map(|()| Value::Bool(true))
             }
+            Change::Refuse { action, exception } => {
+                actions.get(&action)?;
+                refusal = Some(exception);
+                Ok(Value::None)
+            }
             Change::Names => Ok(Value::strings(actions.names())),
             Change::Get { action, property } => actions.get(&action)?.get(&property),
             Change::Properties(action) => Ok(Value::strings(actions.get(&action)?.properties())),
             Change::Methods(action) => actions.get(&action).map(|_| Value::strings(METHODS.iter().copied())),
         });
-        result.map_err(|error| {
-            let message = format!("Jail '{}': {error}", self.name);
-            self.log.write(Record::new(Level::ERROR, "action", message));
-            error.to_exception()
-        })
+        match (result, refusal) {
+            (Err(error), _) => Err(error.to_exception()),
+            (Ok(_), Some(exception)) => Err(exception),
+            (Ok(value), None) => Ok(value),
+        }
     }
 
     /// Does something with the actions in the surroundings of this moment.
