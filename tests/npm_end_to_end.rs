@@ -168,6 +168,7 @@ fn nginx_conf(dir: &Path) -> String {
     let dir = dir.display();
     format!(
         r#"daemon off;
+master_process off;
 user root;
 pid {dir}/nginx.pid;
 error_log {dir}/error.log;
@@ -263,7 +264,8 @@ fn forceful_browsing_behind_a_proxy_is_banned_unbanned_and_banned_for_longer() {
 
     let mut nginx = Command::new("ip");
     nginx.args(["netns", "exec", net.container(), "nginx", "-c"]).arg(dir.path().join("nginx.conf"));
-    let _nginx = Process(nginx.stdin(Stdio::null()).spawn().expect("nginx starts"));
+    nginx.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let _nginx = Process(nginx.spawn().expect("nginx starts"));
     wait_until("nginx answers", || net.get("198.51.100.1", "/").as_deref() == Some("200"));
 
     let (_data, _logs) = (MountPoint::new("/data"), MountPoint::new("/var/log/npm"));
@@ -273,7 +275,7 @@ fn forceful_browsing_behind_a_proxy_is_banned_unbanned_and_banned_for_longer() {
         .arg(r#"mount --bind "$1" /data && mount --bind "$2" /var/log/npm && shift 2 && exec "$@""#)
         .arg("sh");
     server.arg(&config).arg(dir.path().join("log")).arg(binary("f2b-server")).arg("-c").arg(&config);
-    server.args(["-f", "start"]).stdin(Stdio::null());
+    server.args(["-f", "start"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     server.env("TELEGRAM_API", format!("http://127.0.0.1:{}", telegram.port));
     server.env("TELEGRAM_TOKEN", "123:abc").env("TELEGRAM_CHAT", "42");
     let _server = Process(server.spawn().expect("the server starts"));

@@ -9,10 +9,9 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let mut filter = Filter::new("fuzz", 2026);
     let added = filter.add_failregex(r"^.*\[Client <HOST>\] <F-USER>.*?</F-USER>(?: x)*$");
     assert!(added.is_ok());
-    let encoding = filter.log_encoding().clone();
     let context = LineContext { now: Time(1.7e9), zone: &TimeZone::UTC, in_operation: true, check_find_time: true };
     for line in bytes.split(|byte| *byte == b'\n') {
-        let (line, _) = encoding.decode_line(line);
+        let (line, _) = filter.log_encoding().decode_line(line);
         let _ = filter.process_line(&line, &context);
     }
 });

@@ -365,8 +365,7 @@ impl Ways {
         bytes: &[u8],
         context: &LineContext<'_>,
     ) {
-        let encoding = filter.log_encoding().clone();
-        let (line, _) = encoding.decode_line(bytes);
+        let (line, _) = filter.log_encoding().decode_line(bytes);
         match filter.process_line(&line, context) {
             Ok(all) => {
                 let warn = filter.use_dns() == UseDns::Warn;
