@@ -213,10 +213,19 @@ impl Core {
         self.jails.iter_mut().find(|jail| jail.jail.name() == name).ok_or_else(|| unknown_jail(name))
     }
 
+    /// Tells the database. Where there is none, or none any more, a jail gets its answer at once: it never waits for
+    /// somebody who isn't there.
     pub(super) fn tell_database(&self, ask: Ask) {
-        if let Some(database) = &self.database {
-            database.tell(ask);
-        }
+        let unheard = match &self.database {
+            Some(database) => database.tell(ask).err(),
+            None => Some(ask),
+        };
+        let answer = match unheard {
+            Some(Ask::History { key, asked, .. }) => Msg::Told { jail: key, asked, history: None },
+            Some(Ask::Remember { key, ban, .. }) => Msg::Remembered { jail: key, ban },
+            _ => return,
+        };
+        let _ = self.sender.send(answer);
     }
 
     /// Lets a jail take a step and carries out what it wants.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 
-use anyhow::{Result, anyhow};
+use anyhow::anyhow;
 use f2b_jail::{Asked, History};
 use f2b_store::{CurrentBans, NewBan, Store};
 use f2b_types::{FailData, Id, Level, Log, Number, Record, Ticket};
@@ -75,7 +75,7 @@ impl Database {
     /// # Errors
     ///
     /// The file can't be opened, or comes from a later version.
-    pub(super) fn open(filename: &str, core: &Sender<Msg>, log: &Arc<ServerLog>) -> Result<Self> {
+    pub(super) fn open(filename: &str, core: &Sender<Msg>, log: &Arc<ServerLog>) -> anyhow::Result<Self> {
         if filename != ":memory:" {
             listener::make_parent(Path::new(filename));
         }
@@ -87,16 +87,15 @@ impl Database {
         Ok(Self { filename: filename.into(), asks })
     }
 
-    /// Sends what needs no answer, or whose answer comes as a message.
-    pub(super) fn tell(&self, ask: Ask) {
-        // The thread lives as long as anybody can ask; after `close` nobody waits for it.
-        let _ = self.asks.send(ask);
+    /// Sends what needs no answer, or whose answer comes as a message; gives it back where nobody listens any more.
+    pub(super) fn tell(&self, ask: Ask) -> Result<(), Ask> {
+        self.asks.send(ask).map_err(|unheard| unheard.0)
     }
 
     /// Sends a question and waits for the answer.
     pub(super) fn ask<T>(&self, question: impl FnOnce(Sender<T>) -> Ask) -> Option<T> {
         let (answer, receiver) = mpsc::channel();
-        self.tell(question(answer));
+        self.tell(question(answer)).ok()?;
         receiver.recv().ok()
     }
 

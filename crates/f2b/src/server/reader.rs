@@ -301,12 +301,14 @@ impl Follower {
                 if let Ok(hash) = log_file::first_line_hash(file.log.path()) {
                     file.hash = hash;
                 }
-                database.tell(Ask::UpdateLog {
+                let position = Ask::UpdateLog {
                     jail: jail.name.clone(),
                     path: file.log.path().display().to_string(),
                     position: file.saved,
                     hash: file.hash.clone(),
-                });
+                };
+                // Without a database the place is not kept, and reading goes on.
+                let _ = database.tell(position);
             }
         }
     }

@@ -103,6 +103,18 @@ impl Worker {
     }
 }
 
+/// Tells the core that the worker has gone, whatever ended it: a jail that stops waits for this.
+struct Farewell {
+    jail: JailKey,
+    core: Sender<Msg>,
+}
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        let _ = self.core.send(Msg::Stopped { jail: self.jail });
+    }
+}
+
 struct Actor {
     key: JailKey,
     name: String,
@@ -117,6 +129,7 @@ struct Actor {
 
 impl Actor {
     fn run(mut self, inbox: &Receiver<Work>) {
+        let _farewell = Farewell { jail: self.key, core: self.core.clone() };
         while let Ok(work) = inbox.recv() {
             match work {
                 Work::Start => self.with(|actions, context| actions.start(context)),
@@ -126,7 +139,6 @@ impl Actor {
                     self.act(act);
                     backlog.leave();
                     if last {
-                        let _ = self.core.send(Msg::Stopped { jail: self.key });
                         return;
                     }
                 }
