@@ -4,6 +4,7 @@
 mod support;
 
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Output, Stdio};
 
 use support::{Place, Process, available, binary, both, has_program, run, wait_until};
@@ -160,6 +161,85 @@ fn a_log_file_may_go_away_and_come_back() {
     expect_ban(&place, "healthy", "192.0.2.3");
     fs::write(place.file("healthy.log"), "").expect("a truncation");
     expect_ban(&place, "healthy", "192.0.2.4");
+}
+
+#[test]
+fn a_directory_may_be_replaced_and_a_link_may_point_elsewhere() {
+    let place = place("");
+    let dir = place.path().display().to_string();
+    place.write("sub/healthy.log", "");
+    place.write("other/healthy.log", "");
+    std::os::unix::fs::symlink(place.file("sub"), place.file("link")).expect("a link");
+    place.write("jail.local", &format!("[healthy]\nlogpath = {dir}/link/healthy.log\n"));
+    let _server = start(&place);
+    let ban = |file: &str, ip: &str| {
+        let now = jiff::Zoned::now().strftime("%Y-%m-%d %H:%M:%S").to_string();
+        place.append(file, &format!("{now} failed login from {ip}\n").repeat(2));
+        wait_until(&format!("{ip} is banned"), || place.read("healthy.bans").contains(ip));
+    };
+    ban("sub/healthy.log", "192.0.2.1");
+    fs::remove_dir_all(place.file("sub")).expect("the directory");
+    place.write("sub/healthy.log", "");
+    ban("sub/healthy.log", "192.0.2.2");
+    std::os::unix::fs::symlink(place.file("other"), place.file("link2")).expect("a link");
+    fs::rename(place.file("link2"), place.file("link")).expect("the link");
+    ban("other/healthy.log", "192.0.2.3");
+}
+
+#[test]
+fn a_fifo_in_place_of_a_log_holds_nobody_up() {
+    let place = place("");
+    place.write("jail.local", &jail(&place, "other", ""));
+    let _server = start(&place);
+    fs::remove_file(place.file("other.log")).expect("the log");
+    nix::unistd::mkfifo(&place.file("other.log"), nix::sys::stat::Mode::S_IRWXU).expect("a fifo");
+    place.wait_for_log("not a regular file");
+    expect_ban(&place, "healthy", "192.0.2.1");
+    let fifo = place.file("other.log").display().to_string();
+    expect_failure(&client(&place, &["set", "healthy", "addlogpath", &fifo]), &["NOK"]);
+    fs::remove_file(place.file("other.log")).expect("the fifo");
+    expect_ban(&place, "other", "192.0.2.2");
+}
+
+#[test]
+fn a_locked_database_holds_no_ban_up_and_gets_it_later() {
+    let place = place("");
+    if !available("sqlite3", has_program("sqlite3")) {
+        return;
+    }
+    let _server = start(&place);
+    expect_ban(&place, "healthy", "192.0.2.1");
+    let mut locker = Command::new("sqlite3");
+    locker.arg(place.file("f2b.sqlite3")).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut locker = Process(locker.spawn().expect("sqlite3 starts"));
+    let mut input = locker.0.stdin.take().expect("its input");
+    let mut output = BufReader::new(locker.0.stdout.take().expect("its output"));
+    input.write_all(b".timeout 5000\nBEGIN EXCLUSIVE;\nSELECT 'locked';\n").expect("commands");
+    let mut line = String::new();
+    output.read_line(&mut line).expect("an answer");
+    assert_eq!(line, "locked\n");
+    for host in 2..=6 {
+        expect_ban(&place, "healthy", &format!("192.0.2.{host}"));
+    }
+    input.write_all(b"COMMIT;\n").expect("a command");
+    drop(input);
+    let count = || {
+        run(Command::new("sqlite3")
+            .arg(place.file("f2b.sqlite3"))
+            .arg(".timeout 5000")
+            .arg("SELECT count(*) FROM bips"))
+    };
+    wait_until("the database has all bans", || count().trim() == "6");
+}
+
+#[test]
+fn options_that_are_not_followed_are_named() {
+    let place = place("");
+    place.write("jail.local", "[healthy]\nignorecommand = /bin/true <ip>\nbantime.formula = ban.Time\n");
+    let _server = start(&place);
+    for option in ["ignorecommand", "bantime.formula"] {
+        place.wait_for_log(&format!("Jail 'healthy': {option} is not supported by this version"));
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //!
 //! Needs fail2ban to be installed for `/usr/bin/python3`; with `PYTHONPATH` another release can be compared.
 
-#![allow(clippy::print_stderr, reason = "a skipped test says so")]
+#![allow(clippy::print_stderr, reason = "a test that fails shows both logs")]
 
 mod support;
 #[path = "support/upstream.rs"]

@@ -1,15 +1,12 @@
 //! What the tests of the whole program share: the built binaries, a server in a directory of its own, and the rule for
 //! tests that need something which isn't there.
-#![allow(
-    dead_code,
-    unreachable_pub,
-    clippy::print_stderr,
-    reason = "each test includes this file, uses its own part of it, and says why it is skipped"
-)]
+#![allow(dead_code, unreachable_pub, reason = "each test includes this file and uses its own part of it")]
 
 use std::fs;
+use std::io::{Write, stderr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// The built binary of this name; all three lie side by side.
@@ -23,10 +20,12 @@ pub fn repository() -> PathBuf {
 }
 
 /// Whether a test can run; says why it is skipped where it can't, and fails in CI, where everything is there.
+///
+/// What `eprintln!` prints is shown of failing tests only, so this is written past it.
 pub fn available(what: &str, is_there: bool) -> bool {
     if !is_there {
         assert!(std::env::var_os("F2B_CI").is_none(), "CI lacks {what}");
-        eprintln!("skipped: this test needs {what}");
+        let _ = writeln!(stderr(), "skipped: {} needs {what}", thread::current().name().unwrap_or("a test"));
     }
     is_there
 }
@@ -44,7 +43,7 @@ pub fn wait_until(what: &str, mut is_true: impl FnMut() -> bool) {
     let until = Instant::now() + Duration::from_secs(10);
     while !is_true() {
         assert!(Instant::now() < until, "waited in vain: {what}");
-        std::thread::sleep(Duration::from_millis(10));
+        thread::sleep(Duration::from_millis(10));
     }
 }
 
@@ -107,7 +106,6 @@ impl Place {
 
     /// Appends to a file below the directory.
     pub fn append(&self, name: &str, text: &str) {
-        use std::io::Write;
         let mut file = fs::File::options().append(true).create(true).open(self.file(name)).expect("a file");
         file.write_all(text.as_bytes()).expect("a write");
     }
@@ -165,7 +163,7 @@ impl Place {
         let until = Instant::now() + Duration::from_secs(10);
         while !self.log().contains(text) {
             assert!(Instant::now() < until, "not in the log: {text}\n{}", self.log());
-            std::thread::sleep(Duration::from_millis(10));
+            thread::sleep(Duration::from_millis(10));
         }
     }
 }

@@ -295,8 +295,8 @@ impl Actions {
         self.reloading = Some(Reload::default());
     }
 
-    /// A reload has ended: reloads the actions that stay, starts those that are new, and takes the bans `tickets` back
-    /// in those that are gone, before they stop.
+    /// A reload has ended: reloads the actions that stay, takes the bans `tickets` back in those that are gone before they
+    /// stop, and starts those that are new and gives them the bans.
     ///
     /// (Upstream throws actions that are new in a reload away again; nobody can want that.)
     ///
@@ -315,8 +315,13 @@ impl Actions {
             self.flush_in(tickets, None, &gone, context);
             self.stop_actions(&gone, context);
         }
-        if self.started {
+        if self.started && !new.is_empty() {
             self.start_actions(&|action| within(&new, action), context);
+            // A new action knows of no ban yet.
+            for ticket in tickets {
+                let chosen = |action: &Action| within(&new, action) && !action.skips(ticket);
+                self.for_ban("ban", ticket, &chosen, context, Action::ban);
+            }
         }
         result
     }

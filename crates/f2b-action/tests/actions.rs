@@ -85,10 +85,10 @@ fn what_is_new_in_a_reload_starts_and_what_is_gone_stops() {
     desk.add(&mut actions, "kept");
     desk.add(&mut actions, "new");
     actions.end_reload(std::slice::from_ref(&ticket), &desk.context()).expect("reloaded");
-    desk.check(&["old unban 192.0.2.1", "old stop ", "new start "]);
+    desk.check(&["old unban 192.0.2.1", "old stop ", "new start ", "new ban 192.0.2.1"]);
     assert_eq!(actions.names(), ["kept", "new"]);
     actions.stop(&[ticket], &desk.context());
-    desk.check(&["kept unban 192.0.2.1", "new stop ", "kept stop "]);
+    desk.check(&["kept unban 192.0.2.1", "new unban 192.0.2.1", "new stop ", "kept stop "]);
 }
 
 #[test]

@@ -5,7 +5,6 @@
 //! the same commands, log the same and exit alike. Where it is not installed that half is skipped, unless `F2B_CI` is
 //! set.
 
-#![allow(clippy::print_stderr, reason = "tests say why they are skipped")]
 
 mod support;
 

@@ -96,10 +96,10 @@ impl IgnoreList {
         self.others.iter().map(|entry| &entry.id).chain(&self.singles)
     }
 
-    /// The host names among the entries, whose addresses somebody has to look up.
+    /// The host names among the entries, whose addresses somebody has to look up. Nothing with a colon is one.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.others.iter().filter_map(|entry| match &entry.id {
-            Id::Text(name) if !name.is_empty() => Some(&**name),
+            Id::Text(name) if !name.is_empty() && !name.contains(':') => Some(&**name),
             _ => None,
         })
     }

@@ -46,6 +46,15 @@ pub enum StoreError {
     },
 }
 
+impl StoreError {
+    /// Somebody else has locked the file: the same may work a little later.
+    pub fn is_busy(&self) -> bool {
+        use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked};
+        let (Self::Query { error, .. } | Self::Open { error, .. }) = self else { return false };
+        matches!(error.sqlite_error_code(), Some(DatabaseBusy | DatabaseLocked))
+    }
+}
+
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

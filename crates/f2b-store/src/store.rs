@@ -14,7 +14,7 @@ use crate::{repair, schema};
 pub(crate) const LOGGER: &str = "database";
 
 /// How long to wait for somebody else who reads or writes the file.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Files up to this size are checked through and through when they are opened.
 const CHECKED_SIZE: u64 = 64 << 20;

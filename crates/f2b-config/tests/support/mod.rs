@@ -2,6 +2,7 @@
 
 use std::env;
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -169,7 +170,8 @@ impl Dump {
         let run = |args: &[&str]| Command::new(&client).arg("-c").arg(root).args(args).output();
         let Ok(version) = run(&["-V"]) else {
             assert!(env::var_os("F2B_CI").is_none(), "{client} is not installed");
-            eprintln!("skipped: {client} is not installed");
+            let test = std::thread::current();
+            let _ = writeln!(std::io::stderr(), "skipped: {} needs {client}", test.name().unwrap_or("a test"));
             return None;
         };
         let is_new = !version.stdout.starts_with(b"1.0");

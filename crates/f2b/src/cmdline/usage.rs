@@ -1,31 +1,32 @@
-//! The texts of `-h`.
+//! The texts of `-h`: names, headings and columns are those of upstream (`fail2bancmdline.py`, `protocol.py`), the
+//! explanations are ours.
 
 /// The commands, as `-h` lists them.
 const COMMANDS: &str = include_str!("commands.txt");
 
 const OPTIONS: &str = "\
 Options:
-    -c, --conf <DIR>        configuration directory
-    -s, --socket <FILE>     socket path
-    -p, --pidfile <FILE>    pidfile path
-    --pname <NAME>          name of the process (main thread) to identify instance (default fail2ban-server)
-    --loglevel <LEVEL>      logging level
-    --logtarget <TARGET>    logging target, use file-name or stdout, stderr, syslog or sysout.
+    -c, --conf <DIR>        where the configuration lies (/etc/fail2ban unless given)
+    -s, --socket <FILE>     the socket over which client and server talk
+    -p, --pidfile <FILE>    the file that holds the process id of the server
+    --pname <NAME>          what the server is called in a list of processes (fail2ban-server unless given)
+    --loglevel <LEVEL>      from which level on to log
+    --logtarget <TARGET>    where to log: a file, stdout, stderr, syslog or sysout
     --syslogsocket auto|<FILE>
-    -d                      dump configuration. For debugging
-    --dp, --dump-pretty     dump the configuration using more human readable representation
-    -t, --test              test configuration (can be also specified with start parameters)
-    -i                      interactive mode
-    -v                      increase verbosity
-    -q                      decrease verbosity
-    -x                      force execution of the server (remove socket file)
-    -b                      start server in background (default)
-    -f                      start server in foreground
-    --async                 start server in async mode (for internal usage only, don't read configuration)
-    --timeout               timeout to wait for the server (for internal usage only, don't read configuration)
-    --str2sec <STRING>      convert time abbreviation format to seconds
-    -h, --help              display this help message
-    -V, --version           print the version (-V returns machine-readable short format)
+    -d                      print what the configuration comes to, a command a line
+    --dp, --dump-pretty     the same with long commands over many lines
+    -t, --test              check the configuration; ahead of start, start only if it is sound
+    -i                      read commands from a prompt
+    -v                      say more
+    -q                      say less
+    -x                      start even though a socket exists, and replace it
+    -b                      detach the server from the terminal (as it does unless told otherwise)
+    -f                      keep the server attached to the terminal
+    --async                 start a server without a configuration, which its client sends (internal)
+    --timeout               how long to wait for the server (internal)
+    --str2sec <STRING>      print how many seconds a duration such as 1d12h has
+    -h, --help              print this text
+    -V, --version           print the version, with -V nothing but the number
 ";
 
 /// What `-h` prints for a program of that name (`Fail2banCmdLine.dispUsage`); servers don't list the commands.
@@ -35,7 +36,7 @@ pub fn usage(program: &str) -> String {
     let commands = if is_server { String::new() } else { format!("\nCommand:\n{COMMANDS}") };
     format!(
         "Usage: {program} [OPTIONS]{command}\n\n{}\n{OPTIONS}{commands}\n\
-         Report bugs to https://github.com/fail2ban/fail2ban/issues\n",
+         This is f2b, not fail2ban: report its bugs to f2b.\n",
         banner()
     )
 }
@@ -43,8 +44,8 @@ pub fn usage(program: &str) -> String {
 /// The lines above the options, and above the prompt of the interactive mode.
 pub fn banner() -> String {
     format!(
-        "Fail2Ban v{} reads log file that contains password failure report\n\
-         and bans the corresponding IP addresses using firewall rules.\n",
+        "Fail2Ban v{} follows log files, counts failures by address,\n\
+         and has the firewall shut out whoever fails too often.\n",
         f2b_types::VERSION
     )
 }
@@ -58,11 +59,21 @@ mod tests {
         assert!(
             usage("fail2ban-client").starts_with("Usage: fail2ban-client [OPTIONS] <COMMAND>\n\nFail2Ban v")
         );
+        assert!(usage("f2b-client").contains("\nCommand:\n"));
         assert!(
-            usage("f2b-client")
-                .contains("\n    ping                                     tests if the server")
+            usage("f2b-client").contains("\n    ping                                     ask for a sign")
         );
         assert!(usage("f2b-server").starts_with("Usage: f2b-server [OPTIONS]\n"));
         assert!(!usage("f2b-server").contains("Command:"));
+    }
+
+    #[test]
+    fn commands_are_explained_in_a_column_of_their_own() {
+        for line in COMMANDS.lines().filter(|line| !line.is_empty()) {
+            let (command, text) = line.split_at_checked(45).unwrap_or((line, ""));
+            let is_long = command.len() == 45 && !command.ends_with(' ');
+            assert!(is_long || text.len() <= 34 && !text.starts_with(' '), "{line:?}");
+            assert_eq!(line.trim_end(), line);
+        }
     }
 }

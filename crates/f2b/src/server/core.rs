@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
 use std::time::Duration;
 
-use f2b_jail::{Effect, Event, Token};
+use f2b_jail::{Asked, Effect, Event, Token};
 use f2b_protocol::{Command, Reply, Value};
 use f2b_types::{Id, Level, Log, Record, Time};
 use jiff::tz::TimeZone;
@@ -13,6 +13,7 @@ use jiff::tz::TimeZone;
 use super::database::{Ask, Database};
 use super::errors::{runtime_error, unknown_jail, value_error};
 use super::jails::Running;
+use super::patience::{Patience, Step};
 use super::reader::{Reader, Watch};
 use super::resolver::Resolver;
 use super::transmitter::{Answer, Outcome, Result};
@@ -20,6 +21,10 @@ use super::worker::Work;
 use super::{JailKey, Msg};
 use crate::clock;
 use crate::logging::ServerLog;
+
+/// How often the host names that jails ignore are looked up anew, in seconds. The resolver keeps what it knows for longer;
+/// this is how soon it is noticed that an answer has gone stale.
+const LOOK_UP_INTERVAL: f64 = 30.0;
 
 /// How often the database forgets what is too old, in seconds.
 const PURGE_INTERVAL: f64 = 3600.0;
@@ -45,6 +50,8 @@ pub(super) struct Core {
     /// Names of jails that a reload has not touched yet; `None` outside of a reload.
     pub(super) reloading: Option<Vec<String>>,
     next_purge: Time,
+    next_look_up: Time,
+    patience: Patience,
     pub(super) quitting: bool,
     /// The server ends because it could not be configured.
     pub(super) is_useless: bool,
@@ -73,6 +80,8 @@ impl Core {
             reader: Reader::start(&sender, &resolver, &logger, zone.clone())?,
             resolver,
             next_purge: clock::now() + PURGE_INTERVAL,
+            next_look_up: clock::now() + LOOK_UP_INTERVAL,
+            patience: Patience::default(),
             logger,
             zone,
             options,
@@ -118,8 +127,9 @@ impl Core {
     fn pump(&mut self, longest: Option<Duration>) {
         let deadline =
             self.jails.iter().filter(|jail| !jail.idle).filter_map(|jail| jail.jail.next_deadline());
+        let deadline = deadline.chain(self.patience.next_end()).chain([self.next_look_up]);
         let next = deadline.fold(self.next_purge, |first, time| if time < first { time } else { first });
-        let wait = Duration::from_secs_f64((next - clock::now()).clamp(0.0, 3600.0));
+        let wait = Duration::try_from_secs_f64((next - clock::now()).clamp(0.0, 3600.0)).unwrap_or_default();
         match self.inbox.recv_timeout(longest.map_or(wait, |longest| wait.min(longest))) {
             Ok(msg) => self.hear(msg),
             Err(RecvTimeoutError::Timeout) => {}
@@ -142,12 +152,20 @@ impl Core {
                 }
             }
             Msg::Told { jail, asked, history } => {
-                self.step(jail, Event::Told(asked, history));
-                self.leave(jail);
+                let in_time = match asked {
+                    Asked::Ban(ban) => self.patience.end((jail, Step::History, ban)),
+                    Asked::Failure { .. } => true,
+                };
+                if in_time {
+                    self.step(jail, Event::Told(asked, history));
+                    self.leave(jail);
+                }
             }
             Msg::Remembered { jail, ban } => {
-                self.step(jail, Event::Remembered(ban));
-                self.leave(jail);
+                if self.patience.end((jail, Step::Record, ban)) {
+                    self.step(jail, Event::Remembered(ban));
+                    self.leave(jail);
+                }
             }
             Msg::Stopped { jail } => {
                 if let Some(running) = self.by_key(jail) {
@@ -193,9 +211,19 @@ impl Core {
         for key in keys {
             self.step(key, Event::Tick);
         }
+        while let Some((key, event)) = self.patience.overdue(now) {
+            self.step(key, event);
+            self.leave(key);
+        }
         if self.next_purge <= now {
             self.next_purge = now + PURGE_INTERVAL;
             self.tell_database(Ask::Purge);
+        }
+        if self.next_look_up <= now {
+            self.next_look_up = now + LOOK_UP_INTERVAL;
+            for running in self.jails.iter().filter(|jail| jail.started) {
+                self.resolver.look_up(running.key, running.jail.ignore.names());
+            }
         }
     }
 
@@ -244,11 +272,17 @@ impl Core {
             Effect::Log(record) => self.logger.write(record),
             Effect::AskHistory { asked, id, overall } => {
                 running.backlog.enter();
-                self.tell_database(Ask::History { key, jail: name.into(), asked, id, overall });
+                if let Asked::Ban(ban) = asked {
+                    self.patience.begin((key, Step::History, ban), clock::now());
+                }
+                let jail = name.to_owned();
+                self.tell_database(Ask::History { key, jail, asked, id, overall });
             }
             Effect::Remember { ban, ticket } => {
                 running.backlog.enter();
-                self.tell_database(Ask::Remember { key, jail: name.into(), ban, ticket });
+                self.patience.begin((key, Step::Record, ban), clock::now());
+                let jail = name.to_owned();
+                self.tell_database(Ask::Remember { key, jail, ban, ticket });
             }
             Effect::Forget(ids) => self.tell_database(Ask::Forget { jail: name.into(), ids }),
             Effect::Act(act) => running.act(act),

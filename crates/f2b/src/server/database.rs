@@ -1,13 +1,15 @@
 //! The thread that owns the database.
 //!
 //! Bans that come in while a transaction is under way are written together in the next one, so that a burst of bans
-//! costs one transaction. A database that fails stops no ban: the failure is logged and the ban goes on.
+//! costs one transaction. A database that fails stops no ban: the failure is logged and the ban goes on. While somebody
+//! else has locked the file, bans wait here and are written as soon as it is free.
 
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
+use std::time::Duration;
 
 use anyhow::anyhow;
 use f2b_jail::{Asked, History};
@@ -82,7 +84,8 @@ impl Database {
         let mut store = Store::open(filename, clock::now(), &**log).map_err(|error| anyhow!("{error}"))?;
         store.del_all_jails().map_err(|error| anyhow!("{error}"))?;
         let (asks, inbox) = mpsc::channel();
-        let thread = Keeper { store, core: core.clone(), log: Arc::clone(log) };
+        let unwritten = Vec::new();
+        let thread = Keeper { store, core: core.clone(), log: Arc::clone(log), unwritten };
         thread::Builder::new().name("f2b/database".into()).spawn(move || thread.run(&inbox))?;
         Ok(Self { filename: filename.into(), asks })
     }
@@ -105,30 +108,51 @@ impl Database {
     }
 }
 
+/// A ban to be written.
+struct Unwritten {
+    key: JailKey,
+    jail: String,
+    ban: u64,
+    ticket: Box<Ticket>,
+}
+
+/// How often bans are tried anew that could not be written.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often at the end.
+const LAST_RETRIES: usize = 5;
+
 struct Keeper {
     store: Store,
     core: Sender<Msg>,
     log: Arc<ServerLog>,
+    /// In the order in which they came.
+    unwritten: Vec<Unwritten>,
 }
 
 impl Keeper {
     fn run(mut self, inbox: &Receiver<Ask>) {
         let mut queue = VecDeque::new();
-        while let Ok(ask) = inbox.recv() {
-            queue.push_back(ask);
+        loop {
+            let patience = if self.unwritten.is_empty() { Duration::MAX } else { RETRY_INTERVAL };
+            match inbox.recv_timeout(patience) {
+                Ok(ask) => queue.push_back(ask),
+                Err(RecvTimeoutError::Timeout) => self.write(),
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
             queue.extend(inbox.try_iter());
             while let Some(ask) = queue.pop_front() {
                 match ask {
                     Ask::Remember { key, jail, ban, ticket } => {
-                        let mut bans = vec![(key, jail, ban, ticket)];
-                        while let Some(Ask::Remember { .. }) = queue.front() {
-                            if let Some(Ask::Remember { key, jail, ban, ticket }) = queue.pop_front() {
-                                bans.push((key, jail, ban, ticket));
-                            }
+                        self.unwritten.push(Unwritten { key, jail, ban, ticket });
+                        if !matches!(queue.front(), Some(Ask::Remember { .. })) {
+                            self.write();
                         }
-                        self.remember(&bans);
                     }
                     Ask::Close(done) => {
+                        for _ in 0..LAST_RETRIES {
+                            self.write();
+                        }
                         drop(self.store);
                         let message = "Connection to database closed.";
                         self.log.write(Record::new(Level::INFO, "database", message));
@@ -141,18 +165,25 @@ impl Keeper {
         }
     }
 
-    /// Writes bans in one transaction and lets the jails go on with them, whatever came of it.
-    fn remember(&mut self, bans: &[(JailKey, String, u64, Box<Ticket>)]) {
-        let rows: Vec<NewBan<'_>> = bans.iter().map(|(_, jail, _, ticket)| new_ban(jail, ticket)).collect();
-        if self.store.add_bans(&rows).is_err() {
-            // One that can't be written must not take the others with it.
-            for row in rows {
-                let result = self.store.add_ban(row);
-                self.check("add ban", result);
+    /// Writes bans in one transaction and lets the jails go on with them, unless somebody else has locked the file.
+    fn write(&mut self) {
+        if self.unwritten.is_empty() {
+            return;
+        }
+        let rows: Vec<NewBan<'_>> = self.unwritten.iter().map(Unwritten::row).collect();
+        match self.store.add_bans(&rows) {
+            Ok(()) => {}
+            Err(error) if error.is_busy() => return,
+            Err(_) => {
+                // One that can't be written must not take the others with it.
+                for row in rows {
+                    let result = self.store.add_ban(row);
+                    self.check("add ban", result);
+                }
             }
         }
-        for (key, _, ban, _) in bans {
-            let _ = self.core.send(Msg::Remembered { jail: *key, ban: *ban });
+        for Unwritten { key, ban, .. } in self.unwritten.drain(..) {
+            let _ = self.core.send(Msg::Remembered { jail: key, ban });
         }
     }
 
@@ -182,6 +213,7 @@ impl Keeper {
                 let _ = self.core.send(Msg::Told { jail: key, asked, history });
             }
             Ask::Forget { jail, ids } => {
+                self.unwritten.retain(|ban| !ban.is_among(&jail, ids.as_deref()));
                 let result = self.store.del_ban(&jail, ids.as_deref());
                 self.check("delete ban", result);
             }
@@ -230,6 +262,13 @@ impl Keeper {
     }
 }
 
-fn new_ban<'a>(jail: &'a str, ticket: &'a Ticket) -> NewBan<'a> {
-    NewBan { jail, ticket, default_ban_time: 0.0 }
+impl Unwritten {
+    fn row(&self) -> NewBan<'_> {
+        NewBan { jail: &self.jail, ticket: &self.ticket, default_ban_time: 0.0 }
+    }
+
+    /// Whether it is among the bans that are to be forgotten.
+    fn is_among(&self, jail: &str, ids: Option<&[Id]>) -> bool {
+        self.jail == jail && ids.is_none_or(|ids| ids.contains(&self.ticket.id))
+    }
 }

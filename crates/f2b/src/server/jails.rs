@@ -72,6 +72,24 @@ impl Running {
         }
     }
 
+    /// Options that are set and that this version does not follow, each with what that means.
+    pub(super) fn not_followed(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        if !self.ignore_command.to_text().is_empty() && self.ignore_command != Value::Bool(false) {
+            found.push(("ignorecommand", "it ignores nobody"));
+        }
+        if self.jail.increment.text_option("formula").is_some() {
+            found.push(("bantime.formula", "the default formula is in force"));
+        }
+        if self.jail.ignore.iter().any(|id| id.to_string().contains("file:")) {
+            found.push(("ignoreip = file:", "it ignores nobody"));
+        }
+        let name = self.jail.name();
+        let say =
+            |(option, effect)| format!("Jail '{name}': {option} is not supported by this version: {effect}");
+        found.into_iter().map(say).collect()
+    }
+
     /// Hands work to the worker; a jail that has stopped does none.
     pub(super) fn send(&self, work: Work) {
         if let Some(worker) = &self.worker {

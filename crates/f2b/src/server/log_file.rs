@@ -1,18 +1,20 @@
 //! A growing file, read line by line, whatever its owner does with it.
 //!
-//! The file stays open, so that a rotation by renaming loses nothing: the old file is read to its end before the new
-//! one under the same name is opened. A file that got shorter is read from its start, and so is one that was emptied and
-//! has grown as long again since: the last bytes read are no longer there. Where reading goes on is the offset of the
-//! first byte that no whole line has covered yet.
+//! The file stays open, so that a rotation by renaming loses nothing: the old file is read on for a while beside the new
+//! one under the same name, until whoever wrote it has noticed. A file that got shorter is read from its start, and so is
+//! one that was emptied and has grown as long again since: the last bytes read are no longer there. Where reading goes on
+//! is the offset of the first byte that no whole line has covered yet.
 //!
 //! Upstream (`filter.FileContainer`) opens the file for each change, recognises it by inode, size and the hash of its
-//! first line, and loses what was written right before a rotation.
+//! first line, and loses what was written around a rotation.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
+use nix::fcntl::OFlag;
 use sha1::{Digest, Sha1};
 
 /// Bytes read at once.
@@ -21,11 +23,14 @@ const CHUNK: usize = 64 << 10;
 /// A line longer than this is handed out in its first part, the rest is skipped.
 const MAX_LINE: usize = 1 << 20;
 
-/// Bytes after which the reader takes care of other files before it goes on with this one.
-const BUDGET: usize = 1 << 20;
+/// Chunks after which the reader takes care of other files before it goes on with this one.
+const BUDGET: usize = 16;
 
 /// As many bytes before the place in the file tell whether it is still the same text.
 const TRACE: usize = 64;
+
+/// How long a file is read on that has lost its name.
+const GRACE: Duration = Duration::from_secs(30);
 
 /// How far reading has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,41 +43,25 @@ pub(super) enum Progress {
     Missing,
 }
 
-/// A log file and the place in it.
+/// A log file by its name, and the places in the files that have it and had it.
 #[derive(Debug)]
 pub(super) struct LogFile {
     path: PathBuf,
-    open: Option<Open>,
-    /// Offset of the first byte that has not been handed out.
-    position: u64,
-    /// Bytes from `position` on that have been read.
-    buffer: Vec<u8>,
-    /// The last bytes that have been read.
-    trace: Vec<u8>,
-    /// The rest of an overlong line is being skipped.
-    skipping: bool,
+    tail: Option<Tail>,
+    /// Where to begin in the file that is opened next.
+    start: u64,
+    /// Files that have lost the name, and when.
+    retired: Vec<(Tail, Instant)>,
+    /// How often a file has been opened under the name.
+    openings: u64,
     /// The end has been reached once: what comes now is news.
     pub(super) in_operation: bool,
 }
 
-#[derive(Debug)]
-struct Open {
-    file: File,
-    inode: (u64, u64),
-}
-
 impl LogFile {
-    /// The file at `path`, to be read from `position` on. `in_operation` where everything from there on is news.
-    pub(super) fn new(path: PathBuf, position: u64, in_operation: bool) -> Self {
-        Self {
-            path,
-            open: None,
-            position,
-            buffer: Vec::new(),
-            trace: Vec::new(),
-            skipping: false,
-            in_operation,
-        }
+    /// The file at `path`, to be read from `start` on. `in_operation` where everything from there on is news.
+    pub(super) fn new(path: PathBuf, start: u64, in_operation: bool) -> Self {
+        Self { path, tail: None, start, retired: Vec::new(), openings: 0, in_operation }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -81,7 +70,12 @@ impl LogFile {
 
     /// Where reading goes on after a restart.
     pub(super) fn position(&self) -> u64 {
-        self.position
+        self.tail.as_ref().map_or(self.start, |tail| tail.position)
+    }
+
+    /// Changes whenever another file than before is read under the name.
+    pub(super) fn openings(&self) -> u64 {
+        self.openings
     }
 
     /// Hands out the whole lines that have come, without their ends, up to a budget.
@@ -90,69 +84,130 @@ impl LogFile {
     ///
     /// The file is there and can't be read.
     pub(super) fn read_lines(&mut self, mut each: impl FnMut(&[u8], bool)) -> io::Result<Progress> {
-        let mut budget = BUDGET;
-        if self.was_rewritten()? {
-            self.start_over();
+        if self.drain_retired(&mut each)? == Progress::More {
+            return Ok(Progress::More);
         }
-        loop {
-            if self.open.is_none() && !self.reopen()? {
-                return Ok(Progress::Missing);
+        if let Some(tail) = &mut self.tail
+            && tail.was_rewritten()?
+        {
+            tail.rewind()?;
+        }
+        for _ in 0..BUDGET {
+            if self.tail.is_none() {
+                self.tail = Tail::open(&self.path, self.start)?;
+                self.openings += u64::from(self.tail.is_some());
             }
-            if self.fill()? > 0 {
-                self.hand_out(&mut each);
-                budget = budget.saturating_sub(CHUNK);
-                if budget == 0 {
-                    return Ok(Progress::More);
-                }
+            let Some(tail) = &mut self.tail else { return Ok(Progress::Missing) };
+            if tail.fill()? > 0 {
+                tail.hand_out(&mut |line| each(line, self.in_operation));
                 continue;
             }
             self.in_operation = true;
-            match self.look_behind()? {
-                Some(progress) => return Ok(progress),
-                None => continue,
+            if let Some(progress) = self.look_behind()? {
+                return Ok(progress);
             }
         }
+        Ok(Progress::More)
+    }
+
+    /// Reads on in files that have lost the name, and lets go of those that nobody has written to for long enough.
+    fn drain_retired(&mut self, each: &mut impl FnMut(&[u8], bool)) -> io::Result<Progress> {
+        for (tail, _) in &mut self.retired {
+            for round in 0.. {
+                if tail.fill()? == 0 {
+                    break;
+                }
+                tail.hand_out(&mut |line| each(line, true));
+                if round == BUDGET {
+                    return Ok(Progress::More);
+                }
+            }
+        }
+        self.retired.retain(|(_, since)| since.elapsed() < GRACE);
+        Ok(Progress::End)
+    }
+
+    /// At the end of the file: whether it is still the one under its name, and still as long. `None` means to go on.
+    fn look_behind(&mut self) -> io::Result<Option<Progress>> {
+        let Some(tail) = &mut self.tail else { return Ok(None) };
+        if tail.file.metadata()?.len() < tail.end() {
+            tail.rewind()?;
+            return Ok(None);
+        }
+        match fs::metadata(&self.path) {
+            Ok(meta) if (meta.dev(), meta.ino()) == tail.inode => Ok(Some(Progress::End)),
+            Ok(_) => {
+                self.start = 0;
+                self.retired.extend(self.tail.take().map(|tail| (tail, Instant::now())));
+                Ok(None)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Some(Progress::Missing)),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// An open file and the place in it.
+#[derive(Debug)]
+struct Tail {
+    file: File,
+    inode: (u64, u64),
+    /// Offset of the first byte that has not been handed out.
+    position: u64,
+    /// Bytes from `position` on that have been read.
+    buffer: Vec<u8>,
+    /// The last bytes that have been read.
+    trace: Vec<u8>,
+    /// The rest of an overlong line is being skipped.
+    skipping: bool,
+}
+
+impl Tail {
+    /// Opens the file at `start`, or at its beginning where it isn't that long; `None` if there is none.
+    fn open(path: &Path, start: u64) -> io::Result<Option<Self>> {
+        let mut file = match open_regular(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let meta = file.metadata()?;
+        let position = if meta.len() < start { 0 } else { start };
+        file.seek(SeekFrom::Start(position))?;
+        let inode = (meta.dev(), meta.ino());
+        Ok(Some(Self { file, inode, position, buffer: Vec::new(), trace: Vec::new(), skipping: false }))
+    }
+
+    /// Offset behind the last byte that has been read.
+    fn end(&self) -> u64 {
+        self.position + self.buffer.len() as u64
     }
 
     /// Whether the bytes that were read last are no longer where they were.
     fn was_rewritten(&self) -> io::Result<bool> {
-        let Some(open) = &self.open else { return Ok(false) };
         let mut there = [0; TRACE];
         let there = &mut there[..self.trace.len()];
-        let end = self.position + self.buffer.len() as u64;
-        match open.file.read_exact_at(there, end.saturating_sub(there.len() as u64)) {
+        match self.file.read_exact_at(there, self.end().saturating_sub(there.len() as u64)) {
             Ok(()) => Ok(*there != *self.trace),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(true),
             Err(error) => Err(error),
         }
     }
 
-    /// Opens the file; false if there is none.
-    fn reopen(&mut self) -> io::Result<bool> {
-        let mut file = match File::open(&self.path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            Err(error) => return Err(error),
-        };
-        let meta = file.metadata()?;
-        if meta.len() < self.position {
-            self.position = 0;
-        }
-        file.seek(SeekFrom::Start(self.position))?;
+    fn rewind(&mut self) -> io::Result<()> {
+        self.file.seek(SeekFrom::Start(0))?;
+        self.position = 0;
         self.buffer.clear();
         self.trace.clear();
         self.skipping = false;
-        self.open = Some(Open { file, inode: (meta.dev(), meta.ino()) });
-        Ok(true)
+        Ok(())
     }
 
     /// Reads the next chunk behind what is in the buffer.
     fn fill(&mut self) -> io::Result<usize> {
-        let Some(open) = &mut self.open else { return Ok(0) };
         let end = self.buffer.len();
         self.buffer.resize(end + CHUNK, 0);
         let count = loop {
-            match open.file.read(&mut self.buffer[end..]) {
+            match self.file.read(&mut self.buffer[end..]) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 result => break result,
             }
@@ -165,58 +220,46 @@ impl LogFile {
         count
     }
 
-    fn hand_out(&mut self, each: &mut impl FnMut(&[u8], bool)) {
+    fn hand_out(&mut self, each: &mut impl FnMut(&[u8])) {
         let mut start = 0;
         while let Some(length) = memchr::memchr(b'\n', &self.buffer[start..]) {
             if !std::mem::take(&mut self.skipping) {
-                each(&self.buffer[start..start + length], self.in_operation);
+                each(&self.buffer[start..start + length]);
             }
             start += length + 1;
         }
         if self.buffer.len() - start > MAX_LINE {
             if !std::mem::replace(&mut self.skipping, true) {
-                each(&self.buffer[start..start + MAX_LINE], self.in_operation);
+                each(&self.buffer[start..start + MAX_LINE]);
             }
             start = self.buffer.len();
         }
         self.buffer.drain(..start);
         self.position += start as u64;
     }
+}
 
-    /// At the end of the file: whether it is still the one under its name, and still as long. `None` means to go on.
-    fn look_behind(&mut self) -> io::Result<Option<Progress>> {
-        let Some(open) = &self.open else { return Ok(None) };
-        if open.file.metadata()?.len() < self.position + self.buffer.len() as u64 {
-            self.start_over();
-            return Ok(None);
-        }
-        match fs::metadata(&self.path) {
-            Ok(meta) if (meta.dev(), meta.ino()) == open.inode => Ok(Some(Progress::End)),
-            Ok(_) => {
-                self.start_over();
-                Ok(None)
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Some(Progress::Missing)),
-            Err(error) => Err(error),
-        }
+/// Opens a file to read, and nothing else: to open a FIFO would wait for somebody who writes, and every jail with it.
+fn open_regular(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
+    let kind = file.metadata()?.file_type();
+    if kind.is_dir() {
+        return Err(io::Error::from_raw_os_error(nix::errno::Errno::EISDIR as i32));
     }
-
-    fn start_over(&mut self) {
-        self.open = None;
-        self.position = 0;
-        self.buffer.clear();
-        self.trace.clear();
+    if !kind.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
     }
+    Ok(file)
 }
 
 /// What tells one generation of a file from the next: the SHA-1 of its first line, empty while there is no whole line.
 ///
 /// # Errors
 ///
-/// The file can't be read.
+/// The file can't be read, or is no regular file.
 pub(super) fn first_line_hash(path: &Path) -> io::Result<String> {
     let mut line = Vec::new();
-    BufReader::new(File::open(path)?).take(MAX_LINE as u64).read_until(b'\n', &mut line)?;
+    BufReader::new(open_regular(path)?).take(MAX_LINE as u64).read_until(b'\n', &mut line)?;
     if !line.ends_with(b"\n") && !line.ends_with(b"\r") {
         return Ok(String::new());
     }
@@ -282,6 +325,34 @@ mod tests {
         file.append("three\n");
         file.expect(&["three"], Progress::End);
         assert_eq!(file.log.position(), 6);
+    }
+
+    #[test]
+    fn a_writer_that_has_not_noticed_the_rotation_is_heard() {
+        let mut file = Fixture::new();
+        file.append("one\n");
+        let path = file.dir.path().join("log");
+        let mut writer = File::options().append(true).open(path).expect("the log");
+        file.expect(&["one"], Progress::End);
+        file.rename();
+        file.append("new\n");
+        file.expect(&["new"], Progress::End);
+        writer.write_all(b"late\n").expect("a write");
+        file.expect(&["late"], Progress::End);
+        assert_eq!(file.log.position(), 4);
+    }
+
+    #[test]
+    fn what_is_no_file_is_refused_at_once() {
+        let mut file = Fixture::new();
+        let path = file.dir.path().join("log");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("a fifo");
+        assert!(first_line_hash(&path).is_err());
+        assert!(file.log.read_lines(|_, _| {}).is_err());
+        fs::remove_file(&path).expect("the fifo");
+        fs::create_dir(&path).expect("a directory");
+        let error = file.log.read_lines(|_, _| {}).expect_err("a directory");
+        assert_eq!(error.kind(), io::ErrorKind::IsADirectory);
     }
 
     #[test]

@@ -22,6 +22,7 @@ mod lifecycle;
 mod listener;
 mod log_file;
 mod options;
+mod patience;
 mod reader;
 mod reload;
 mod resolver;

@@ -16,6 +16,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use f2b_filter::{Filter, LineContext, UseDns, Who};
+use f2b_protocol::Value;
 use f2b_types::{Id, Level, Log, Record};
 use jiff::tz::TimeZone;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -32,11 +33,17 @@ use crate::logging::ServerLog;
 /// How often a file is looked at that inotify doesn't report.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
+/// How often a file is looked at though inotify reports its changes: it has no eyes for a directory that was replaced, a
+/// link that points elsewhere, or a network.
+const RECHECK_INTERVAL: Duration = Duration::from_secs(2);
+
 /// How often a file is looked for that is not there, or that can't be read.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long a jail is left alone that has too much on its way.
 const BACKLOG_INTERVAL: Duration = Duration::from_millis(5);
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How often the database learns how far reading has come.
 const SAVE_INTERVAL: Duration = Duration::from_secs(10);
@@ -142,6 +149,10 @@ struct Followed {
     troubled: bool,
     /// inotify reports its changes.
     notified: bool,
+    /// Which file under the name it does so for.
+    openings: u64,
+    /// When the log was told last that lines are not in the encoding of the jail.
+    decode_warned: Option<Instant>,
 }
 
 struct Follower {
@@ -279,7 +290,12 @@ impl Follower {
                     true => Some(BACKLOG_INTERVAL),
                     false => jail.read(index, &self.ways),
                 };
-                jail.files[index].due = pause.map(|pause| Instant::now() + pause);
+                let file = &mut jail.files[index];
+                file.due = pause.map(|pause| Instant::now() + pause);
+                if file.openings != file.log.openings() {
+                    file.openings = file.log.openings();
+                    file.notified = !jail.polling && self.notify.add(file.log.path());
+                }
             }
         }
     }
@@ -330,18 +346,20 @@ impl Jail {
     fn read(&mut self, index: usize, ways: &Ways) -> Option<Duration> {
         let Self { key, name, filter, backlog, files, polling, .. } = self;
         let file = &mut files[index];
-        let now = clock::now();
-        let progress = file.log.read_lines(|bytes, in_operation| {
+        let Followed { log, decode_warned, .. } = file;
+        let (now, path) = (clock::now(), log.path().to_owned());
+        let progress = log.read_lines(|bytes, in_operation| {
             let context = LineContext { now, zone: &ways.zone, in_operation, check_find_time: true };
-            ways.line(*key, filter, backlog, bytes, &context);
+            let (line, valid) = filter.log_encoding().decode_line(bytes);
+            if !valid {
+                ways.warn_of_bytes(bytes, &path, filter.log_encoding().name(), decode_warned);
+            }
+            ways.line(*key, filter, backlog, &line, &context);
         });
-        for record in filter.take_records() {
-            ways.log.write(record);
-        }
         let again = match progress {
             Ok(Progress::More) => return Some(Duration::ZERO),
             Ok(Progress::End) if *polling || !file.notified => Some(POLL_INTERVAL),
-            Ok(Progress::End) => None,
+            Ok(Progress::End) => Some(RECHECK_INTERVAL),
             Ok(Progress::Missing) | Err(_) => Some(RETRY_INTERVAL),
         };
         file.report(name, progress, &ways.log);
@@ -358,17 +376,40 @@ struct Ways {
 }
 
 impl Ways {
-    /// Decodes and matches one line; failures leave for the core, host names for the resolver.
+    /// Says once a day for each file that a line is not in the encoding of its jail; it goes on with the invalid bytes
+    /// replaced (`FileContainer.decode_line`).
+    fn warn_of_bytes(&self, bytes: &[u8], path: &Path, encoding: &str, warned: &mut Option<Instant>) {
+        if warned.is_some_and(|last| last.elapsed() < DAY) {
+            return;
+        }
+        *warned = Some(Instant::now());
+        let shown = Value::Bytes([bytes, b"\n"].concat());
+        let path = path.display();
+        for message in [
+            format!("Error decoding line from '{path}' with '{encoding}'."),
+            format!(
+                "Consider setting logencoding to appropriate encoding for this jail. Continuing to process line \
+                 ignoring invalid characters: {shown}"
+            ),
+        ] {
+            self.log.write(Record::new(Level::WARNING, "filter", message));
+        }
+    }
+
+    /// Matches one line; failures leave for the core, host names for the resolver.
     fn line(
         &self,
         jail: JailKey,
         filter: &mut Filter,
         backlog: &Backlog,
-        bytes: &[u8],
+        line: &str,
         context: &LineContext<'_>,
     ) {
-        let (line, _) = filter.log_encoding().decode_line(bytes);
-        match filter.process_line(&line, context) {
+        let outcome = filter.process_line(line, context);
+        for record in filter.take_records() {
+            self.log.write(record);
+        }
+        match outcome {
             Ok(all) => {
                 let warn = filter.use_dns() == UseDns::Warn;
                 for found in all {
@@ -388,7 +429,7 @@ impl Ways {
             }
             Err(error) => {
                 let message =
-                    format!("Failed to process line: {}, caught exception: {error}", f2b_filter::repr(&line));
+                    format!("Failed to process line: {}, caught exception: {error}", f2b_filter::repr(line));
                 self.log.write(Record::new(Level::ERROR, "filter", message));
             }
         }
@@ -404,6 +445,8 @@ impl Followed {
             due: None,
             troubled: false,
             notified: false,
+            openings: 0,
+            decode_warned: None,
         }
     }
 
@@ -455,6 +498,10 @@ impl Notify {
         let Some(inotify) = &self.inotify else { return changed };
         while let Ok(events) = inotify.read_events() {
             for event in events {
+                if event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW) {
+                    // Whatever was lost, it was about one of these.
+                    return self.names.values().flatten().cloned().collect();
+                }
                 let Some(paths) = self.names.get(&event.wd) else { continue };
                 for path in paths {
                     let path = event.name.as_ref().map_or_else(|| path.clone(), |name| path.join(name));

@@ -16,6 +16,9 @@ use crate::logging::ServerLog;
 /// How long an answer is good.
 const KEEP: Duration = Duration::from_secs(300);
 
+/// How long it is good that there is no answer.
+const KEEP_FAILURE: Duration = Duration::from_secs(20);
+
 /// How many answers are kept.
 const MAX_KEPT: usize = 1000;
 
@@ -81,7 +84,10 @@ impl Lookup {
             match job {
                 Job::Ignored { jail, name } => {
                     let addresses = self.addresses(&name);
-                    let _ = self.core.send(Msg::Resolved { jail, name, addresses });
+                    // A name that can't be looked up now stands for what it stood for before.
+                    if !addresses.is_empty() {
+                        let _ = self.core.send(Msg::Resolved { jail, name, addresses });
+                    }
                 }
                 Job::Failed { jail, name, warn, failure, backlog } => {
                     self.failed(jail, &name, warn, &failure, &backlog);
@@ -129,7 +135,8 @@ impl Lookup {
         if self.known.len() >= MAX_KEPT {
             self.known.clear();
         }
-        self.known.insert(name.into(), (addresses.clone(), now + KEEP));
+        let keep = if addresses.is_empty() { KEEP_FAILURE } else { KEEP };
+        self.known.insert(name.into(), (addresses.clone(), now + keep));
         addresses
     }
 }

@@ -8,7 +8,7 @@ use f2b_protocol::{Command, Exception, Reply, Value};
 use f2b_types::{Id, Level, VERSION};
 
 use super::core::Core;
-use super::errors::{general, shown, type_error};
+use super::errors::{general, shown, type_error, value_error};
 use super::jail_options::check_readable;
 use super::words::Words;
 
@@ -79,8 +79,11 @@ impl Core {
             }
             "sleep" => {
                 let seconds = words.next_float()?;
+                if seconds.is_nan() {
+                    return Err(value_error("Invalid value NaN (not a number)"));
+                }
                 let until = std::time::Instant::now() + Duration::from_secs_f64(seconds.clamp(0.0, 3600.0));
-                self.pump_until(|_| std::time::Instant::now() >= until);
+                self.pump_until(|core| core.quitting || std::time::Instant::now() >= until);
                 Ok(Value::None.into())
             }
             "config-error" => {
