@@ -120,9 +120,14 @@ fn unknown_filters_and_actions_are_named_and_left_out() {
 }
 
 #[test]
-fn a_missing_log_file_stops_a_start_but_no_running_server() {
-    let place = place("");
+fn a_missing_log_file_costs_its_own_jail_only_and_no_reload() {
+    let place =
+        place("[gone]\nenabled = true\nfilter = login\nlogpath = /nowhere/gone.log\naction = note[file=x]\n");
     let _server = start(&place);
+    let said = place.read("server.out");
+    for text in ["Have not found any log file for 'gone' jail.", "jail.conf:12:11", "/nowhere/gone.log"] {
+        assert!(said.contains(text), "{text:?} is not in:\n{said}");
+    }
     expect_ban(&place, "healthy", "192.0.2.1");
     let more = "[lost]\nenabled = true\nfilter = login\nlogpath = /nowhere/at.log\naction = note[file=x]\n";
     place.write("jail.local", more);
@@ -243,7 +248,18 @@ fn options_that_are_not_followed_are_named() {
 }
 
 #[test]
-fn a_syntax_error_stops_a_start_but_no_running_server() {
+fn a_syntax_error_in_a_filter_costs_its_jails_only() {
+    let place =
+        place("[wrong]\nenabled = true\nfilter = wrong\nlogpath = DIR/healthy.log\naction = note[file=x]\n");
+    place.write("filter.d/wrong.conf", "[Definition]\nfailregex = ^from <HOST>$\nno option at all\n");
+    let _server = start(&place);
+    let said = place.read("server.out");
+    assert!(said.contains("filter.d/wrong.conf:3:1") && said.contains("Errors in jail 'wrong'"), "{said}");
+    expect_ban(&place, "healthy", "192.0.2.1");
+}
+
+#[test]
+fn a_syntax_error_in_the_jails_stops_a_start_but_no_running_server() {
     let place = place("");
     let _server = start(&place);
     place.write("jail.local", "enabled = true\n");

@@ -31,15 +31,24 @@ fn dump(client: &Path, root: &Path, args: &[&str]) -> (Vec<String>, bool) {
     (text.lines().map(str::to_owned).collect(), output.status.success())
 }
 
+/// Compares lines and exit of both, those of 1.0 without what 1.1 reads otherwise.
 #[track_caller]
 fn compare(what: &str, root: &Path, args: &[&str]) -> Vec<String> {
-    let (mut ours, our_exit) = dump(&binary("f2b-client"), root, args);
-    let (mut theirs, their_exit) = dump(&original(), root, args);
     let (version, _) = dump(&original(), root, &["-V"]);
-    if version.concat().starts_with("1.0") {
-        ours = as_before_1_1(ours);
-        theirs = as_before_1_1(theirs);
-    }
+    let is_old = version.concat().starts_with("1.0");
+    compare_through(if is_old { as_before_1_1 } else { |lines| lines }, what, root, args)
+}
+
+#[track_caller]
+fn compare_through(
+    view: fn(Vec<String>) -> Vec<String>,
+    what: &str,
+    root: &Path,
+    args: &[&str],
+) -> Vec<String> {
+    let (ours, our_exit) = dump(&binary("f2b-client"), root, args);
+    let (theirs, their_exit) = dump(&original(), root, args);
+    let (ours, theirs) = (view(ours), view(theirs));
     for (number, (our_line, their_line)) in ours.iter().zip(&theirs).enumerate() {
         assert_eq!(our_line, their_line, "{what}: line {number}, ours first");
     }
@@ -134,6 +143,59 @@ fn the_jail_for_nginx_proxy_manager_reads_alike_with_and_without_logs() {
     let lines = compare("with logs", root.path(), &["-d"]);
     assert_eq!(lines.iter().filter(|line| line.contains("'addlogpath'")).count(), 2);
 }
+
+/// The user's own configuration, without what makes the example runnable, beside the given `fail2ban.conf`.
+fn users_own(fail2ban_conf: &Path) -> TempDir {
+    let root = copy_of(repository().join("examples/npm"));
+    fs::remove_file(root.path().join("jail.d/zz-example.local")).expect("the part of the example");
+    fs::copy(fail2ban_conf, root.path().join("fail2ban.conf")).expect("a copy");
+    root
+}
+
+/// His logs, and the script that his actions call, need not exist. Nothing of it is read otherwise by 1.0: all lines
+/// are compared as they are.
+#[test]
+fn the_users_own_configuration_reads_alike() {
+    if !has_original() {
+        return;
+    }
+    let root = users_own(&Path::new(STOCK).join("fail2ban.conf"));
+    let lines = compare_through(|lines| lines, "the user's own", root.path(), &["-d"]);
+    assert_eq!(lines[7..], USERS_OWN.lines().collect::<Vec<_>>()[7..]);
+}
+
+#[test]
+fn the_users_own_configuration_comes_to_these_commands() {
+    let root = users_own(&repository().join("fail2ban.conf"));
+    let (lines, exit) = dump(&binary("f2b-client"), root.path(), &["-d"]);
+    assert_eq!(lines.join("\n") + "\n", USERS_OWN);
+    assert!(exit);
+}
+
+/// What the user's own configuration comes to; an action's addresses of IPv6 are told apart as 1.1 tells them.
+const USERS_OWN: &str = r##"['set', 'syslogsocket', 'auto']
+['set', 'loglevel', 'INFO']
+['set', 'logtarget', '/var/log/fail2ban.log']
+['set', 'allowipv6', 'auto']
+['set', 'dbfile', '/var/lib/fail2ban/fail2ban.sqlite3']
+['set', 'dbmaxmatches', 10]
+['set', 'dbpurgeage', '1d']
+['add', 'npm-general-forceful-browsing', 'auto']
+['set', 'npm-general-forceful-browsing', 'addignoreregex', '^.* (404|\\-) (404) - .*".*(\\.png|\\.txt|\\.jpg|\\.ico|\\.js|\\.css|\\.ttf|\\.woff|\\.woff2)(/)*?" \\[Client <HOST>\\] \\[Length .*\\] ".*" .*$']
+['set', 'npm-general-forceful-browsing', 'addfailregex', '^.* (405|404|403|401|\\-) (405|404|403|401) - .* \\[Client <HOST>\\] \\[Length .*\\] .* \\[Sent-to <F-CONTAINER>.*</F-CONTAINER>\\] <F-USERAGENT>".*"</F-USERAGENT> .*$']
+['set', 'npm-general-forceful-browsing', 'maxretry', 15]
+['set', 'npm-general-forceful-browsing', 'findtime', '60']
+['set', 'npm-general-forceful-browsing', 'bantime', '600']
+['set', 'npm-general-forceful-browsing', 'bantime.increment', True]
+['set', 'npm-general-forceful-browsing', 'bantime.multipliers', '1 5 30 60 300 720 1440 2880']
+['set', 'npm-general-forceful-browsing', 'bantime.rndtime', '2048']
+['set', 'npm-general-forceful-browsing', 'addignoreip', '127.0.0.1/8', '10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', '173.245.48.0/20', '103.21.244.0/22', '2400:cb00::/32', '2606:4700::/32', '2803:f800::/32', '2405:b500::/32', '2405:8100::/32', '2a06:98c0::/29', '2c0f:f248::/32']
+['set', 'npm-general-forceful-browsing', 'addaction', 'action-ban-docker-forceful-browsing']
+['multi-set', 'npm-general-forceful-browsing', 'action', 'action-ban-docker-forceful-browsing', [['actionstart', 'bash /data/action.d/telegram_notif.sh -a start'], ['actionstop', 'bash /data/action.d/telegram_notif.sh -a stop'], ['actionban', 'iptables -I DOCKER-USER -m string --algo bm --string \'X-Forwarded-For: <ip>\' -j DROP\nbash /data/action.d/telegram_notif.sh -b <ip> -r "forceful browsing on <F-CONTAINER> (npm-general-forceful-browsing)"'], ['actionunban', "iptables -D DOCKER-USER -m string --algo bm --string 'X-Forwarded-For: <ip>' -j DROP\nbash /data/action.d/telegram_notif.sh -u <ip>"], ['name', 'npm-general-forceful-browsing'], ['actname', 'action-ban-docker-forceful-browsing']]]
+['set', 'npm-general-forceful-browsing', 'addaction', 'action-ban-cloudflare']
+['multi-set', 'npm-general-forceful-browsing', 'action', 'action-ban-cloudflare', [['actioncheck', ''], ['actionban', 'curl -s -o /dev/null -X POST -H \'X-Auth-Email: admin@example.org\' -H \'X-Auth-Key: 0123456789abcdef\' -H \'Content-Type: application/json\' \\\n-d \'{"mode":"block","configuration":{"target":"<cftarget>","value":"<ip>"},"notes":"Fail2Ban npm-general-forceful-browsing"}\' https://api.cloudflare.com/client/v4/user/firewall/access_rules/rules'], ['actionunban', 'id=$(curl -s -X GET -H \'X-Auth-Email: admin@example.org\' -H \'X-Auth-Key: 0123456789abcdef\' -H \'Content-Type: application/json\' \\\n"https://api.cloudflare.com/client/v4/user/firewall/access_rules/rules?mode=block&configuration_target=<cftarget>&configuration_value=<ip>&page=1&per_page=1&notes=Fail2Ban%20npm-general-forceful-browsing" \\\n| { jq -r \'.result[0].id\' 2>/dev/null || tr -d \'\\n\' | sed -nE \'s/^.*"result"\\s*:\\s*\\[\\s*\\{\\s*"id"\\s*:\\s*"([^"]+)".*$/\\1/p\'; })\nif [ -z "$id" ]; then echo "npm-general-forceful-browsing: id for <ip> cannot be found"; exit 0; fi;\ncurl -s -o /dev/null -X DELETE -H \'X-Auth-Email: admin@example.org\' -H \'X-Auth-Key: 0123456789abcdef\' -H \'Content-Type: application/json\' "https://api.cloudflare.com/client/v4/user/firewall/access_rules/rules/$id"'], ['name', 'npm-general-forceful-browsing'], ['actname', 'action-ban-cloudflare'], ['cftoken', '0123456789abcdef'], ['cfuser', 'admin@example.org'], ['cftarget', 'ip'], ['cftarget?family=inet6', 'ip6']]]
+['start', 'npm-general-forceful-browsing']
+"##;
 
 #[test]
 fn wrong_jails_are_left_out_alike() {

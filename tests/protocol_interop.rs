@@ -375,6 +375,42 @@ const SESSIONS: &[&str] = &[
     "nonsense\nreload a b\nexit\n",
 ];
 
+/// Of the text of `-h` what scripts and eyes rely on: headings, options and commands, and where their explanations begin.
+fn outline(help: &str) -> Vec<(String, Option<usize>)> {
+    let is_explanation =
+        |line: &&str| line.starts_with("     ") && !line.trim().chars().all(char::is_uppercase);
+    let entry = |line: &str| {
+        let (indent, words) = line.split_at(line.len() - line.trim_start().len());
+        let (name, rest) = words.split_once("  ").unwrap_or((words, ""));
+        let text = rest.trim_start();
+        (format!("{indent}{name}"), (!text.is_empty()).then(|| line.len() - text.len()))
+    };
+    let is_prose = |line: &str| line.is_empty() || line.contains("Fail2Ban v") || line.contains("bugs");
+    help.lines().filter(|line| !is_explanation(line) && !is_prose(line)).map(entry).collect()
+}
+
+#[test]
+fn the_help_lists_upstreams_options_and_commands_in_its_layout() {
+    if !is_installed() {
+        return;
+    }
+    let text = |mut command: Command| {
+        let output = command.arg("-h").output().expect("the client runs");
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let ours = outline(&text(Command::new(OURS)));
+    let mut theirs = outline(&text(upstream(UPSTREAM_CLIENT)));
+    // 1.1 has no command `help` any more, and more commands.
+    theirs.retain(|(name, _)| {
+        name != "    help" && !name.starts_with("Usage:") && !name.starts_with("and bans")
+    });
+    let mut rest = ours.iter();
+    for entry in &theirs {
+        assert!(rest.any(|our_entry| our_entry == entry), "{entry:?} is missing in {ours:#?}");
+    }
+    assert!(theirs.len() > 100, "{theirs:?}");
+}
+
 #[test]
 fn upstreams_server_answers_both_clients_alike() {
     if !is_installed() {

@@ -1,7 +1,6 @@
 //! The life of a server: what survives its end, a crash, a reload and the change from upstream's server to ours; how
 //! it is started, and how it ends.
 
-
 mod support;
 #[path = "support/upstream.rs"]
 mod upstream;

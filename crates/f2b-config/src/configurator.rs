@@ -57,8 +57,16 @@ pub struct Request<'a> {
     /// Options that win over `fail2ban.conf`. Upstream's client always hands over `loglevel`, `logtarget` and
     /// `syslogsocket`, from its command line or else from [`EarlyOptions`], and other names that change nothing.
     pub main_options: Vec<(String, String)>,
-    /// Looks through the commands of each jail; a jail with a fault is left out. Upstream has nothing like it.
+    /// Looks through the commands of each jail; a jail with a fault is left out, and with `ignore_wrong` so is one with an
+    /// error at which upstream stops altogether. Upstream has nothing like it.
     pub judge: Option<&'a dyn Judge>,
+}
+
+impl Request<'_> {
+    /// Whether an error in one jail costs that jail only.
+    fn spares_jails(&self) -> bool {
+        self.judge.is_some() && self.ignore_wrong
+    }
 }
 
 /// The configuration as a server is told.
@@ -68,7 +76,7 @@ pub struct Loaded {
     pub ok: bool,
     /// The commands in order; `None` where reading failed altogether. There can be commands though `ok` is false.
     pub stream: Option<Vec<Command>>,
-    /// A jail was left out because of [`Request::judge`].
+    /// A jail was left out that upstream would have stopped at, see [`Request::judge`].
     pub faulty: bool,
     /// What upstream logs, in its order.
     pub diagnostics: Vec<Diagnostic>,
@@ -162,10 +170,15 @@ impl Configurator {
             return Err(Error::new(ErrorKind::Lookup, "Read jails configuration failed."));
         }
         let mut stream = self.main_commands(&main, &request.main_options)?;
-        let (ok, mut jails) = self.read_jails(jails, request)?;
-        let mut faulty = false;
+        let (mut ok, mut faulty, mut jails) = self.read_jails(jails, request)?;
         for jail in &mut jails {
-            let commands = jail.commands(request.allow_no_files, &mut self.files.log)?;
+            let commands = match jail.commands(request.allow_no_files, &mut self.files.log) {
+                Err(error) if request.spares_jails() => {
+                    faulty = true;
+                    vec![jail.leave_out_for(error, &mut self.files.log)]
+                }
+                commands => commands?,
+            };
             let fault = request.judge.filter(|_| jail.can_start()).and_then(|judge| judge.judge(&commands));
             match fault {
                 None => stream.extend(commands),
@@ -177,6 +190,8 @@ impl Configurator {
         }
         let started = jails.iter().filter(|jail| jail.can_start());
         stream.extend(started.map(|jail| Command::words(["start", &jail.name])));
+        // A server without any jail, because of what is wrong with them, is none that upstream would start.
+        ok &= !faulty || jails.iter().any(Jail::can_start);
         Ok((ok, faulty, stream))
     }
 
@@ -218,18 +233,31 @@ impl Configurator {
         Ok(stream)
     }
 
-    /// All jails to be set up, wrong ones among them, and whether the whole is usable.
-    fn read_jails(&mut self, jails: Reading, request: &Request<'_>) -> Result<(bool, Vec<Jail>), Error> {
+    /// All jails to be set up, wrong ones among them, and whether the whole is usable and whether a jail was left out that
+    /// upstream would not have spared.
+    fn read_jails(
+        &mut self,
+        jails: Reading,
+        request: &Request<'_>,
+    ) -> Result<(bool, bool, Vec<Jail>), Error> {
         let names: Vec<Rc<str>> = match &request.jail {
             Some(name) => vec![name.as_str().into()],
             None => jails.merged.section_names().cloned().collect(),
         };
         let mut merged = Rc::unwrap_or_clone(jails.merged);
-        let (mut any_sound, mut any_wrong) = (false, false);
+        let (mut any_sound, mut any_wrong, mut faulty) = (false, false, false);
         let mut found = Vec::new();
         for name in names.iter().filter(|name| &***name != "INCLUDES") {
             let mut jail = Jail::new(name, false);
-            let sound = jail.read(&mut merged, &self.base, &[], &mut self.files)?;
+            let sound = match jail.read(&mut merged, &self.base, &[], &mut self.files) {
+                Err(error) if request.spares_jails() => {
+                    faulty = true;
+                    jail.leave_out_for(error, &mut self.files.log);
+                    found.push(jail);
+                    continue;
+                }
+                sound => sound?,
+            };
             if !sound {
                 let skipping = if request.ignore_wrong { " Skipping..." } else { "" };
                 let message = format!("Errors in jail {}.{skipping}", repr(name));
@@ -244,7 +272,7 @@ impl Configurator {
             }
             found.push(jail);
         }
-        Ok(((request.ignore_wrong && any_sound) || !any_wrong, found))
+        Ok(((request.ignore_wrong && any_sound) || !any_wrong, faulty, found))
     }
 }
 

@@ -306,10 +306,21 @@ impl Jail {
         let place = self.combined(log)?.get(&option).and_then(|setting| setting.place_of(&text));
         let message = format!("Jail {}: {message}", repr(&self.name));
         log.say_at(Level::ERROR, logger::JAIL, message.clone(), place);
+        Ok(self.without(message, log))
+    }
+
+    /// Takes note of an error, at which upstream stops altogether.
+    pub(crate) fn leave_out_for(&mut self, error: Error, log: &mut Log) -> Command {
+        let message = error.to_string();
+        log.say_error(logger::ROOT, format!("Failed during configuration: {message}"), error);
+        self.without(message, log)
+    }
+
+    fn without(&mut self, message: String, log: &mut Log) -> Command {
         log.say(Level::ERROR, logger::JAILS, format!("Errors in jail {}. Skipping...", repr(&self.name)));
         let command = self.skipped(&message);
         self.config_error = Some(message);
-        Ok(command)
+        command
     }
 
     fn skipped(&self, error: &str) -> Command {

@@ -5,7 +5,6 @@
 //! the same commands, log the same and exit alike. Where it is not installed that half is skipped, unless `F2B_CI` is
 //! set.
 
-
 mod support;
 
 use support::Tree;

@@ -270,7 +270,8 @@ fn old_databases_of_the_package_are_brought_up_to_date() {
         if !original.is_file() {
             assert!(std::env::var_os("F2B_CI").is_none(), "{} is missing", original.display());
             let test = std::thread::current();
-            let _ = writeln!(std::io::stderr(), "skipped: {} needs fail2ban", test.name().unwrap_or("a test"));
+            let _ =
+                writeln!(std::io::stderr(), "skipped: {} needs fail2ban", test.name().unwrap_or("a test"));
             continue;
         }
         let directory = TempDir::new().expect("a directory");

@@ -171,7 +171,8 @@ impl Dump {
         let Ok(version) = run(&["-V"]) else {
             assert!(env::var_os("F2B_CI").is_none(), "{client} is not installed");
             let test = std::thread::current();
-            let _ = writeln!(std::io::stderr(), "skipped: {} needs {client}", test.name().unwrap_or("a test"));
+            let _ =
+                writeln!(std::io::stderr(), "skipped: {} needs {client}", test.name().unwrap_or("a test"));
             return None;
         };
         let is_new = !version.stdout.starts_with(b"1.0");
