@@ -2,9 +2,9 @@
 
 mod support;
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-use support::{Place, available, binary, has_program, repository, run, wait_until};
+use support::{Place, Process, available, binary, has_program, repository, run, wait_until};
 
 /// A network namespace that goes away with the test.
 struct Namespace(String);
@@ -50,10 +50,11 @@ fn place() -> Place {
     let place = Place::new();
     let action = std::fs::read_to_string(repository().join("action.d/iptables.conf")).expect("the action");
     place.write("action.d/iptables.conf", &action);
+    place.write("log", "");
     place.write("filter.d/any.conf", "[Definition]\nfailregex = ^<HOST>$\n");
     place.write(
         "jail.conf",
-        "[DEFAULT]\nenabled = true\nfilter = any\nbackend = polling\nlogpath = /dev/null\nusedns = no\n\
+        "[DEFAULT]\nenabled = true\nfilter = any\nbackend = polling\nlogpath = %(fail2ban_confpath)s/log\nusedns = no\n\
          [web]\naction = iptables[port=\"http,https\"]\n[all]\naction = iptables[blocktype=DROP]\n",
     );
     place
@@ -67,9 +68,8 @@ fn iptables_bans_and_unbans_in_both_families_and_leaves_nothing_behind() {
     let (namespace, place) = (Namespace::new(), place());
     let before = namespace.rules();
     let mut server = namespace.command(binary("f2b-server"));
-    let mut server = support::Process(
-        server.arg("-c").arg(place.path()).args(["-f", "start"]).spawn().expect("the server starts"),
-    );
+    server.arg("-c").arg(place.path()).args(["-f", "start"]).stdout(Stdio::null());
+    let mut server = Process(server.spawn().expect("the server starts"));
     place.wait_until_ready();
 
     place.ask(&["set", "web", "banip", "192.0.2.1", "192.0.2.2", "2001:db8::1"]);
@@ -96,6 +96,8 @@ fn iptables_bans_and_unbans_in_both_families_and_leaves_nothing_behind() {
         "{four}"
     );
 
+    assert!(!place.log().contains("ERROR"), "{}", place.log());
+
     // Somebody else has emptied the firewall: the next ban finds it out and starts the action again.
     run(namespace.command("iptables").args(["-F", "INPUT"]));
     place.ask(&["set", "web", "banip", "192.0.2.3"]);
@@ -106,5 +108,4 @@ fn iptables_bans_and_unbans_in_both_families_and_leaves_nothing_behind() {
     place.ask(&["stop"]);
     server.0.wait().expect("the server ends");
     assert_eq!(namespace.rules(), before);
-    assert!(!place.log().contains("ERROR"), "{}", place.log());
 }

@@ -5,9 +5,11 @@
 //! configuration in `/etc/fail2ban`, or in `F2B_TEST_CONFIG`.
 
 use std::cell::RefCell;
-use std::io::Write;
+use std::collections::BTreeSet;
+use std::io::{Write, stderr};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 use f2b_action::{Actions, Context, FixedNames, JailCounts, Outcome, Runner, Script};
 use f2b_protocol::Value;
@@ -128,8 +130,7 @@ fn python(program: &str, input: &str) -> Option<Json> {
     let installed = python("import fail2ban.server.actions").stderr(Stdio::null()).status();
     if !installed.is_ok_and(|status| status.success()) {
         assert!(std::env::var_os("F2B_CI").is_none(), "fail2ban is not installed");
-        let test = std::thread::current();
-        let _ = writeln!(std::io::stderr(), "skipped: {} needs fail2ban", test.name().unwrap_or("a test"));
+        say_skipped("fail2ban");
         return None;
     }
     let mut child =
@@ -138,6 +139,15 @@ fn python(program: &str, input: &str) -> Option<Json> {
     let output = child.wait_with_output().expect("python ends");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Some(serde_json::from_slice(&output.stdout).expect("JSON"))
+}
+
+/// Says once for each test that it is skipped, past libtest, which shows the output of failing tests only.
+fn say_skipped(what: &str) {
+    static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let line = format!("skipped: {} needs {what}", thread::current().name().unwrap_or("a test"));
+    if SAID.lock().unwrap_or_else(PoisonError::into_inner).insert(line.clone()) {
+        let _ = writeln!(stderr(), "{line}");
+    }
 }
 
 /// Writes commands down instead of running them, and lets some of them fail.

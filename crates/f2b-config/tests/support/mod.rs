@@ -1,11 +1,14 @@
 //! A configuration tree in a directory of its own, read by this crate and by the original.
 
+use std::collections::BTreeSet;
 use std::env;
 use std::fs;
-use std::io::Write;
+use std::io::{Write, stderr};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 use f2b_config::{Configurator, Diagnostic, Request, check_log_level};
 use f2b_types::Level;
@@ -170,9 +173,7 @@ impl Dump {
         let run = |args: &[&str]| Command::new(&client).arg("-c").arg(root).args(args).output();
         let Ok(version) = run(&["-V"]) else {
             assert!(env::var_os("F2B_CI").is_none(), "{client} is not installed");
-            let test = std::thread::current();
-            let _ =
-                writeln!(std::io::stderr(), "skipped: {} needs {client}", test.name().unwrap_or("a test"));
+            say_skipped(&client);
             return None;
         };
         let is_new = !version.stdout.starts_with(b"1.0");
@@ -206,4 +207,13 @@ fn records(log: &str) -> Vec<String> {
     let of_client = ["fail2ban INFO Using ", "fail2ban ERROR Init of command line failed"];
     records.retain(|record| !of_client.iter().any(|text| record.starts_with(text)));
     records
+}
+
+/// Says once for each test that it is skipped, past libtest, which shows the output of failing tests only.
+fn say_skipped(what: &str) {
+    static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let line = format!("skipped: {} needs {what}", thread::current().name().unwrap_or("a test"));
+    if SAID.lock().unwrap_or_else(PoisonError::into_inner).insert(line.clone()) {
+        let _ = writeln!(stderr(), "{line}");
+    }
 }
