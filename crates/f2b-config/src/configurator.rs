@@ -63,9 +63,9 @@ pub struct Request<'a> {
 }
 
 impl Request<'_> {
-    /// Whether an error in one jail costs that jail only.
+    /// Whether an error in one jail costs that jail only; where one is asked for, there are no others.
     fn spares_jails(&self) -> bool {
-        self.judge.is_some() && self.ignore_wrong
+        self.judge.is_some() && self.ignore_wrong && self.jail.is_none()
     }
 }
 
