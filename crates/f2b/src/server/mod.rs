@@ -21,6 +21,7 @@ mod jails;
 mod lifecycle;
 mod listener;
 mod log_file;
+mod notify;
 mod options;
 mod patience;
 mod reader;

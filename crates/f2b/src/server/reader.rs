@@ -4,8 +4,6 @@
 //! the filter without anybody else being asked; only a failure leaves the thread. While a jail has too much on its way
 //! ([`Backlog`]), its files are left alone: the file is the queue.
 
-use std::collections::HashMap;
-use std::fs;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -20,11 +18,11 @@ use f2b_protocol::Value;
 use f2b_types::{Id, Level, Log, Record};
 use jiff::tz::TimeZone;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 
 use super::database::{Ask, Database};
 use super::jails::WatchedFile;
 use super::log_file::{self, LogFile, Progress};
+use super::notify::Notify;
 use super::resolver::Resolver;
 use super::{Backlog, JailKey, Msg};
 use crate::clock;
@@ -94,16 +92,11 @@ impl Reader {
         let (wake, woken) = UnixStream::pair()?;
         wake.set_nonblocking(true)?;
         woken.set_nonblocking(true)?;
-        let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC);
-        if let Err(error) = &inotify {
-            let message = format!("inotify is not available ({error}), all log files are polled");
-            log.write(Record::new(Level::WARNING, "filter", message));
-        }
         let thread = Follower {
             inbox,
             woken,
             ways: Ways { core: core.clone(), resolver: resolver.clone(), log: Arc::clone(log), zone },
-            notify: Notify { inotify: inotify.ok(), names: HashMap::new() },
+            notify: Notify::new(&**log),
             database: None,
             jails: Vec::new(),
             next_save: Instant::now() + SAVE_INTERVAL,
@@ -198,9 +191,7 @@ impl Follower {
         let sleep = next.saturating_duration_since(now).as_micros().div_ceil(1000);
         let timeout = PollTimeout::try_from(sleep).unwrap_or(PollTimeout::MAX);
         let mut fds = vec![PollFd::new(self.woken.as_fd(), PollFlags::POLLIN)];
-        if let Some(inotify) = &self.notify.inotify {
-            fds.push(PollFd::new(inotify.as_fd(), PollFlags::POLLIN));
-        }
+        fds.extend(self.notify.fd().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
         // An interrupted poll is a short sleep.
         let _ = poll(&mut fds, timeout);
         let mut drained = [0; 64];
@@ -466,62 +457,5 @@ impl Followed {
             self.troubled = troubled;
             log.write(Record::new(level, "filter", message));
         }
-    }
-}
-
-/// The inotify instance: reports changes of the files that are followed, and what appears beside them under their names.
-struct Notify {
-    inotify: Option<Inotify>,
-    /// What a watch stands for: the files that it reports directly, or the directory in which names appear.
-    names: HashMap<WatchDescriptor, Vec<PathBuf>>,
-}
-
-impl Notify {
-    /// Watches a file and its directory; false if that isn't possible.
-    fn add(&mut self, path: &Path) -> bool {
-        let Some(inotify) = &self.inotify else { return false };
-        let directory = path.parent().unwrap_or(Path::new("."));
-        let appears = AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_ONLYDIR;
-        let Ok(watch) = inotify.add_watch(directory, appears) else { return false };
-        note(&mut self.names, watch, directory);
-        match inotify.add_watch(path, AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_MOVE_SELF) {
-            Ok(watch) => note(&mut self.names, watch, path),
-            // The directory will tell when it is there.
-            Err(_) => return fs::symlink_metadata(path).is_err(),
-        }
-        true
-    }
-
-    /// The paths that something has happened to.
-    fn changed(&mut self) -> Vec<PathBuf> {
-        let mut changed: Vec<PathBuf> = Vec::new();
-        let Some(inotify) = &self.inotify else { return changed };
-        while let Ok(events) = inotify.read_events() {
-            for event in events {
-                if event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW) {
-                    // Whatever was lost, it was about one of these.
-                    return self.names.values().flatten().cloned().collect();
-                }
-                let Some(paths) = self.names.get(&event.wd) else { continue };
-                for path in paths {
-                    let path = event.name.as_ref().map_or_else(|| path.clone(), |name| path.join(name));
-                    if !changed.contains(&path) {
-                        changed.push(path);
-                    }
-                }
-                if event.mask.contains(AddWatchFlags::IN_IGNORED) {
-                    self.names.remove(&event.wd);
-                }
-            }
-        }
-        changed
-    }
-}
-
-/// One inode has one watch, whatever its names.
-fn note(names: &mut HashMap<WatchDescriptor, Vec<PathBuf>>, watch: WatchDescriptor, path: &Path) {
-    let paths = names.entry(watch).or_default();
-    if !paths.iter().any(|known| known == path) {
-        paths.push(path.into());
     }
 }
