@@ -124,6 +124,13 @@ impl Configurator {
         Self { base: base_of(root), files: Files::default() }
     }
 
+    /// As [`Configurator::new`] for somebody who does not want to hear of what matters less than `level`.
+    pub fn heard_from(root: &Path, level: Level) -> Self {
+        let mut configurator = Self::new(root);
+        configurator.files.log.from = level;
+        configurator
+    }
+
     /// What there was to say since the last time somebody asked.
     pub fn take_diagnostics(&mut self) -> Vec<Diagnostic> {
         std::mem::take(&mut self.files.log.diagnostics)

@@ -4,7 +4,6 @@
 //! the jail's own options, from `[Definition]`, and from `[Init]`. The reading happens in two steps, as upstream's does:
 //! [`Definition::read`] interpolates `%(x)s`, [`Definition::combined`] then resolves `<x>` and converts types.
 
-use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use crate::Error;
@@ -12,6 +11,7 @@ use crate::diagnostic::Log;
 use crate::error::ErrorKind;
 use crate::files::Files;
 use crate::interpolate::{GetError, Vars};
+use crate::map::Map;
 use crate::merged::{Merged, split_condition};
 use crate::setting::{Datum, Options, Setting};
 use crate::tags::{Lookup, substitute_tags};
@@ -31,7 +31,7 @@ pub(crate) struct Definition {
     /// What goes before the file's own values.
     vars: Vars,
     /// Options looked up for a tag; they stay as they were at first, whatever is read later.
-    looked_up: HashMap<String, Option<Rc<str>>>,
+    looked_up: Map<Option<Rc<str>>>,
 }
 
 impl Definition {
@@ -42,7 +42,7 @@ impl Definition {
             init,
             options: Options::default(),
             vars: Vars::default(),
-            looked_up: HashMap::new(),
+            looked_up: Map::default(),
         }
     }
 
@@ -96,9 +96,8 @@ impl Definition {
     /// that have conditional variants.
     pub(crate) fn combined(&mut self, ignored: &[&str], log: &mut Log) -> Result<Options, Error> {
         let options = self.options.merged(&self.init);
-        let mut ignored: HashSet<String> = ignored.iter().map(|tag| (*tag).to_owned()).collect();
-        ignored
-            .extend(options.keys().filter_map(|key| split_condition(key)).map(|(base, _)| base.to_owned()));
+        let conditional = options.keys().filter_map(|key| split_condition(key)).map(|(base, _)| base);
+        let ignored: Map<()> = ignored.iter().copied().chain(conditional).collect();
         let mut combined = substitute_tags(&options, &ignored, self)?;
         convert(&mut combined, self.template, log);
         Ok(combined)
@@ -127,7 +126,7 @@ impl Lookup for Definition {
             Err(GetError::Failed(error)) if error.kind == ErrorKind::Value => None,
             Err(GetError::Failed(error)) => return Err(error),
         };
-        self.looked_up.insert(tag.to_owned(), found.clone());
+        self.looked_up.insert(tag, found.clone());
         Ok(found)
     }
 }

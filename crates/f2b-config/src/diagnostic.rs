@@ -61,12 +61,27 @@ impl fmt::Display for Diagnostic {
 }
 
 /// Collects diagnostics in the order in which upstream logs.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Log {
+    /// What matters less is not composed at all.
+    pub(crate) from: Level,
     pub(crate) diagnostics: Vec<Diagnostic>,
 }
 
+impl Default for Log {
+    fn default() -> Self {
+        Self { from: Level::HEAVYDEBUG, diagnostics: Vec::new() }
+    }
+}
+
 impl Log {
+    /// For what is said all the time and seldom heard.
+    pub(crate) fn trace(&mut self, level: Level, logger: &'static str, message: impl FnOnce() -> String) {
+        if level >= self.from {
+            self.say(level, logger, message());
+        }
+    }
+
     pub(crate) fn say(&mut self, level: Level, logger: &'static str, message: String) {
         self.say_at(level, logger, message, None);
     }

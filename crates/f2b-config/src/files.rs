@@ -49,7 +49,7 @@ impl Files {
         if let Some(reading) = self.readings.get(name) {
             return Ok(reading.clone());
         }
-        self.log.say(Level::INFO, logger::CONFIG, format!("Loading configs for {name} under {base} "));
+        self.log.trace(Level::INFO, logger::CONFIG, || format!("Loading configs for {name} under {base} "));
         if !exists(base) {
             let message = format!("Base configuration directory {base} does not exist");
             return Err(Error::value(message));
@@ -67,7 +67,7 @@ impl Files {
     }
 
     fn read_layers(&mut self, base: &str, name: &str) -> Result<Reading, Error> {
-        self.log.say(Level::DEBUG, logger::CONFIG, format!("Reading configs for {name} under {base} "));
+        self.log.trace(Level::DEBUG, logger::CONFIG, || format!("Reading configs for {name} under {base} "));
         let mut merged = Merged::default();
         let mut complete = false;
         let paths = layer_paths(&join(base, name));
@@ -75,7 +75,9 @@ impl Files {
             let message = format!("Found no accessible config files for {} under {base}", repr(name));
             self.log.say(Level::ERROR, logger::CONFIG, message);
         } else {
-            self.log.say(Level::DEBUG, logger::CONFIG, format!("Reading config files: {}", paths.join(", ")));
+            self.log.trace(Level::DEBUG, logger::CONFIG, || {
+                format!("Reading config files: {}", paths.join(", "))
+            });
             let read = self.merge(&mut merged, paths.clone())?;
             let missed: Vec<_> =
                 paths.into_iter().filter(|path| !read.iter().any(|other| **other == **path)).collect();
@@ -97,7 +99,7 @@ impl Files {
         if list.is_empty() {
             return Ok(Vec::new());
         }
-        self.log.say(Level::INFO, logger::INCLUDES, format!("  Loading files: {}", repr_list(&list)));
+        self.log.trace(Level::INFO, logger::INCLUDES, || format!("  Loading files: {}", repr_list(&list)));
         let mut read = Vec::new();
         for path in list.iter() {
             // What can't be read has been left out of the list.
@@ -164,7 +166,7 @@ impl Files {
                 continue;
             }
             let found = self.with_includes(vec![included], &chain)?;
-            if found.is_empty() {
+            if found.is_empty() && self.log.from <= Level::DEBUG {
                 let message = format!("Included file {} is left out, it can't be read", repr(name));
                 self.log.say_at(Level::DEBUG, logger::INCLUDES, message, setting.place_of(name));
             }
@@ -180,11 +182,11 @@ impl Files {
     /// One file by itself; `None` if it can't be opened or is no text.
     fn layer(&mut self, path: &str) -> Result<Option<Rc<Merged>>, Error> {
         if let Some(layer) = self.layers.get(path) {
-            self.log.say(Level::TRACEDEBUG, logger::INCLUDES, format!("    Shared file: {path}"));
+            self.log.trace(Level::TRACEDEBUG, logger::INCLUDES, || format!("    Shared file: {path}"));
             return Ok(layer.as_ref().ok().cloned());
         }
-        self.log.say(Level::INFO, logger::INCLUDES, format!("  Loading files: [{}]", repr(path)));
-        self.log.say(Level::TRACEDEBUG, logger::INCLUDES, format!("    Reading file: {path}"));
+        self.log.trace(Level::INFO, logger::INCLUDES, || format!("  Loading files: [{}]", repr(path)));
+        self.log.trace(Level::TRACEDEBUG, logger::INCLUDES, || format!("    Reading file: {path}"));
         let layer = match Source::read(path) {
             Ok(source) => Ok(self.parse(&Rc::new(source), usize::MAX)?),
             Err(ReadError::Unreadable(error)) => Err(error.to_string()),

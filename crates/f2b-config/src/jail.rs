@@ -216,7 +216,7 @@ impl Jail {
                 if error.kind == ErrorKind::Jail {
                     return error;
                 }
-                files.log.say(Level::DEBUG, logger::JAIL, format!("Caught exception: {error}"));
+                files.log.trace(Level::DEBUG, logger::JAIL, || format!("Caught exception: {error}"));
                 let message = format!("Error in action definition {}: {}", repr(act), error.repr());
                 error.wrapped(ErrorKind::Value, message)
             })?;
@@ -349,7 +349,7 @@ impl Jail {
                 }
                 exists(file)
             });
-            if found.is_empty() {
+            if found.is_empty() && log.from <= Level::NOTICE {
                 let message = format!("No file(s) found for glob {path}");
                 log.say_at(Level::NOTICE, logger::JAIL, message, setting.place_of(line));
             }

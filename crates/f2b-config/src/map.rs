@@ -2,54 +2,45 @@
 //!
 //! The order of options in a section, of sections in a jail file and of tags in an action is the order of the commands.
 
-use std::collections::HashMap;
 use std::rc::Rc;
 
+use foldhash::fast::RandomState;
+use indexmap::IndexMap;
+
+/// Looking names up is most of what resolving does, hence the hash.
 #[derive(Debug, Clone)]
-pub(crate) struct Map<V> {
-    entries: Vec<(Rc<str>, V)>,
-    places: HashMap<Rc<str>, usize>,
-}
+pub(crate) struct Map<V>(IndexMap<Rc<str>, V, RandomState>);
 
 impl<V> Default for Map<V> {
     fn default() -> Self {
-        Self { entries: Vec::new(), places: HashMap::new() }
+        Self(IndexMap::default())
     }
 }
 
 impl<V> Map<V> {
     pub(crate) fn get(&self, key: &str) -> Option<&V> {
-        let place = *self.places.get(key)?;
-        self.entries.get(place).map(|(_, value)| value)
+        self.0.get(key)
     }
 
     pub(crate) fn get_mut(&mut self, key: &str) -> Option<&mut V> {
-        let place = *self.places.get(key)?;
-        self.entries.get_mut(place).map(|(_, value)| value)
+        self.0.get_mut(key)
     }
 
     pub(crate) fn contains(&self, key: &str) -> bool {
-        self.places.contains_key(key)
+        self.0.contains_key(key)
     }
 
     /// A key that is there already keeps its place.
     pub(crate) fn insert(&mut self, key: impl Into<Rc<str>>, value: V) {
-        let key = key.into();
-        match self.get_mut(&key) {
-            Some(slot) => *slot = value,
-            None => {
-                self.places.insert(Rc::clone(&key), self.entries.len());
-                self.entries.push((key, value));
-            }
-        }
+        self.0.insert(key.into(), value);
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&Rc<str>, &V)> {
-        self.entries.iter().map(|(key, value)| (key, value))
+        self.0.iter()
     }
 
     pub(crate) fn keys(&self) -> impl Iterator<Item = &Rc<str>> {
-        self.entries.iter().map(|(key, _)| key)
+        self.0.keys()
     }
 }
 
@@ -66,6 +57,13 @@ impl<V: Clone> Map<V> {
         let mut both = self.clone();
         both.update(other);
         both
+    }
+}
+
+/// A set of names.
+impl<'a> FromIterator<&'a str> for Map<()> {
+    fn from_iter<I: IntoIterator<Item = &'a str>>(names: I) -> Self {
+        Self(names.into_iter().map(|name| (name.into(), ())).collect())
     }
 }
 

@@ -3,7 +3,8 @@
 //! The rules are those of Python's `configparser` as fail2ban sets it up (`configparser.RawConfigParser._read`; strict,
 //! `;` also for remarks within a line, empty lines belong to values): a line that is indented deeper than the option
 //! before it continues the value, a section or an option must not come twice in a file, names of options are in lower
-//! case. `config.pest` knows a line, this module how lines belong together.
+//! case. `config.pest` knows what opens a section or an option, this
+//! module how lines belong together.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -14,7 +15,7 @@ use pest_derive::Parser;
 
 use crate::Error;
 use crate::document::{Document, OptionNode, Origin, Section};
-use crate::python::{lower, repr, strip};
+use crate::python::{is_space, lower, repr};
 use crate::source::{Line, Lines, Place, Source};
 
 /// The section whose options all other sections of its file tree have too.
@@ -282,22 +283,21 @@ impl Builder {
     }
 }
 
+/// Everything from the first `;` that starts a word is a comment; `#` starts one only at the start of a line.
 fn shape(text: &str, line: Line) -> Shape {
-    let content = text.get(line.content()).unwrap_or_default();
-    let mut shape = Shape::Blank;
-    let mut indent = 0;
-    for pair in Grammar::parse(Rule::line, content).into_iter().flatten().flat_map(|line| line.into_inner()) {
-        match pair.as_rule() {
-            Rule::indent => indent = pair.as_str().chars().count(),
-            Rule::comment => shape = Shape::Comment,
-            Rule::content => {
-                let span = pair.as_span();
-                shape = Shape::Content { indent, span: line.start + span.start()..line.start + span.end() };
-            }
-            _ => {}
-        }
+    let whole = text.get(line.content()).unwrap_or_default();
+    let content = whole.trim_start_matches(is_space);
+    if content.is_empty() {
+        return Shape::Blank;
     }
-    shape
+    if content.starts_with(['#', ';']) {
+        return Shape::Comment;
+    }
+    let blanks = &whole[..whole.len() - content.len()];
+    let remark = content.match_indices(';').find(|(at, _)| content[..*at].ends_with(is_space));
+    let length = content[..remark.map_or(content.len(), |(at, _)| at)].trim_end_matches(is_space).len();
+    let start = line.start + blanks.len();
+    Shape::Content { indent: blanks.chars().count(), span: start..start + length }
 }
 
 fn header(content: &str) -> Option<&str> {
@@ -310,13 +310,10 @@ fn header(content: &str) -> Option<&str> {
 
 /// The ranges of the name and of the value.
 fn option(content: &str) -> Option<(Range<usize>, Range<usize>)> {
-    let mut parts = Grammar::parse(Rule::option, content).ok()?.next()?.into_inner().map(|pair| {
-        let (text, start) = (pair.as_str(), pair.as_span().start());
-        let stripped = strip(text);
-        let start = start + (text.len() - text.trim_start_matches(crate::python::is_space).len());
-        start.min(content.len())..(start + stripped.len()).min(content.len())
-    });
-    Some((parts.next()?, parts.next()?))
+    let key = Grammar::parse(Rule::option, content).ok()?.next()?.into_inner().next()?.as_str();
+    let value = key.len() + 1..content.len();
+    let start = value.end - content.get(value.clone())?.trim_start_matches(is_space).len();
+    Some((0..key.trim_end_matches(is_space).len(), start..value.end))
 }
 
 #[cfg(test)]

@@ -3,10 +3,13 @@
 //! Answers to `helpers.substituteRecursiveTags`. A tag that is no option stays as it is: it is a shell's redirection, a
 //! `<HOST>` of a filter or something that only a ban can fill in.
 
-use std::collections::{HashMap, HashSet};
+use std::borrow::Cow;
 use std::rc::Rc;
 
+use memchr::{memchr, memchr3};
+
 use crate::Error;
+use crate::map::Map;
 use crate::python::repr;
 use crate::setting::{Datum, Options, Setting};
 use crate::source::MAX_FILE;
@@ -27,51 +30,36 @@ pub(crate) trait Lookup {
 /// Where a value leads back to itself.
 pub(crate) fn substitute_tags(
     options: &Options,
-    ignored: &HashSet<String>,
+    ignored: &Map<()>,
     lookup: &mut dyn Lookup,
 ) -> Result<Options, Error> {
     let mut resolved = options.clone();
-    let mut done: HashSet<Rc<str>> = HashSet::new();
-    let mut counts: HashMap<Rc<str>, Counts> = HashMap::new();
-    loop {
-        let mut again = false;
-        for name in options.keys().filter(|name| !ignored.contains(&***name)) {
-            if done.contains(name) {
-                continue;
-            }
+    let has_tag = |setting: &Setting| matches!(&setting.datum, Datum::Text(text) if memchr(b'<', text.as_bytes()).is_some());
+    let open = options.iter().filter(|(name, setting)| has_tag(setting) && !ignored.contains(name));
+    let mut open: Vec<_> = open.map(|(name, _)| (Rc::clone(name), Counts::default())).collect();
+    let mut again = true;
+    while again {
+        again = false;
+        for (name, counts) in &mut open {
             let Some(setting) = resolved.get(name).cloned() else { continue };
-            let original = setting.datum.to_text();
-            if !original.contains('<') {
-                done.insert(Rc::clone(name));
-                continue;
-            }
-            let counted = counts.remove(name).unwrap_or_default();
-            let mut value =
-                Substitution { name, setting: &setting, text: original.to_string(), counts: counted };
+            let text = setting.datum.to_text();
+            let mut value = Substitution { name, setting: &setting, text: Cow::Borrowed(&text), counts };
             value.run(&resolved, ignored, lookup)?;
-            let Substitution { text, counts: counted, .. } = value;
-            if !text.contains('<') {
-                done.insert(Rc::clone(name));
-            }
-            if *text != *original {
-                if find_tag(&text, 0).is_some() {
-                    counts.insert(Rc::clone(name), counted);
-                    again = true;
-                }
-                let datum = Datum::Text(text.into());
+            if let Cow::Owned(replaced) = value.text
+                && *replaced != *text
+            {
+                again |= find_tag(&replaced, 0).is_some();
+                let datum = Datum::Text(replaced.into());
                 resolved.insert(Rc::clone(name), Setting { datum, origin: setting.origin });
-            } else if !counted.0.is_empty() {
-                counts.insert(Rc::clone(name), counted);
             }
         }
-        if !again {
-            return Ok(resolved);
-        }
+        open.retain(|(name, _)| resolved.get(name).is_some_and(has_tag));
     }
+    Ok(resolved)
 }
 
 /// How often each tag was replaced, in the order in which they were met.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Counts(Vec<(String, usize)>);
 
 impl Counts {
@@ -97,31 +85,27 @@ impl Counts {
 struct Substitution<'a> {
     name: &'a str,
     setting: &'a Setting,
-    text: String,
-    counts: Counts,
+    /// Owned as soon as a tag in it was replaced.
+    text: Cow<'a, str>,
+    counts: &'a mut Counts,
 }
 
 impl Substitution<'_> {
-    fn run(
-        &mut self,
-        options: &Options,
-        ignored: &HashSet<String>,
-        lookup: &mut dyn Lookup,
-    ) -> Result<(), Error> {
+    fn run(&mut self, options: &Options, ignored: &Map<()>, lookup: &mut dyn Lookup) -> Result<(), Error> {
         let mut from = 0;
         while let Some((start, end)) = find_tag(&self.text, from) {
-            let tag = self.text[start + 1..end - 1].to_owned();
-            if ignored.contains(&tag) {
+            let tag = &self.text[start + 1..end - 1];
+            if ignored.contains(tag) {
                 from = end;
                 continue;
             }
-            if tag == self.name || self.counts.of(&tag) > MAX_REPLACED {
-                return Err(self.leads_to_itself(&tag));
+            if tag == self.name || self.counts.of(tag) > MAX_REPLACED {
+                return Err(self.leads_to_itself(tag));
             }
-            match replacement(options, &tag, lookup)? {
+            match replacement(options, tag, lookup)? {
                 None => from = end,
                 Some(replacement) => {
-                    self.replace(start, &tag, &replacement)?;
+                    self.replace(start, end, &replacement)?;
                     from = start;
                 }
             }
@@ -129,34 +113,29 @@ impl Substitution<'_> {
         Ok(())
     }
 
-    /// Replaces the tag wherever it stands, for the first time at `start`.
-    fn replace(&mut self, start: usize, tag: &str, replacement: &str) -> Result<(), Error> {
-        let pattern = format!("<{tag}>");
-        let mut out = String::with_capacity(self.text.len() + replacement.len());
-        let (before, mut rest) = self.text.split_at(start);
-        out.push_str(before);
-        while let Some(open) = rest.find('<') {
-            let (before, from_open) = rest.split_at(open);
-            out.push_str(before);
-            match from_open.strip_prefix(pattern.as_str()) {
-                Some(behind) => {
-                    out.push_str(replacement);
-                    rest = behind;
-                }
-                None => {
-                    out.push('<');
-                    rest = &from_open[1..];
-                }
+    /// Replaces the tag at `start..end` there and wherever else it stands behind it.
+    fn replace(&mut self, start: usize, end: usize, replacement: &str) -> Result<(), Error> {
+        let (text, pattern) = (&*self.text, &self.text[start..end]);
+        let mut out = String::with_capacity(text.len() + replacement.len());
+        let (mut kept, mut at) = (0, start);
+        while let Some(open) = memchr(b'<', &text.as_bytes()[at..]).map(|n| at + n) {
+            if text[open..].starts_with(pattern) {
+                out.push_str(&text[kept..open]);
+                out.push_str(replacement);
+                (kept, at) = (open + pattern.len(), open + pattern.len());
+            } else {
+                at = open + 1;
             }
             if out.len() as u64 > MAX_FILE {
+                let found = &pattern[1..pattern.len() - 1];
                 let message =
-                    format!("properties grow beyond all bounds, fail tag: {}, found: {tag}", self.name);
+                    format!("properties grow beyond all bounds, fail tag: {}, found: {found}", self.name);
                 return Err(Error::value(message).at_place(self.setting.place()));
             }
         }
-        out.push_str(rest);
-        self.text = out;
-        self.counts.add(tag);
+        out.push_str(&text[kept..]);
+        self.counts.add(&text[start + 1..end - 1]);
+        self.text = Cow::Owned(out);
         Ok(())
     }
 
@@ -179,13 +158,14 @@ fn replacement(options: &Options, tag: &str, lookup: &mut dyn Lookup) -> Result<
 
 /// The first `<name>` behind `from`, with its brackets: a name has neither a space nor a bracket in it.
 fn find_tag(text: &str, from: usize) -> Option<(usize, usize)> {
-    let mut open = from + text.get(from..)?.find('<')?;
+    let bytes = text.as_bytes();
+    let mut open = from + memchr(b'<', bytes.get(from..)?)?;
     loop {
-        let end = open + 1 + text[open + 1..].find([' ', '<', '>'])?;
-        open = match text.as_bytes()[end] {
+        let end = open + 1 + memchr3(b' ', b'<', b'>', &bytes[open + 1..])?;
+        open = match bytes[end] {
             b'<' => end,
             b'>' if end > open + 1 => return Some((open, end + 1)),
-            _ => end + text[end..].find('<')?,
+            _ => end + memchr(b'<', &bytes[end..])?,
         };
     }
 }
@@ -208,7 +188,7 @@ mod tests {
         for (key, value) in options {
             map.insert(*key, Setting::text(value));
         }
-        let ignored = ignored.iter().map(|tag| (*tag).to_owned()).collect();
+        let ignored = ignored.iter().copied().collect();
         let resolved = substitute_tags(&map, &ignored, &mut More)?;
         let entries: Vec<_> = resolved.iter().map(|(k, v)| format!("{k}={}", v.datum.to_text())).collect();
         Ok(entries.join(" "))

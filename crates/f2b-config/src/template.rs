@@ -137,9 +137,10 @@ impl Query<'_> {
             }
             Err(GetError::NoOption(..)) if matches!(wanted.fallback, Fallback::Unset) => Ok(None),
             Err(GetError::NoOption(..)) => {
-                let (name, section, default) = (wanted.name, self.section, wanted.fallback.repr());
-                let message = format!("'{name}' not defined in '{section}'. Using default one: {default}");
-                log.say(Level::DEBUG, logger::CONFIG, message);
+                log.trace(Level::DEBUG, logger::CONFIG, || {
+                    let (name, section, default) = (wanted.name, self.section, wanted.fallback.repr());
+                    format!("'{name}' not defined in '{section}'. Using default one: {default}")
+                });
                 Ok(Some(Setting { datum: wanted.fallback.datum(), origin: None }))
             }
         }

@@ -46,8 +46,8 @@ impl fmt::Display for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[")?;
         for (i, word) in self.0.iter().enumerate() {
-            let comma = if i == 0 { "" } else { ", " };
-            write!(f, "{comma}{word}")?;
+            f.write_str(if i == 0 { "" } else { ", " })?;
+            fmt::Display::fmt(word, f)?;
         }
         f.write_str("]")
     }

@@ -1,6 +1,6 @@
 //! The Python values that fail2ban exchanges.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use f2b_types::Number;
 
@@ -157,8 +157,8 @@ impl fmt::Display for Value {
 
 fn write_list(f: &mut fmt::Formatter<'_>, items: &[Value]) -> fmt::Result {
     for (i, item) in items.iter().enumerate() {
-        let comma = if i == 0 { "" } else { ", " };
-        write!(f, "{comma}{item}")?;
+        f.write_str(if i == 0 { "" } else { ", " })?;
+        fmt::Display::fmt(item, f)?;
     }
     Ok(())
 }
@@ -179,15 +179,24 @@ fn quote_for(has: impl Fn(char) -> bool) -> char {
 
 fn write_str(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
     let quote = quote_for(|c| text.contains(c));
-    write!(f, "{quote}")?;
-    for c in text.chars() {
+    f.write_char(quote)?;
+    // What needs no escape, which is nearly everything, is written in one piece.
+    let is_plain = |byte: u8| matches!(byte, b' '..=b'~') && byte != quote as u8 && byte != b'\\';
+    let (mut plain, mut at) = (0, 0);
+    while let Some(next) = text.as_bytes()[at..].iter().position(|byte| !is_plain(*byte)) {
+        let start = at + next;
+        let Some(c) = text[start..].chars().next() else { break };
+        at = start + c.len_utf8();
+        if !c.is_ascii() && is_printable(c) {
+            continue;
+        }
+        f.write_str(&text[plain..start])?;
+        plain = at;
         match c {
-            '\\' => f.write_str("\\\\")?,
             '\n' => f.write_str("\\n")?,
             '\r' => f.write_str("\\r")?,
             '\t' => f.write_str("\\t")?,
-            c if c == quote => write!(f, "\\{c}")?,
-            c if is_printable(c) => write!(f, "{c}")?,
+            c if c == quote || c == '\\' => write!(f, "\\{c}")?,
             c => match u32::from(c) {
                 n @ ..=0xff => write!(f, "\\x{n:02x}")?,
                 n @ ..=0xffff => write!(f, "\\u{n:04x}")?,
@@ -195,7 +204,8 @@ fn write_str(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
             },
         }
     }
-    write!(f, "{quote}")
+    f.write_str(&text[plain..])?;
+    f.write_char(quote)
 }
 
 /// `str.isprintable`, as near as Rust's own tables tell: what they escape behind a letter is not printable (there

@@ -22,6 +22,7 @@ mod start;
 mod trial;
 
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -124,13 +125,15 @@ fn settle(line: &CmdLine, log: &dyn Log, out: &mut Output) -> Result<Option<(Con
 }
 
 fn print_stream(stream: &[f2b_protocol::Command], style: Dump, out: &mut Output) {
+    let mut text = String::new();
     for command in stream {
-        let text = match style {
-            Dump::Plain => command.to_string(),
-            Dump::Pretty => dump::pretty(&command.clone().into()),
+        // Writing into a String never fails.
+        let _ = match style {
+            Dump::Plain => writeln!(text, "{command}"),
+            Dump::Pretty => writeln!(text, "{}", dump::pretty(&command.clone().into())),
         };
-        out.print(&(text + "\n"));
     }
+    out.print(&text);
 }
 
 /// Prints what is known without a configuration. There is no log yet, so that its only line stands bare.

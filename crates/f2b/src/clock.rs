@@ -11,7 +11,14 @@ pub fn now() -> Time {
     Time(since.as_secs_f64())
 }
 
-/// The zone of this machine, as `TZ` or `/etc/localtime` say it.
+/// The zone of this machine, as `TZ` or else `/etc/localtime` say it. The latter is read as it is: to find its name, the
+/// whole database of zones would have to be walked.
 pub fn local_zone() -> TimeZone {
+    if std::env::var_os("TZ").is_none()
+        && let Ok(bytes) = std::fs::read("/etc/localtime")
+        && let Ok(zone) = TimeZone::tzif("Local", &bytes)
+    {
+        return zone;
+    }
     TimeZone::system()
 }

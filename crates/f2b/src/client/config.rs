@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use f2b_config::{Configurator, Diagnostic, Request};
 use f2b_protocol::Command;
-use f2b_types::{Log, Record};
+use f2b_types::{Level, Log, Record};
 
 use super::Failed;
 use super::trial::Trial;
@@ -59,7 +59,7 @@ impl Reader {
 
     /// The options of `line`, and where it is silent, those of `fail2ban.conf`.
     pub(super) fn conf(&mut self, line: &CmdLine, log: &dyn Log) -> Result<Conf, ConfError> {
-        let reader = self.begun.insert(Configurator::new(&self.root));
+        let reader = self.begun.insert(reader(&self.root, log));
         let options = reader.early_options();
         report(&reader.take_diagnostics(), log);
         let options = options?;
@@ -88,11 +88,18 @@ impl Reader {
             main_options: main_options.map(|(name, value)| (name.into(), value.clone())).into(),
             judge: (!conf.dump).then_some(&Trial),
         };
-        let mut reader = self.begun.take().unwrap_or_else(|| Configurator::new(&self.root));
+        let mut reader = self.begun.take().unwrap_or_else(|| reader(&self.root, log));
         let loaded = reader.load(&request);
         report(&loaded.diagnostics, log);
         Read { ok: loaded.ok, stream: loaded.stream, faulty: loaded.faulty }
     }
+}
+
+/// A reader that says what `log` wants to hear.
+fn reader(root: &Path, log: &dyn Log) -> Configurator {
+    let levels = [Level::HEAVYDEBUG, Level::TRACEDEBUG, Level::DEBUG, Level::INFO, Level::NOTICE];
+    let from = levels.into_iter().find(|level| log.enabled(*level)).unwrap_or(Level::WARNING);
+    Configurator::heard_from(root, from)
 }
 
 /// Logs the records, and below each where its cause stands.

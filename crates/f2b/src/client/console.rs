@@ -1,6 +1,7 @@
 //! Where the client writes: answers to standard output, everything else to standard error.
 
 use std::io::{self, Write};
+use std::sync::OnceLock;
 use std::time::Instant;
 
 use f2b_types::{Level, Log, Record};
@@ -48,31 +49,32 @@ impl Output {
 #[derive(Debug)]
 pub struct Console {
     verbose: i32,
-    zone: TimeZone,
+    /// Of no use to most commands, which have nothing to log.
+    zone: OnceLock<TimeZone>,
     started: Instant,
 }
 
 impl Console {
     /// A log for 1 plus as many `-v`, minus as many `-q`.
     pub fn new(verbose: i32) -> Self {
-        Self { verbose, zone: clock::local_zone(), started: Instant::now() }
+        Self { verbose, zone: OnceLock::new(), started: Instant::now() }
     }
 
     fn line(&self, record: &Record) -> String {
         let Record { level, message, .. } = record;
         let name = full_name(record.logger);
         let short: String = level.to_string().chars().take(5).collect();
-        let thread = nix::unistd::gettid().as_raw();
+        let now = || asctime(clock::now(), self.zone.get_or_init(clock::local_zone));
+        let thread = || nix::unistd::gettid().as_raw();
         match self.verbose {
             ..=2 => {
-                let now = asctime(clock::now(), &self.zone);
-                format!("{now} {name:<24}[{}]: {level:<7} {message}\n", std::process::id())
+                format!("{} {name:<24}[{}]: {level:<7} {message}\n", now(), std::process::id())
             }
-            3 => format!(" {} {thread:X} {short:<5} {message}\n", asctime(clock::now(), &self.zone)),
+            3 => format!(" {} {:X} {short:<5} {message}\n", now(), thread()),
             _ => {
                 let since = self.started.elapsed().as_millis();
                 let name: String = name.chars().take(25).collect();
-                format!(" +{since:5} {thread:X} {name:<25} {short:<5} {message}\n")
+                format!(" +{since:5} {:X} {name:<25} {short:<5} {message}\n", thread())
             }
         }
     }
