@@ -2,14 +2,15 @@
 //!
 //! Options are read as `getopt` reads them (`fail2bancmdline.Fail2banCmdLine`): up to the first word that is no option,
 //! short ones bundled, long ones by any unique prefix, and acted on in the order in which they stand, so that `-V -h`
-//! prints a version and `-h -V` the usage. clap would have to be taught each of these against its habits, and that `-V`
-//! and `--version` differ and a misuse prints the usage to standard output; the reader in `getopt.rs` is shorter.
+//! prints a version and `-h -V` the usage.
 //!
 //! Two types keep apart what was written and what it means: [`CmdLine`] is what stands on the command line, [`Conf`] what
 //! it comes to with the early options of the configuration.
 
 mod conf;
-mod getopt;
+#[cfg(test)]
+pub(crate) mod differential;
+mod reader;
 mod usage;
 
 use std::ffi::OsString;
@@ -19,7 +20,7 @@ use f2b_types::{Number, str2seconds};
 
 pub(crate) use self::conf::Early;
 pub use self::conf::{Conf, ConfError};
-use self::getopt::{Opt, Options};
+pub(crate) use self::reader::{Opt, Reader, Style};
 pub use self::usage::{banner, usage};
 
 /// Where the configuration lies unless `-c` says otherwise.
@@ -28,26 +29,37 @@ pub const DEFAULT_ROOT: &str = "/etc/fail2ban";
 /// How long to wait for a server unless `--timeout` says otherwise.
 const MAX_WAIT: Number = Number::Int(30);
 
-const OPTIONS: Options = Options {
-    short: "hc:s:p:xfbdtviqV",
-    long: &[
-        ("loglevel", true),
-        ("logtarget", true),
-        ("syslogsocket", true),
-        ("test", false),
-        ("async", false),
-        ("conf", true),
-        ("pidfile", true),
-        ("pname", true),
-        ("socket", true),
-        ("timeout", true),
-        ("str2sec", true),
-        ("help", false),
-        ("version", false),
-        ("dp", false),
-        ("dump-pretty", false),
-    ],
-};
+/// Every spelling of an option, and whether it takes a value.
+const OPTIONS: &[(&str, bool)] = &[
+    ("-h", false),
+    ("--help", false),
+    ("-c", true),
+    ("--conf", true),
+    ("-s", true),
+    ("--socket", true),
+    ("-p", true),
+    ("--pidfile", true),
+    ("--pname", true),
+    ("--loglevel", true),
+    ("--logtarget", true),
+    ("--syslogsocket", true),
+    ("-d", false),
+    ("--dp", false),
+    ("--dump-pretty", false),
+    ("-t", false),
+    ("--test", false),
+    ("-v", false),
+    ("-i", false),
+    ("-q", false),
+    ("-x", false),
+    ("-b", false),
+    ("-f", false),
+    ("--async", false),
+    ("--timeout", true),
+    ("--str2sec", true),
+    ("-V", false),
+    ("--version", false),
+];
 
 /// Options and words as they were given.
 #[derive(Debug, Clone, PartialEq)]
@@ -120,7 +132,10 @@ pub fn parse(argv: &[OsString]) -> Result<CmdLine, Answer> {
         [program, rest @ ..] => (program_name(Path::new(program)), rest),
         [] => (String::new(), argv),
     };
-    let (options, args) = getopt::parse(rest, &OPTIONS).ok_or(Answer::Misuse)?;
+    let read = Reader::new(Style::Getopt, OPTIONS.iter().copied()).read(rest);
+    if read.misuse.is_some() {
+        return Err(Answer::Misuse);
+    }
     let mut line = CmdLine {
         program,
         root: DEFAULT_ROOT.into(),
@@ -138,9 +153,9 @@ pub fn parse(argv: &[OsString]) -> Result<CmdLine, Answer> {
         background: true,
         nonsync: false,
         timeout: MAX_WAIT,
-        args: args.iter().map(text).collect(),
+        args: read.words.iter().map(text).collect(),
     };
-    for option in options {
+    for option in read.options {
         line.apply(option)?;
     }
     Ok(line)
@@ -149,27 +164,27 @@ pub fn parse(argv: &[OsString]) -> Result<CmdLine, Answer> {
 impl CmdLine {
     fn apply(&mut self, Opt { name, value }: Opt) -> Result<(), Answer> {
         match name.as_str() {
-            "c" | "conf" => self.root = value.into(),
-            "s" | "socket" => self.socket = Some(value.into()),
-            "p" | "pidfile" => self.pidfile = Some(value.into()),
-            "pname" => self.pname = Some(text(&value)),
-            "loglevel" => self.loglevel = Some(text(&value)),
-            "logtarget" => self.logtarget = Some(text(&value)),
-            "syslogsocket" => self.syslogsocket = Some(text(&value)),
-            "d" => self.dump = Some(Dump::Plain),
-            "dp" | "dump-pretty" => self.dump = Some(Dump::Pretty),
-            "t" | "test" => self.test = true,
-            "v" => self.verbose += 1,
-            "q" => self.verbose -= 1,
-            "x" => self.force = true,
-            "i" => self.interactive = true,
-            "b" => self.background = true,
-            "f" => self.background = false,
-            "async" => self.nonsync = true,
-            "timeout" => self.timeout = seconds(&value)?,
-            "str2sec" => return Err(Answer::Print(seconds(&value)?.to_string())),
-            "V" => return Err(Answer::Print(f2b_types::VERSION.into())),
-            "version" => return Err(Answer::Print(format!("Fail2Ban v{}", f2b_types::VERSION))),
+            "-c" | "--conf" => self.root = value.into(),
+            "-s" | "--socket" => self.socket = Some(value.into()),
+            "-p" | "--pidfile" => self.pidfile = Some(value.into()),
+            "--pname" => self.pname = Some(text(&value)),
+            "--loglevel" => self.loglevel = Some(text(&value)),
+            "--logtarget" => self.logtarget = Some(text(&value)),
+            "--syslogsocket" => self.syslogsocket = Some(text(&value)),
+            "-d" => self.dump = Some(Dump::Plain),
+            "--dp" | "--dump-pretty" => self.dump = Some(Dump::Pretty),
+            "-t" | "--test" => self.test = true,
+            "-v" => self.verbose += 1,
+            "-q" => self.verbose -= 1,
+            "-x" => self.force = true,
+            "-i" => self.interactive = true,
+            "-b" => self.background = true,
+            "-f" => self.background = false,
+            "--async" => self.nonsync = true,
+            "--timeout" => self.timeout = seconds(&value)?,
+            "--str2sec" => return Err(Answer::Print(seconds(&value)?.to_string())),
+            "-V" => return Err(Answer::Print(f2b_types::VERSION.into())),
+            "--version" => return Err(Answer::Print(format!("Fail2Ban v{}", f2b_types::VERSION))),
             _ => return Err(Answer::Usage),
         }
         Ok(())

@@ -2,12 +2,12 @@
 //! prefix, and its words for what is wrong.
 
 use std::ffi::OsString;
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 use std::path::{Path, PathBuf};
 
 use f2b_types::{Level, VERSION};
 
-use crate::cmdline::{DEFAULT_ROOT, program_name};
+use crate::cmdline::{DEFAULT_ROOT, Opt, Reader, Style, program_name};
 
 /// What was asked for.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,7 +46,7 @@ pub(super) enum Stop {
     Contradiction { help: String, reasons: String },
 }
 
-/// Names, the name of the value if it takes one, and the help.
+/// Spellings, the name of the value if it takes one, and the help.
 const OPTIONS: &[(&[&str], Option<&str>, &str)] = &[
     (&["--version"], None, "show the version of the program and exit"),
     (&["-h", "--help"], None, "show this help and exit"),
@@ -118,14 +118,21 @@ impl Default for Options {
 impl Options {
     /// Reads the arguments of the program, its name first.
     pub(super) fn parse(argv: &[OsString]) -> Result<Self, Stop> {
-        let words: Vec<String> = argv.iter().map(|word| word.to_string_lossy().into_owned()).collect();
-        let (program, words) = match words.split_first() {
-            Some((program, words)) => (program.as_str(), words),
-            None => ("f2b-regex", words.as_slice()),
+        let (program, words) = match argv {
+            [program, words @ ..] => (&*program.to_string_lossy(), words),
+            [] => ("f2b-regex", argv),
         };
-        let mut reader = Reader { program, words: words.iter(), options: Self::default() };
-        reader.read()?;
-        reader.options.check(program)
+        // Words travel as text; bytes that are none are replaced.
+        let words: Vec<OsString> = words.iter().map(|word| text(word).into()).collect();
+        let line = reader().read(&words);
+        let mut options = Self { args: line.words.iter().map(text).collect(), ..Self::default() };
+        for Opt { name, value } in &line.options {
+            options.set(name, text(value), program)?;
+        }
+        match line.misuse {
+            Some(what) => Err(misuse(program, what)),
+            None => options.check(program),
+        }
     }
 
     /// The level from which on log messages are shown.
@@ -153,28 +160,35 @@ impl Options {
         }
     }
 
-    fn set(&mut self, name: &str, value: Option<String>, program: &str) -> Result<(), Stop> {
-        let text = || value.clone().unwrap_or_default();
+    fn set(&mut self, name: &str, value: String, program: &str) -> Result<(), Stop> {
+        let number = || {
+            let quoted = || f2b_protocol::Value::from(value.as_str());
+            integer(&value).ok_or_else(|| {
+                misuse(program, format_args!("option {name}: invalid integer value: {}", quoted()))
+            })
+        };
         match name {
             "--version" => {
                 let name = program_name(Path::new(program));
                 return Err(Stop::Print(format!("{name} {VERSION}\n")));
             }
-            "-h" => return Err(Stop::Print(help(program))),
+            "-h" | "--help" => return Err(Stop::Print(help(program))),
             "-V" => return Err(Stop::Print(format!("{VERSION}\n"))),
-            "-c" => self.config = text().into(),
-            "-d" => self.date_pattern = value,
-            "--timezone" => self.time_zone = value,
-            "-e" => self.encoding = text(),
-            "-r" => self.raw = true,
-            "--usedns" => self.use_dns = value,
-            "-l" => self.log_level = text(),
-            "-v" => self.verbose += 1,
-            "--verbose-date" => self.verbose_date = true,
-            "-D" => self.debuggex = true,
+            "-c" | "--config" => self.config = value.into(),
+            "-d" | "--datepattern" => self.date_pattern = Some(value),
+            "--timezone" | "--TZ" => self.time_zone = Some(value),
+            "-e" | "--encoding" => self.encoding = value,
+            "-r" | "--raw" => self.raw = true,
+            "--usedns" => self.use_dns = Some(value),
+            "-L" | "--maxlines" => self.max_lines = number()?,
+            "-l" | "--log-level" => self.log_level = value,
+            "-v" | "--verbose" => self.verbose = self.verbose.saturating_add(1),
+            "--verbosity" => self.verbose = number()?,
+            "--verbose-date" | "--VD" => self.verbose_date = true,
+            "-D" | "--debuggex" => self.debuggex = true,
             "--no-check-all" => self.check_all = false,
-            "-o" => self.out = value,
-            "-i" => self.invert = true,
+            "-o" | "--out" => self.out = Some(value),
+            "-i" | "--invert" => self.invert = true,
             "--print-no-missed" => self.print_no_missed = true,
             "--print-no-ignored" => self.print_no_ignored = true,
             "--print-all-matched" => self.print_all_matched = true,
@@ -186,121 +200,35 @@ impl Options {
     }
 }
 
-/// Goes through the words of a command line.
-struct Reader<'a> {
-    program: &'a str,
-    words: std::slice::Iter<'a, String>,
-    options: Options,
+fn reader() -> Reader {
+    let spellings = |(names, value, _): &(&'static [&'static str], Option<&str>, &str)| {
+        let takes_value = value.is_some();
+        names.iter().map(move |name| (*name, takes_value))
+    };
+    Reader::new(Style::Optparse, OPTIONS.iter().flat_map(spellings))
 }
 
-/// An option by its first name, and whether it takes a value.
-type Known = (&'static str, bool);
+/// A whole number, decimal or as its prefix says (`optparse._parse_int`); `None` for what is none, and beyond 64 bits.
+fn integer(text: &str) -> Option<i64> {
+    let text = text.to_ascii_lowercase();
+    let (digits, radix) = match text.get(..2) {
+        Some("0x") => (text.get(2..)?, 16),
+        Some("0o") => (text.get(2..)?, 8),
+        Some("0b") => (text.get(2..)?, 2),
+        _ if text.starts_with('0') => (text.as_str(), 8),
+        _ => (text.trim_start(), 10),
+    };
+    let is_signed = digits.starts_with(['+', '-']);
+    if is_signed && radix != 10 { None } else { i64::from_str_radix(digits.trim_end(), radix).ok() }
+}
 
-impl Reader<'_> {
-    fn read(&mut self) -> Result<(), Stop> {
-        while let Some(word) = self.words.next() {
-            if word == "--" {
-                self.options.args.extend(self.words.by_ref().cloned());
-            } else if word.starts_with("--") {
-                self.long(word)?;
-            } else if word.starts_with('-') && word.len() > 1 {
-                self.short(word)?;
-            } else {
-                self.options.args.push(word.clone());
-            }
-        }
-        Ok(())
-    }
+fn misuse(program: &str, what: impl Display) -> Stop {
+    let name = program_name(Path::new(program));
+    Stop::Misuse(format!("Usage: {}\n\n{name}: error: {what}\n", usage(program)))
+}
 
-    fn long(&mut self, word: &str) -> Result<(), Stop> {
-        let (given, attached) = match word.split_once('=') {
-            Some((given, value)) => (given, Some(value.to_owned())),
-            None => (word, None),
-        };
-        let (name, (first, takes_value)) = self.complete(given)?;
-        let value = match (takes_value, attached) {
-            (true, Some(value)) => Some(value),
-            (true, None) => Some(self.value(name)?),
-            (false, Some(_)) => return Err(self.misuse(&format!("{name} option does not take a value"))),
-            (false, None) => None,
-        };
-        self.set(name, first, value)
-    }
-
-    /// The long option that `given` is the start of.
-    fn complete(&self, given: &str) -> Result<(&'static str, Known), Stop> {
-        let known = |(names, value, _): &(&'static [&'static str], Option<&str>, &str)| {
-            let first = names.first().copied().unwrap_or_default();
-            names.iter().map(|name| (*name, (first, value.is_some()))).collect::<Vec<_>>()
-        };
-        let mut fitting: Vec<_> =
-            OPTIONS.iter().flat_map(known).filter(|(name, _)| name.starts_with(given)).collect();
-        if let Some(exact) = fitting.iter().find(|(name, _)| *name == given) {
-            return Ok(*exact);
-        }
-        fitting.sort();
-        match fitting.as_slice() {
-            [] => Err(self.misuse(&format!("no such option: {given}"))),
-            [only] => Ok(*only),
-            many => {
-                let names: Vec<_> = many.iter().map(|(name, _)| *name).collect();
-                Err(self.misuse(&format!("ambiguous option: {given} ({}?)", names.join(", "))))
-            }
-        }
-    }
-
-    fn short(&mut self, word: &str) -> Result<(), Stop> {
-        let mut rest = word.get(1..).unwrap_or("");
-        while let Some(letter) = rest.chars().next() {
-            rest = rest.get(letter.len_utf8()..).unwrap_or("");
-            let name = format!("-{letter}");
-            let Some((names, value, _)) = OPTIONS.iter().find(|(names, ..)| names.contains(&name.as_str()))
-            else {
-                return Err(self.misuse(&format!("no such option: {name}")));
-            };
-            let first = names.first().copied().unwrap_or_default();
-            match (value, rest.is_empty()) {
-                (None, _) => self.set(&name, first, None)?,
-                (Some(_), false) => return self.set(&name, first, Some(rest.to_owned())),
-                (Some(_), true) => {
-                    let value = self.value(&name)?;
-                    return self.set(&name, first, Some(value));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn value(&mut self, name: &str) -> Result<String, Stop> {
-        match self.words.next() {
-            Some(value) => Ok(value.clone()),
-            None => Err(self.misuse(&format!("{name} option requires 1 argument"))),
-        }
-    }
-
-    fn set(&mut self, given: &str, first: &str, value: Option<String>) -> Result<(), Stop> {
-        match first {
-            "-L" => self.options.max_lines = self.number(given, value)?,
-            "--verbosity" => self.options.verbose = self.number(given, value)?,
-            first => self.options.set(first, value, self.program)?,
-        }
-        Ok(())
-    }
-
-    fn number(&self, name: &str, value: Option<String>) -> Result<i64, Stop> {
-        let value = value.unwrap_or_default();
-        value.trim().parse().map_err(|_| {
-            self.misuse(&format!(
-                "option {name}: invalid integer value: {}",
-                f2b_protocol::Value::from(value.as_str())
-            ))
-        })
-    }
-
-    fn misuse(&self, what: &str) -> Stop {
-        let name = program_name(Path::new(self.program));
-        Stop::Misuse(format!("Usage: {}\n\n{name}: error: {what}\n", usage(self.program)))
-    }
+fn text(word: &OsString) -> String {
+    word.to_string_lossy().into_owned()
 }
 
 fn usage(program: &str) -> String {
@@ -354,7 +282,10 @@ Options:
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value as Json, json};
+
     use super::*;
+    use crate::cmdline::differential;
 
     fn parse(line: &str) -> Result<Options, Stop> {
         let argv: Vec<OsString> =
@@ -400,6 +331,99 @@ mod tests {
         check_misuse("-c", "-c option requires 1 argument");
         check_misuse("--invert=1", "--invert option does not take a value");
         check_misuse("--print-no", "ambiguous option: --print-no (--print-no-ignored, --print-no-missed?)");
+    }
+
+    #[test]
+    fn numbers_are_read_as_optparse_reads_them() {
+        for (text, number) in [
+            ("5", Some(5)),
+            (" -5 ", Some(-5)),
+            ("0", Some(0)),
+            ("0x1F", Some(31)),
+            ("0b11", Some(3)),
+            ("010", Some(8)),
+            ("0o10", Some(8)),
+            ("08", None),
+            ("0x", None),
+            ("0x-1", None),
+            ("", None),
+            ("1.0", None),
+        ] {
+            assert_eq!(integer(text), number, "{text:?}");
+        }
+    }
+
+    /// Calls back for every option; `stop` are those that answer the command line.
+    const OPTPARSE: &str = r#"
+import json, optparse, sys
+class Stop(Exception): pass
+class Parser(optparse.OptionParser):
+    def error(self, message): raise Stop({"misuse": message})
+table, lines = json.load(sys.stdin)
+def stop(option, name, value, parser): raise Stop({"stop": name})
+def found(option, name, value, parser): parser.found.append([name, value])
+parser = Parser(add_help_option=False)
+for names, kind in table:
+    types = {"text": "string", "number": "int"}
+    parser.add_option(*names, action="callback", callback=stop if kind == "stop" else found, type=types.get(kind))
+answers = []
+for line in lines:
+    parser.found = []
+    try: words = parser.parse_args(line)[1]
+    except Stop as stopped: answers.append(stopped.args[0])
+    else: answers.append({"options": parser.found, "words": words})
+json.dump(answers, sys.stdout)
+"#;
+
+    fn kind(names: &[&str], value: Option<&str>) -> &'static str {
+        match (names, value) {
+            (["-L", ..] | ["--verbosity"], _) => "number",
+            (["-h", ..] | ["--version"] | ["-V"], _) => "stop",
+            (_, Some(_)) => "text",
+            (_, None) => "flag",
+        }
+    }
+
+    fn ours(words: &[String]) -> Json {
+        let argv: Vec<OsString> =
+            ["f2b-regex"].into_iter().chain(words.iter().map(String::as_str)).map(Into::into).collect();
+        let line = reader().read(&argv[1..]);
+        match Options::parse(&argv) {
+            Err(Stop::Misuse(text)) => {
+                return json!({ "misuse": text.split_once("error: ").unwrap().1.strip_suffix('\n') });
+            }
+            Err(Stop::Print(_)) => {
+                let stops = |option: &&Opt| matches!(&*option.name, "-h" | "--help" | "--version" | "-V");
+                return json!({ "stop": line.options.iter().find(stops).unwrap().name });
+            }
+            _ => {}
+        }
+        let options = line.options.iter().map(|Opt { name, value }| {
+            let (names, metavar, _) = OPTIONS.iter().find(|(names, ..)| names.contains(&&**name)).unwrap();
+            match kind(names, *metavar) {
+                "number" => json!([name, integer(&text(value))]),
+                "text" => json!([name, text(value)]),
+                _ => json!([name, null]),
+            }
+        });
+        let words: Vec<_> = line.words.iter().map(text).collect();
+        json!({ "options": options.collect::<Vec<_>>(), "words": words })
+    }
+
+    #[test]
+    fn generated_command_lines_are_read_as_by_optparse() {
+        let spellings: Vec<_> = OPTIONS
+            .iter()
+            .flat_map(|(names, value, _)| names.iter().map(|name| (*name, value.is_some())))
+            .collect();
+        let lines = differential::generate(&spellings, &["é", "-é", "0x1F", "08", "7", "-7", "1 ", "--verb"]);
+        let lines: Vec<Vec<String>> = lines
+            .iter()
+            .map(|line| line.iter().map(|w| String::from_utf8(w.clone()).unwrap()).collect())
+            .collect();
+        let table: Vec<_> =
+            OPTIONS.iter().map(|(names, value, _)| json!([names, kind(names, *value)])).collect();
+        differential::compare(OPTPARSE, &json!([table, lines]), lines.iter().map(|line| ours(line)));
     }
 
     #[test]
