@@ -1,10 +1,13 @@
 //! Paths with wildcards.
 //!
 //! Answers to `glob.glob` and `fnmatch`: names come in the order of the directory, hidden ones only where the pattern
-//! starts with a dot, `**` is `*`. A path without wildcards is found even if it is a link to nowhere.
+//! starts with a dot, `**` is `*`. A path without wildcards is found even if it is a link to nowhere. The library sorts
+//! names, so it matches single ones only.
 
 use std::fs;
 use std::path::Path;
+
+use ::glob::Pattern;
 
 use crate::python::{join, split_path};
 
@@ -50,115 +53,76 @@ fn is_there(path: &str) -> bool {
 
 fn names_in(directory: &str, pattern: &str) -> Vec<String> {
     let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
-    let pattern = Pattern::new(pattern);
+    let Some(matching) = name_pattern(pattern) else { return Vec::new() };
+    let hidden = pattern.starts_with('.');
     let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-    names.filter(|name| (pattern.hidden || !name.starts_with('.')) && pattern.matches(name)).collect()
+    names.filter(|name| (hidden || !name.starts_with('.')) && matching.matches(name)).collect()
 }
 
-/// One part of a pattern for one character, or for any number of them.
-enum Part {
-    Any,
-    One,
-    Char(char),
-    Set { negated: bool, ranges: Vec<(char, char)> },
-}
-
-struct Pattern {
-    hidden: bool,
-    parts: Vec<Part>,
-}
-
-impl Pattern {
-    fn new(pattern: &str) -> Self {
-        let chars: Vec<char> = pattern.chars().collect();
-        let mut parts = Vec::new();
-        let mut rest = chars.as_slice();
-        while let [c, behind @ ..] = rest {
-            rest = behind;
-            parts.push(match c {
-                '*' => Part::Any,
-                '?' => Part::One,
-                '[' => match set(behind) {
-                    Some((part, behind)) => {
-                        rest = behind;
-                        part
-                    }
-                    None => Part::Char('['),
-                },
-                c => Part::Char(*c),
-            });
-        }
-        Self { hidden: pattern.starts_with('.'), parts }
-    }
-
-    /// Only the last star met is ever tried again, which is enough and never takes long.
-    fn matches(&self, name: &str) -> bool {
-        let name: Vec<char> = name.chars().collect();
-        let (mut part, mut at) = (0, 0);
-        let mut star = None;
-        loop {
-            match self.parts.get(part) {
-                None if at == name.len() => return true,
-                Some(Part::Any) => {
-                    star = Some((part, at));
-                    part += 1;
-                    continue;
+/// What matches a name as `fnmatch.fnmatchcase` does. There is a pattern for every text; should the library find fault
+/// with one, nothing matches.
+fn name_pattern(pattern: &str) -> Option<Pattern> {
+    let chars: Vec<char> = pattern.chars().collect();
+    let mut text = String::new();
+    let mut rest = chars.as_slice();
+    while let [c, behind @ ..] = rest {
+        rest = behind;
+        match c {
+            // To the library two of them are something else, and three are an error.
+            '*' if behind.starts_with(&['*']) => {}
+            '[' => match set(behind) {
+                Some((set, behind)) => {
+                    text += &set;
+                    rest = behind;
                 }
-                Some(wanted) if name.get(at).is_some_and(|c| wanted.fits(*c)) => {
-                    part += 1;
-                    at += 1;
-                    continue;
-                }
-                _ => {}
-            }
-            match star {
-                Some((star_part, star_at)) if star_at < name.len() => {
-                    star = Some((star_part, star_at + 1));
-                    (part, at) = (star_part + 1, star_at + 1);
-                }
-                _ => return false,
-            }
+                None => text += "[[]",
+            },
+            c => text.push(*c),
         }
     }
-}
-
-impl Part {
-    fn fits(&self, c: char) -> bool {
-        match self {
-            Self::Any | Self::One => true,
-            Self::Char(wanted) => *wanted == c,
-            Self::Set { negated, ranges } => {
-                ranges.iter().any(|(first, last)| (*first..=*last).contains(&c)) != *negated
-            }
-        }
-    }
+    Pattern::new(&text).ok()
 }
 
 /// Reads a set behind its `[`: a bracket that comes first closes nothing, a set that is never closed is none.
-fn set(text: &[char]) -> Option<(Part, &[char])> {
-    let (negated, inner) = match text {
-        ['!', inner @ ..] => (true, inner),
-        inner => (false, inner),
-    };
-    let end = inner.iter().skip(1).position(|c| *c == ']')? + 1;
-    let (mut members, behind) = (&inner[..end], &inner[end + 1..]);
-    let mut ranges = Vec::new();
-    while let [first, rest @ ..] = members {
-        (members, _) = match rest {
-            ['-', last, rest @ ..] => (rest, ranges.push((*first, *last))),
-            rest => (rest, ranges.push((*first, *first))),
-        };
+fn set(text: &[char]) -> Option<(String, &[char])> {
+    let first = usize::from(text.starts_with(&['!']));
+    let end = text.iter().skip(first + 1).position(|c| *c == ']')? + first + 1;
+    Some((written(text.get(..end)?), text.get(end + 1..)?))
+}
+
+/// Writes a set of these members. Both read them alike, but for a `!` behind nothing but empty ranges: Python drops those
+/// and takes `[z-a!b]` for `[!b]`. If that `!` began a range, its hyphen becomes a member.
+fn written(members: &[char]) -> String {
+    let text = |members: &[char]| members.iter().collect::<String>();
+    let mut rest = members;
+    while let [first, '-', last, behind @ ..] = rest
+        && first > last
+        && !members.starts_with(&['!'])
+    {
+        rest = behind;
     }
-    Some((Part::Set { negated, ranges }, behind))
+    match rest {
+        ['!', ..] if rest.len() == members.len() => format!("[{}]", text(members)),
+        ['!'] => "?".into(),
+        // As ranges of one, so that nothing is read together with what follows.
+        ['!', '-', last, behind @ ..] => format!("[!---{last}-{last}{}]", text(behind)),
+        ['!', behind @ ..] => format!("[!{}]", text(behind)),
+        _ => format!("[{}]", text(members)),
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+    use std::process::{Command, Stdio};
+
+    use serde_json::{Value as Json, json};
+
     use super::*;
 
     #[track_caller]
     fn check(pattern: &str, fitting: &[&str], others: &[&str]) {
-        let pattern = Pattern::new(pattern);
+        let pattern = name_pattern(pattern).expect("a pattern");
         fitting.iter().for_each(|name| assert!(pattern.matches(name), "{name}"));
         others.iter().for_each(|name| assert!(!pattern.matches(name), "{name}"));
     }
@@ -172,6 +136,74 @@ mod tests {
         check("[a-]", &["a", "-"], &["b"]);
         check("[a", &["[a"], &["a"]);
         check("*a*a*a*b", &["aaab", "xaxaxab"], &[&"a".repeat(1000)]);
+    }
+
+    #[test]
+    fn empty_ranges_are_dropped_ahead_of_a_negation() {
+        check("[z-a]", &[], &["z", "a", "-"]);
+        check("[!z-a]", &["z", "-"], &[""]);
+        check("[!- ]", &["a", "!"], &["-", " "]);
+        check("[z-a!b]", &["a", "!"], &["b"]);
+        check("[z-a!]", &["a", "!"], &["", "ab"]);
+        check("[z-a!-b-d]", &["a", "c", "!"], &["-", "b", "d"]);
+        check("[az-a!b]", &["a", "!", "b"], &["z", "-"]);
+    }
+
+    /// Every pattern on every name, as a text of zeros and ones for each pattern.
+    const FNMATCH: &str = r#"
+import fnmatch, json, sys
+patterns, names = json.load(sys.stdin)
+json.dump(["".join("01"[fnmatch.fnmatchcase(name, pattern)] for name in names) for pattern in patterns], sys.stdout)
+"#;
+
+    #[test]
+    fn generated_patterns_match_as_in_python() {
+        const PIECES: [&str; 24] = [
+            "*", "*", "**", "?", "[", "[", "[", "[!", "]", "]", "]", "!", "-", "-", "^", "a", "b", "c", "z",
+            "A", ".", "\\", "&", "é",
+        ];
+        const LETTERS: [&str; 13] = ["a", "b", "c", "z", "A", "-", "!", "^", "]", "[", ".", "\\", "é"];
+        let mut state: u64 = std::env::var("F2B_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
+        let mut generate = |pieces: &[&str], most: usize| {
+            let mut random = |below: usize| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (state >> 33) as usize % below
+            };
+            (0..random(most + 1)).map(|_| pieces[random(pieces.len())]).collect::<String>()
+        };
+        let patterns: Vec<_> = (0..2500)
+            .flat_map(|_| [generate(&PIECES, 9), format!("[{}]", generate(&PIECES[10..], 9))])
+            .collect();
+        let longer = (0..100).map(|_| generate(&LETTERS, 5));
+        let names: Vec<_> = LETTERS.map(String::from).into_iter().chain(longer).collect();
+        let Some(theirs) = python(FNMATCH, &json!([patterns, names])) else { return };
+        let theirs: Vec<String> = serde_json::from_str(&theirs).expect("an answer");
+        assert_eq!(theirs.len(), patterns.len());
+        for (text, theirs) in patterns.iter().zip(theirs) {
+            let pattern = name_pattern(text).expect("a pattern");
+            for (name, theirs) in names.iter().zip(theirs.chars()) {
+                assert_eq!(pattern.matches(name), theirs == '1', "{text:?} on {name:?}, ours first");
+            }
+        }
+    }
+
+    /// What the script prints, fed with `input`; `None` without Python.
+    fn python(script: &str, input: &Json) -> Option<String> {
+        const PYTHON: &str = "/usr/bin/python3";
+        if !Path::new(PYTHON).exists() {
+            assert!(std::env::var_os("F2B_CI").is_none(), "{PYTHON} is missing");
+            let test = std::thread::current();
+            let _ =
+                writeln!(std::io::stderr(), "skipped: {} needs {PYTHON}", test.name().unwrap_or("a test"));
+            return None;
+        }
+        let mut command = Command::new(PYTHON);
+        command.args(["-c", script]).env("PYTHONIOENCODING", "utf-8");
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("Python runs");
+        child.stdin.take().expect("a pipe").write_all(input.to_string().as_bytes()).expect("Python reads");
+        let output = child.wait_with_output().expect("Python ends");
+        assert!(output.status.success());
+        Some(String::from_utf8(output.stdout).expect("a text"))
     }
 
     #[test]
