@@ -1,8 +1,8 @@
 //! Small configuration trees, most of them wrong: what is said about them and where it points, what commands come out,
 //! and whether they can be used.
 //!
-//! Each tree is also given to the installed `fail2ban-client` (or to what `FAIL2BAN_CLIENT` names), which has to come to
-//! the same commands, log the same and exit alike. Where it is not installed that half is skipped, unless `F2B_CI` is
+//! Each tree is also given to the installed fail2ban (or to the release that `PYTHONPATH` names), which has to come to the
+//! same commands, log the same and exit alike. Where it is not installed that half is skipped, unless `F2B_CI` is
 //! set.
 
 mod support;

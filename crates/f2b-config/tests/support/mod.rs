@@ -1,17 +1,19 @@
 //! A configuration tree in a directory of its own, read by this crate and by the original.
+#![allow(dead_code, reason = "each test includes this file and uses its own part of it")]
 
 use std::collections::BTreeSet;
 use std::env;
 use std::fs;
-use std::io::{Write, stderr};
+use std::io::{BufRead, BufReader, Write, stderr};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use f2b_config::{Configurator, Diagnostic, Request, check_log_level};
 use f2b_types::Level;
+use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 
 /// With which originals a tree is compared.
@@ -29,11 +31,15 @@ pub(crate) struct Tree {
 }
 
 impl Tree {
+    /// Nothing is there.
+    pub(crate) fn empty() -> Self {
+        Self { directory: tempfile::tempdir().expect("a directory"), originals: Originals::All }
+    }
+
     /// There is a main configuration and a filter `f`.
     pub(crate) fn new() -> Self {
-        let directory = tempfile::tempdir().expect("a directory");
-        let tree = Self { directory, originals: Originals::All };
-        tree.file("fail2ban.conf", "[Definition]\n")
+        Self::empty()
+            .file("fail2ban.conf", "[Definition]\n")
             .file("filter.d/f.conf", "[Definition]\nfailregex = ^<HOST>$\n")
     }
 
@@ -93,8 +99,10 @@ impl Tree {
         if self.originals == Originals::None {
             return;
         }
-        let Some((theirs, is_new)) = Dump::theirs(self.root()) else { return };
-        if is_new {
+        let mut original = ORIGINAL.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(original) = original.get_or_insert_with(Original::start) else { return };
+        let theirs = original.dump(self.root());
+        if !original.is_old {
             assert_eq!(ours.log, theirs.log, "the log, ours first");
         } else if self.originals == Originals::New {
             return;
@@ -102,6 +110,40 @@ impl Tree {
         assert_eq!(ours.lines, theirs.lines, "the commands, ours first");
         assert_eq!(ours.ok, theirs.ok, "the exit, ours first");
     }
+
+    /// Compares with what the original makes of it, and tells whether it can be used, or else where they differ.
+    pub(crate) fn compare_with(&self, original: &mut Original) -> Result<bool, String> {
+        let (ours, theirs) = (Dump::ours(self.root()), original.dump(self.root()));
+        let first = |ours: &[String], theirs: &[String]| {
+            let at = ours.iter().zip(theirs).position(|(ours, theirs)| ours != theirs);
+            let at = at.or((ours.len() != theirs.len()).then(|| ours.len().min(theirs.len())))?;
+            let line = |lines: &[String]| lines.get(at).cloned().unwrap_or_else(|| "(nothing)".into());
+            Some(format!("ours:   {}\ntheirs: {}", line(ours), line(theirs)))
+        };
+        // Includes without end come to an end by different limits, in the original's case somewhere in Python.
+        if !ours.ok && ours.log.iter().any(|record| record.contains("is included through more than")) {
+            return Ok(false);
+        }
+        let by_log = if original.is_old { None } else { first(&ours.log, &theirs.log) };
+        let by_exit = (ours.ok != theirs.ok).then(|| format!("ours can be used: {}", ours.ok));
+        let Some(difference) = first(&ours.lines, &theirs.lines).or(by_log).or(by_exit) else {
+            return Ok(ours.ok);
+        };
+        let file = |path: PathBuf| {
+            let text = fs::read_to_string(&path).unwrap_or_default();
+            format!("--- {}\n{text}", path.display())
+        };
+        let files: Vec<_> = files_below(self.root()).into_iter().map(file).collect();
+        Err(format!("{}\n{difference}", files.join("\n")))
+    }
+}
+
+fn files_below(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).expect("a directory").flatten().map(|entry| entry.path());
+    let (directories, mut files): (Vec<_>, Vec<_>) = entries.partition(|path| path.is_dir());
+    files.extend(directories.iter().flat_map(|directory| files_below(directory)));
+    files.sort();
+    files
 }
 
 /// What a dump shows, whoever makes it.
@@ -166,22 +208,81 @@ impl Dump {
             }
         }
     }
+}
 
-    /// What the original's client does, and whether it is 1.1 or later; `None` if there is no client.
-    fn theirs(root: &Path) -> Option<(Self, bool)> {
-        let client = env::var("FAIL2BAN_CLIENT").unwrap_or("/usr/bin/fail2ban-client".into());
-        let run = |args: &[&str]| Command::new(&client).arg("-c").arg(root).args(args).output();
-        let Ok(version) = run(&["-V"]) else {
-            assert!(env::var_os("F2B_CI").is_none(), "{client} is not installed");
-            say_skipped(&client);
-            return None;
-        };
-        let is_new = !version.stdout.starts_with(b"1.0");
-        let output = run(&["-v", "-d"]).expect("a dump");
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let lines = text(&output.stdout).lines().map(str::to_owned).collect();
-        let log = records(&text(&output.stderr));
-        Some((Self { lines, log, placed: Vec::new(), ok: output.status.success() }, is_new))
+/// Runs the original's client in a fork of itself for each directory it is told, so that only the first one has to wait
+/// for Python.
+const DRIVER: &str = r#"
+import json, os, sys, tempfile
+from fail2ban.client.fail2banclient import exec_command_line
+from fail2ban.version import version
+
+print(version, flush=True)
+for line in sys.stdin:
+    root = json.loads(line)
+    files = [tempfile.TemporaryFile() for _ in range(2)]
+    pid = os.fork()
+    if pid == 0:
+        code = 70
+        for number, file in enumerate(files): os.dup2(file.fileno(), number + 1)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        try: exec_command_line(['fail2ban-client', '-c', root, '-v', '-d'])
+        except SystemExit as end: code = end.code or 0
+        sys.stdout.flush()
+        os._exit(code & 255)
+    status = os.waitpid(pid, 0)[1]
+    for file in files: file.seek(0)
+    print(json.dumps([file.read().decode('utf-8', 'replace') for file in files] + [status == 0]), flush=True)
+"#;
+
+/// The original, once for all tests of a program.
+static ORIGINAL: Mutex<Option<Option<Original>>> = Mutex::new(None);
+
+/// The fail2ban that Debian's Python finds; `PYTHONPATH` may name another release than the installed one.
+pub(crate) struct Original {
+    process: Child,
+    requests: ChildStdin,
+    answers: BufReader<ChildStdout>,
+    /// Before 1.1 some things were read otherwise.
+    pub(crate) is_old: bool,
+}
+
+impl Original {
+    /// `None` if there is none.
+    pub(crate) fn start() -> Option<Self> {
+        let mut command = Command::new("/usr/bin/python3");
+        command.args(["-c", DRIVER]).env("PYTHONIOENCODING", "utf-8").env("LANG", "C.UTF-8");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let started = command.spawn().ok().and_then(|mut process| {
+            let requests = process.stdin.take()?;
+            let mut answers = BufReader::new(process.stdout.take()?);
+            let mut version = String::new();
+            answers.read_line(&mut version).ok().filter(|length| *length > 0)?;
+            Some(Self { process, requests, answers, is_old: version.starts_with("1.0") })
+        });
+        if started.is_none() {
+            assert!(env::var_os("F2B_CI").is_none(), "fail2ban is not installed");
+            say_skipped("fail2ban");
+        }
+        started
+    }
+
+    /// What its client does for `-d`.
+    fn dump(&mut self, root: &Path) -> Dump {
+        writeln!(self.requests, "{}", json!(root)).expect("it listens");
+        let mut answer = String::new();
+        self.answers.read_line(&mut answer).expect("it answers");
+        let answer: Json = serde_json::from_str(&answer).expect("JSON");
+        let lines = answer[0].as_str().expect("a text").lines().map(str::to_owned).collect();
+        let log = records(answer[1].as_str().expect("a text"));
+        Dump { lines, log, placed: Vec::new(), ok: answer[2] == true }
+    }
+}
+
+impl Drop for Original {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }
 
