@@ -38,7 +38,7 @@ pub trait EarlierBans {
 }
 
 /// The tags in the order in which upstream defines them, which is the order of [`BanInfo`]'s text.
-const TAGS: &[&str] = &[
+pub(crate) const TAGS: &[&str] = &[
     "ip",
     "family",
     "ip-rev",

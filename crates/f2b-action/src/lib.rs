@@ -42,6 +42,6 @@ pub use crate::error::ActionError;
 pub use crate::info::{BanInfo, EarlierBans, JailCounts, JailInfo};
 pub use crate::names::{FixedNames, Names, SystemNames};
 pub use crate::properties::METHODS;
-pub use crate::script::{Script, TagSource, fill};
+pub use crate::script::{Script, TagSource, fill, is_ban_tag};
 pub use crate::shell::{End, Outcome, Runner, Shell};
 pub use crate::tags::TagError;

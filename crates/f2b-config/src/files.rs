@@ -35,6 +35,8 @@ pub(crate) struct Reading {
 #[derive(Debug, Default)]
 pub(crate) struct Files {
     pub(crate) log: Log,
+    /// All that is wrong in files that were not accepted, line by line.
+    pub(crate) syntax_errors: Vec<Error>,
     /// By name, for instance `filter.d/sshd`.
     readings: HashMap<String, Reading>,
     /// By path; or else why there is none.
@@ -64,6 +66,11 @@ impl Files {
         let mut merged = Merged::default();
         let read = self.merge(&mut merged, vec![path.to_owned()])?;
         Ok(Reading { merged: Rc::new(merged), complete: !read.is_empty() })
+    }
+
+    /// What was read by name.
+    pub(crate) fn readings(&self) -> impl Iterator<Item = (&str, &Reading)> {
+        self.readings.iter().map(|(name, reading)| (name.as_str(), reading))
     }
 
     fn read_layers(&mut self, base: &str, name: &str) -> Result<Reading, Error> {
@@ -187,6 +194,9 @@ impl Files {
         }
         self.log.trace(Level::INFO, logger::INCLUDES, || format!("  Loading files: [{}]", repr(path)));
         self.log.trace(Level::TRACEDEBUG, logger::INCLUDES, || format!("    Reading file: {path}"));
+        if path.contains('\0') {
+            return Err(Error::value("embedded null byte"));
+        }
         let layer = match Source::read(path) {
             Ok(source) => Ok(self.parse(&Rc::new(source), usize::MAX)?),
             Err(ReadError::Unreadable(error)) => Err(error.to_string()),
@@ -212,6 +222,7 @@ impl Files {
         let in_part = limit < source.text.len();
         match errors.first() {
             Some(first) if !(in_part && matches!(first.kind, SyntaxErrorKind::NoOption)) => {
+                self.syntax_errors.extend(errors.iter().map(Error::from));
                 Err(not_accepted(first, &errors))
             }
             _ => Ok(Rc::new(Merged::from(&document))),

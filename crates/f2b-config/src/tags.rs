@@ -157,7 +157,7 @@ fn replacement(options: &Options, tag: &str, lookup: &mut dyn Lookup) -> Result<
 }
 
 /// The first `<name>` behind `from`, with its brackets: a name has neither a space nor a bracket in it.
-fn find_tag(text: &str, from: usize) -> Option<(usize, usize)> {
+pub(crate) fn find_tag(text: &str, from: usize) -> Option<(usize, usize)> {
     let bytes = text.as_bytes();
     let mut open = from + memchr(b'<', bytes.get(from..)?)?;
     loop {

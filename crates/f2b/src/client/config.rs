@@ -103,7 +103,7 @@ fn reader(root: &Path, log: &dyn Log) -> Configurator {
 }
 
 /// Logs the records, and below each where its cause stands.
-fn report(diagnostics: &[Diagnostic], log: &dyn Log) {
+pub(super) fn report(diagnostics: &[Diagnostic], log: &dyn Log) {
     for diagnostic in diagnostics {
         let Record { level, logger, .. } = diagnostic.record;
         let logger = if logger == "fail2ban" { "" } else { logger };

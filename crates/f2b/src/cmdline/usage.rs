@@ -16,6 +16,9 @@ Options:
     -d                      print what the configuration comes to, a command a line
     --dp, --dump-pretty     the same with long commands over many lines
     -t, --test              check the configuration; ahead of start, start only if it is sound
+    --explain <JAIL>[.<OPTION>]
+                            print where the options of a jail come from
+    --json                  with -t or --explain: as JSON
     -i                      read commands from a prompt
     -v                      say more
     -q                      say less
