@@ -20,13 +20,17 @@
 //! | `info` | the tags of a ban | `Actions.ActionInfo` |
 //! | `shell`, `run`, `report` | running and logging | `utils.Utils.executeCmd` |
 //! | `names` | host names | `ipdns.DNSUtils` |
+//!
+//! Beside them are `http` and `list`: a text from a web server, and the addresses in it, for `ignoreip = url:`.
 
 mod action;
 mod actions;
 mod context;
 mod error;
 mod families;
+mod http;
 mod info;
+mod list;
 mod names;
 mod properties;
 mod report;
@@ -39,7 +43,9 @@ pub use crate::action::Action;
 pub use crate::actions::Actions;
 pub use crate::context::Context;
 pub use crate::error::ActionError;
+pub use crate::http::{FetchError, FetchLimits, fetch};
 pub use crate::info::{BanInfo, EarlierBans, JailCounts, JailInfo};
+pub use crate::list::{ListError, parse_file, parse_list};
 pub use crate::names::{FixedNames, Names, SystemNames};
 pub use crate::properties::METHODS;
 pub use crate::script::{Script, TagSource, fill, is_ban_tag};

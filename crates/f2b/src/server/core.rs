@@ -13,6 +13,7 @@ use jiff::tz::TimeZone;
 use super::database::{Ask, Database};
 use super::errors::{runtime_error, unknown_jail, value_error};
 use super::jails::Running;
+use super::lists::Lists;
 use super::patience::{Patience, Step};
 use super::reader::{Reader, Watch};
 use super::resolver::Resolver;
@@ -39,6 +40,7 @@ pub(super) struct Core {
     pub(super) reader: Reader,
     pub(super) options: ServerOptions,
     pub(super) resolver: Resolver,
+    pub(super) lists: Lists,
     pub(super) sender: Sender<Msg>,
     inbox: Receiver<Msg>,
     next_key: u64,
@@ -79,6 +81,7 @@ impl Core {
         Ok(Self {
             reader: Reader::start(&sender, &resolver, &logger, zone.clone())?,
             resolver,
+            lists: Lists::start(&sender, &logger)?,
             next_purge: clock::now() + PURGE_INTERVAL,
             next_look_up: clock::now() + LOOK_UP_INTERVAL,
             patience: Patience::default(),
@@ -148,7 +151,13 @@ impl Core {
             }
             Msg::Resolved { jail, name, addresses } => {
                 if let Some(running) = self.by_key(jail) {
-                    running.jail.ignore.resolved(&name, addresses);
+                    running.jail.ignore.resolved(&name, &addresses);
+                }
+            }
+            Msg::Listed { jail, list, set } => {
+                self.resolver.look_up(jail, set.names());
+                if let Some(running) = self.by_key(jail) {
+                    running.jail.ignore.listed(&list, set);
                 }
             }
             Msg::Told { jail, asked, history } => {
@@ -388,6 +397,7 @@ impl Core {
             })?;
             self.database = Some(database);
         }
+        self.lists.keep_beside((!none).then_some(filename));
         self.reader.tell(Watch::Database(self.database.clone()));
         Ok(())
     }
@@ -406,10 +416,11 @@ impl Core {
         }
     }
 
-    /// Looks up the host names that a jail ignores.
+    /// Looks up the host names and reads the lists that a jail ignores.
     pub(super) fn look_up_ignored(&mut self, name: &str) {
         if let Some(running) = self.jails.iter().find(|jail| jail.jail.name() == name && jail.started) {
             self.resolver.look_up(running.key, running.jail.ignore.names());
+            self.lists.watch(running.key, name, running.jail.ignore.lists());
         }
     }
 }

@@ -81,9 +81,6 @@ impl Running {
         if self.jail.increment.text_option("formula").is_some() {
             found.push(("bantime.formula", "the default formula is in force"));
         }
-        if self.jail.ignore.iter().any(|id| id.to_string().contains("file:")) {
-            found.push(("ignoreip = file:", "it ignores nobody"));
-        }
         let name = self.jail.name();
         let say =
             |(option, effect)| format!("Jail '{name}': {option} is not supported by this version: {effect}");

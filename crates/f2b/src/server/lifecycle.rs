@@ -99,12 +99,13 @@ impl Core {
             let running = &mut self.jails[index];
             running.started = true;
             running.send(Work::Start);
-            self.resolver.look_up(running.key, running.jail.ignore.names());
+            self.look_up_ignored(name);
             self.ship_changes();
             self.restore_bans(index);
             self.reader.tell(Watch::Start(self.jails[index].key));
             self.log(Level::INFO, "jail", format!("Jail '{name}' started"));
         } else if self.reloading.is_some() {
+            self.look_up_ignored(name);
             self.log(Level::INFO, "server", format!("Jail '{name}' reloaded"));
         }
         self.set_idle(name, false)
@@ -188,7 +189,9 @@ impl Core {
 
     fn end_stop(&mut self, key: JailKey) {
         let Some(index) = self.jails.iter().position(|jail| jail.key == key) else { return };
-        let name = self.jails.remove(index).jail.name().to_owned();
+        let running = self.jails.remove(index);
+        let name = running.jail.name().to_owned();
+        self.lists.watch(running.key, &name, std::iter::empty());
         self.log(Level::INFO, "jail", format!("Jail '{name}' stopped"));
         self.tell_database(Ask::DeleteJail(name));
     }
