@@ -118,6 +118,11 @@ impl<'a> BanInfo<'a> {
         }
     }
 
+    /// Whether the ban comes from the database.
+    pub(crate) fn is_restored(&self) -> bool {
+        self.ticket.restored
+    }
+
     /// The address to act upon.
     pub fn ip(&self) -> &'a Id {
         self.ticket.ip()

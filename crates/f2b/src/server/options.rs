@@ -262,7 +262,7 @@ impl Core {
         }
     }
 
-    /// `addaction NAME`, `delaction NAME`, `action NAME PROPERTY VALUE`, `action NAME [[PROPERTY, VALUE], ...]`
+    /// `addaction NAME [FILE OPTIONS]`, `delaction NAME`, `action NAME PROPERTY VALUE`, `action NAME [[PROPERTY, VALUE], ...]`
     pub(super) fn change_action(
         &mut self,
         mut name: Words<'_>,
@@ -274,6 +274,10 @@ impl Core {
         let name = name.next_jail()?;
         self.jail(name)?;
         if option == "addaction" && words.len() > 0 {
+            let path = words.next_text()?;
+            if Path::new(&path).file_name().is_some_and(|file| file == "smtp.py") {
+                return self.hand_over(name, Change::AddMail(action, words.next_text()?), answer);
+            }
             let message = format!(
                 "Action '{action}' of jail '{name}' is a Python action, which this version does not run"
             );
