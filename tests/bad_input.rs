@@ -331,9 +331,8 @@ fn a_socket_that_nobody_listens_on_needs_force_and_a_stale_pid_file_nothing() {
     let output = place.server().stdout(Stdio::piped()).stderr(Stdio::piped()).output().expect("a server");
     expect_failure(&output, &["not running but the socket exists"]);
     let mut forced = Command::new(binary("f2b-server"));
-    forced.arg("-c").arg(place.path()).args(["-xf", "start"]).stdout(Stdio::null()).stderr(Stdio::null());
-    let server = Process(forced.spawn().expect("the server starts"));
-    place.wait_until_ready();
+    forced.arg("-c").arg(place.path()).args(["-xf", "start"]).stderr(Stdio::null());
+    let server = place.spawn(&mut forced);
     wait_until("the jail runs", || client(&place, &["status", "healthy"]).status.success());
     assert_eq!(place.read("f2b.pid").trim(), server.0.id().to_string());
     expect_ban(&place, "healthy", "192.0.2.1");
