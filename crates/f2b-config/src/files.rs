@@ -36,7 +36,7 @@ pub(crate) struct Reading {
 pub(crate) struct Files {
     pub(crate) log: Log,
     /// All that is wrong in files that were not accepted, line by line.
-    pub(crate) syntax_errors: Vec<Error>,
+    pub(crate) syntax_errors: Vec<SyntaxError>,
     /// By name, for instance `filter.d/sshd`.
     readings: HashMap<String, Reading>,
     /// By path; or else why there is none.
@@ -53,7 +53,7 @@ impl Files {
         }
         self.log.trace(Level::INFO, logger::CONFIG, || format!("Loading configs for {name} under {base} "));
         if !exists(base) {
-            let message = format!("Base configuration directory {base} does not exist");
+            let message = format!("Base configuration directory {base} does not exist ");
             return Err(Error::value(message));
         }
         let reading = self.read_layers(base, name)?;
@@ -222,8 +222,9 @@ impl Files {
         let in_part = limit < source.text.len();
         match errors.first() {
             Some(first) if !(in_part && matches!(first.kind, SyntaxErrorKind::NoOption)) => {
-                self.syntax_errors.extend(errors.iter().map(Error::from));
-                Err(not_accepted(first, &errors))
+                let error = not_accepted(first, &errors);
+                self.syntax_errors.extend(errors);
+                Err(error)
             }
             _ => Ok(Rc::new(Merged::from(&document))),
         }

@@ -77,6 +77,18 @@ impl SyntaxError {
         }
     }
 
+    /// What is wrong with this line, in few words.
+    pub(crate) fn in_short(&self) -> String {
+        match &self.kind {
+            SyntaxErrorKind::NoSection => "this stands before the first section".into(),
+            SyntaxErrorKind::NoOption => "this is neither a section nor an option".into(),
+            SyntaxErrorKind::SectionTwice(name) => format!("the section `{name}` is opened twice"),
+            SyntaxErrorKind::OptionTwice(section, key) => {
+                format!("the option `{key}` is set twice in the section `{section}`")
+            }
+        }
+    }
+
     /// The line in the list of those that are no options.
     pub(crate) fn item(&self) -> String {
         format!("\n\t[line {:2}]: {}", self.number, self.repr_line())

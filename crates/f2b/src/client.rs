@@ -38,6 +38,9 @@ pub use self::session::Client;
 pub use self::start::{configure, prepare, start};
 use crate::cmdline::{self, Answer, CmdLine, Conf, Dump};
 
+/// What a client says when it can't begin.
+const INIT_FAILED: &str = "Init of command line failed";
+
 /// Something that did not work out; why has been logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Failed;
@@ -95,7 +98,7 @@ fn settle(line: &CmdLine, log: &dyn Log, out: &mut Output) -> Result<Option<(Con
     let Some(style) = line.dump else { return Ok(Some((conf, config))) };
     let read = config.read(&conf, None, log);
     print_stream(read.stream.as_deref(), style, out);
-    if read.ok { Ok(None) } else { Err(fail(log, "Init of command line failed")) }
+    if read.ok { Ok(None) } else { Err(init_failed(line, log)) }
 }
 
 /// The options with which to run, and the reader that goes on from there.
@@ -105,7 +108,7 @@ fn configure_client(line: &CmdLine, log: &dyn Log, out: &mut Output) -> Result<(
     let conf = config.conf(line, log).map_err(|error| {
         out.print(&format!("ERROR: {error}\n"));
         // A mere test has said what it had to say.
-        if line.test && line.args.is_empty() { Failed } else { fail(log, "Init of command line failed") }
+        if line.test && line.args.is_empty() { Failed } else { init_failed(line, log) }
     })?;
     say(Level::INFO, format!("Using socket file {}", conf.socket.display()));
     let level = conf.loglevel.parse::<Level>().map_or_else(|text| text, |level| level.to_string());
@@ -156,6 +159,11 @@ fn fail(log: &dyn Log, message: &str) -> Failed {
     Failed
 }
 
+/// Clients say so, servers don't.
+fn init_failed(line: &CmdLine, log: &dyn Log) -> Failed {
+    if line.is_server() { Failed } else { fail(log, INIT_FAILED) }
+}
+
 /// A log that hears of nothing bad.
 struct BelowWarning<'a>(&'a dyn Log);
 
@@ -202,8 +210,8 @@ pub fn print(answer: Answer, args: &[OsString]) -> Result<(), Failed> {
         Answer::Invalid(message) => (format!("ERROR: {message}\n"), Err(Failed)),
     };
     out.print(&text);
-    if done.is_err() {
-        let _ = writeln!(io::stderr(), "Init of command line failed");
+    if done.is_err() && !cmdline::is_server(&program) {
+        let _ = writeln!(io::stderr(), "{INIT_FAILED}");
     }
     done
 }

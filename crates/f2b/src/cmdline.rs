@@ -170,6 +170,11 @@ pub fn parse(argv: &[OsString]) -> Result<CmdLine, Answer> {
 }
 
 impl CmdLine {
+    /// Whether this is the command line of a server.
+    pub fn is_server(&self) -> bool {
+        is_server(&self.program)
+    }
+
     fn apply(&mut self, Opt { name, value }: Opt) -> Result<(), Answer> {
         match name.as_str() {
             "-c" | "--conf" => self.root = value.into(),
@@ -199,6 +204,11 @@ impl CmdLine {
         }
         Ok(())
     }
+}
+
+/// Whether a program of this name is the server rather than the client.
+pub fn is_server(program: &str) -> bool {
+    program.ends_with("server")
 }
 
 /// The name under which the program was started, without its directory.

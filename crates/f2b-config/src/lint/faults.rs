@@ -1,5 +1,7 @@
 //! All syntax errors and all wrong references, of which a reader names the first only.
 
+use f2b_types::Level;
+
 use crate::action;
 use crate::definition::Definition;
 use crate::diagnostic::{Log, logger};
@@ -10,11 +12,12 @@ use crate::jail::{Jail, TEMPLATE, wanted_actions};
 use crate::merged::Merged;
 use crate::setting::Datum;
 
-/// Every line that is wrong in any of the files.
+/// Every line that is wrong in any of the files, in place of what the readers have said of the first one in each.
 pub(super) fn syntax(files: &mut Files) {
     for error in std::mem::take(&mut files.syntax_errors) {
-        let message = error.to_string();
-        files.log.say_error(logger::ROOT, message, error);
+        let place = error.place();
+        files.log.diagnostics.retain(|diagnostic| diagnostic.at.as_ref() != Some(&place.location));
+        files.log.say_hint(Level::ERROR, logger::ROOT, error.in_short(), Some(place), error.hint());
     }
 }
 

@@ -34,7 +34,7 @@ Options:
 
 /// What `-h` prints for a program of that name (`Fail2banCmdLine.dispUsage`); servers don't list the commands.
 pub fn usage(program: &str) -> String {
-    let is_server = program.ends_with("server");
+    let is_server = super::is_server(program);
     let command = if is_server { "" } else { " <COMMAND>" };
     let commands = if is_server { String::new() } else { format!("\nCommand:\n{COMMANDS}") };
     format!(
