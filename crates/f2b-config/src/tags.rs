@@ -16,6 +16,8 @@ use crate::source::MAX_FILE;
 
 /// How often one tag is replaced within one value.
 const MAX_REPLACED: usize = 25;
+/// How many tags are replaced in all values together. The stock filters and actions have some hundreds.
+const MAX_STEPS: usize = 200_000;
 
 /// Gives an option that is not among those to resolve.
 pub(crate) trait Lookup {
@@ -37,13 +39,20 @@ pub(crate) fn substitute_tags(
     let has_tag = |setting: &Setting| matches!(&setting.datum, Datum::Text(text) if memchr(b'<', text.as_bytes()).is_some());
     let open = options.iter().filter(|(name, setting)| has_tag(setting) && !ignored.contains(name));
     let mut open: Vec<_> = open.map(|(name, _)| (Rc::clone(name), Counts::default())).collect();
+    let mut steps = 0;
     let mut again = true;
     while again {
         again = false;
         for (name, counts) in &mut open {
             let Some(setting) = resolved.get(name).cloned() else { continue };
             let text = setting.datum.to_text();
-            let mut value = Substitution { name, setting: &setting, text: Cow::Borrowed(&text), counts };
+            let mut value = Substitution {
+                name,
+                setting: &setting,
+                text: Cow::Borrowed(&text),
+                counts,
+                steps: &mut steps,
+            };
             value.run(&resolved, ignored, lookup)?;
             if let Cow::Owned(replaced) = value.text
                 && *replaced != *text
@@ -60,17 +69,17 @@ pub(crate) fn substitute_tags(
 
 /// How often each tag was replaced, in the order in which they were met.
 #[derive(Debug, Default)]
-struct Counts(Vec<(String, usize)>);
+struct Counts(Map<usize>);
 
 impl Counts {
     fn of(&self, tag: &str) -> usize {
-        self.0.iter().find(|(name, _)| name == tag).map_or(0, |(_, count)| *count)
+        self.0.get(tag).copied().unwrap_or_default()
     }
 
     fn add(&mut self, tag: &str) {
-        match self.0.iter_mut().find(|(name, _)| name == tag) {
-            Some((_, count)) => *count += 1,
-            None => self.0.push((tag.to_owned(), 1)),
+        match self.0.get_mut(tag) {
+            Some(count) => *count += 1,
+            None => self.0.insert(tag, 1),
         }
     }
 
@@ -88,6 +97,8 @@ struct Substitution<'a> {
     /// Owned as soon as a tag in it was replaced.
     text: Cow<'a, str>,
     counts: &'a mut Counts,
+    /// Replaced so far, in all values.
+    steps: &'a mut usize,
 }
 
 impl Substitution<'_> {
@@ -127,16 +138,22 @@ impl Substitution<'_> {
                 at = open + 1;
             }
             if out.len() as u64 > MAX_FILE {
-                let found = &pattern[1..pattern.len() - 1];
-                let message =
-                    format!("properties grow beyond all bounds, fail tag: {}, found: {found}", self.name);
-                return Err(Error::value(message).at_place(self.setting.place()));
+                return Err(self.grows(&pattern[1..pattern.len() - 1]));
             }
+        }
+        *self.steps += 1;
+        if *self.steps > MAX_STEPS {
+            return Err(self.grows(&pattern[1..pattern.len() - 1]));
         }
         out.push_str(&text[kept..]);
         self.counts.add(&text[start + 1..end - 1]);
         self.text = Cow::Owned(out);
         Ok(())
+    }
+
+    fn grows(&self, tag: &str) -> Error {
+        let message = format!("properties grow beyond all bounds, fail tag: {}, found: {tag}", self.name);
+        Error::value(message).at_place(self.setting.place())
     }
 
     fn leads_to_itself(&self, tag: &str) -> Error {

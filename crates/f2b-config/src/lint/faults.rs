@@ -1,5 +1,7 @@
 //! All syntax errors and all wrong references, of which a reader names the first only.
 
+use std::collections::HashSet;
+
 use f2b_types::Level;
 
 use crate::action;
@@ -10,13 +12,16 @@ use crate::files::Files;
 use crate::interpolate::Vars;
 use crate::jail::{Jail, TEMPLATE, wanted_actions};
 use crate::merged::Merged;
+use crate::parse::SyntaxError;
 use crate::setting::Datum;
 
 /// Every line that is wrong in any of the files, in place of what the readers have said of the first one in each.
 pub(super) fn syntax(files: &mut Files) {
-    for error in std::mem::take(&mut files.syntax_errors) {
-        let place = error.place();
-        files.log.diagnostics.retain(|diagnostic| diagnostic.at.as_ref() != Some(&place.location));
+    let errors = std::mem::take(&mut files.syntax_errors);
+    let places: Vec<_> = errors.iter().map(SyntaxError::place).collect();
+    let named: HashSet<_> = places.iter().map(|place| &place.location).collect();
+    files.log.diagnostics.retain(|diagnostic| !diagnostic.at.as_ref().is_some_and(|at| named.contains(at)));
+    for (error, place) in errors.iter().zip(places.clone()) {
         files.log.say_hint(Level::ERROR, logger::ROOT, error.in_short(), Some(place), error.hint());
     }
 }
