@@ -17,6 +17,7 @@
 mod ban_manager;
 mod event;
 mod fail_manager;
+mod formula;
 mod id_set;
 mod ignore;
 mod increment;
@@ -27,6 +28,7 @@ mod ordered;
 pub use crate::ban_manager::{BanManager, Banned};
 pub use crate::event::{Act, Asked, Effect, Event, History, Token};
 pub use crate::fail_manager::FailManager;
+pub use crate::formula::FormulaError;
 pub use crate::id_set::IdSet;
 pub use crate::ignore::{IgnoreList, IgnoreReason};
 pub use crate::increment::{Increment, IncrementError};

@@ -107,10 +107,14 @@ impl Jail {
             if history.ban_count >= ticket.ban_count {
                 ticket.ban_count = history.ban_count + 1;
             }
-            let seconds = match history.ban_count {
-                ..=0 => plain,
+            let longer = match history.ban_count {
+                ..=0 => Ok(plain),
                 count => self.increment.ban_time(plain, count, self.random.f64()),
             };
+            let seconds = longer.unwrap_or_else(|error| {
+                self.log(out, Level::ERROR, "observer", |_| error.to_string());
+                plain
+            });
             ticket.ban_time = Some(seconds);
             if ticket.time > history.time_of_ban {
                 self.log(&mut afterword, Level::INFO, "observer", |jail| {
