@@ -277,13 +277,16 @@ fn a_locked_database_holds_no_ban_up_and_gets_it_later() {
 }
 
 #[test]
-fn options_that_are_not_followed_are_named() {
-    let place = place("");
-    place.write("jail.local", "[healthy]\nignorecommand = /bin/true <ip>\nbantime.formula = ban.Time\n");
+fn a_formula_that_is_none_costs_its_own_jail_only() {
+    let place = place(
+        "[wrong]\nenabled = true\nfilter = login\nlogpath = DIR/healthy.log\naction = note[file=x]\n\
+         bantime.formula = ban.Time *\n",
+    );
     let _server = start(&place);
-    for option in ["ignorecommand", "bantime.formula"] {
-        place.wait_for_log(&format!("Jail 'healthy': {option} is not supported by this version"));
-    }
+    let said = place.read("server.out");
+    let message = "bantime.formula: something is missing at character 11 of the formula 'ban.Time *'";
+    assert!(said.contains(message) && said.contains("jail.conf:14:19"), "{said}");
+    expect_ban(&place, "healthy", "192.0.2.1");
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! `ignoreip` with lists that are kept elsewhere: `file:`, as fail2ban 1.1.1 has it, and `url:`.
 
 mod support;
+#[path = "support/upstream.rs"]
+mod upstream;
 #[path = "support/web.rs"]
 mod web;
 
@@ -297,4 +299,56 @@ fn files_are_read_as_fail2ban_reads_them() {
         .map(|entry| f2b_jail::ListSource::parse(entry).expect("no error").expect("a list").to_string())
         .collect();
     assert_eq!(json!(ours), theirs[1]);
+}
+
+/// What a server says of failures whom a command is asked about, and how often the command is run.
+fn asked(start: impl FnOnce(&Place) -> Process, cache: &str) -> (Vec<String>, Vec<String>) {
+    let place = place("192.0.2.9");
+    let dir = place.path().display().to_string();
+    let command = "echo \"<ip> <F-USER>\" >> DIR/asked; test '<ip>' = 192.0.2.2 -o '<ip>' = 2001:db8::2 && exit 0; exit 1";
+    let text =
+        place.read("jail.conf") + &format!("ignorecommand = {command}\n{cache}\n").replace("DIR", &dir);
+    place.write("jail.conf", &text.replace("maxretry = 1", "maxretry = 2"));
+    place
+        .write("filter.d/f1.conf", "[Definition]\nfailregex = ^ ?fail of <F-USER>.*</F-USER> from <HOST>$\n");
+    let server = start(&place);
+    let now = Zoned::now().strftime("%Y-%m-%d %H:%M:%S").to_string();
+    for ip in ["192.0.2.1", "192.0.2.2", "192.0.2.9", "2001:db8::2", "192.0.2.2", "192.0.2.1"] {
+        place.append("j.log", &format!("{now} fail of $(it's) from {ip}\n"));
+    }
+    place.wait_for_log("[j] Ban 192.0.2.1");
+    let log = place.log();
+    let said = log.lines().filter_map(|line| line.split_once("[j] ")).map(|(_, text)| text);
+    let said = said.filter(|text| ["Ignore", "Found", "Ban"].iter().any(|word| text.starts_with(word)));
+    let without_time = |text: &str| text.split(" - ").next().unwrap_or_default().to_owned();
+    let said = said.map(without_time).collect();
+    drop(server);
+    (said, place.read("asked").lines().map(str::to_owned).collect())
+}
+
+#[test]
+fn a_command_has_the_last_word() {
+    let (said, calls) = asked(Place::start, "");
+    assert_eq!(
+        said,
+        [
+            "Found 192.0.2.1",
+            "Ignore 192.0.2.2 by command",
+            "Ignore 192.0.2.9 by ip",
+            "Ignore 2001:db8::2 by command",
+            "Ignore 192.0.2.2 by command",
+            "Found 192.0.2.1",
+            "Ban 192.0.2.1",
+        ]
+        .map(String::from)
+    );
+    let user = |ip: &str| format!("{ip} $(it's)");
+    assert_eq!(calls, ["192.0.2.1", "192.0.2.2", "2001:db8::2", "192.0.2.2", "192.0.2.1"].map(user));
+    let cached = asked(Place::start, "ignorecache = key=\"<ip>\", max-count=10, max-time=1m");
+    assert_eq!(cached.1, ["192.0.2.1", "192.0.2.2", "2001:db8::2"].map(user));
+    if upstream::version().is_some() {
+        assert_eq!((said, calls), asked(upstream::start, ""), "ours first");
+        let theirs = asked(upstream::start, "ignorecache = key=\"<ip>\", max-count=10, max-time=1m");
+        assert_eq!(cached, theirs, "with a cache, ours first");
+    }
 }

@@ -22,6 +22,7 @@
 //! | `script` | replacement of what a log line brought in | `CommandAction.replaceDynamicTags` |
 //! | `info` | the tags of a ban | `Actions.ActionInfo` |
 //! | `shell`, `run`, `report` | running and logging | `utils.Utils.executeCmd` |
+//! | `ignore` | the command of `ignorecommand` | `filter._inIgnoreIPList` |
 //! | `names` | host names | `ipdns.DNSUtils` |
 //!
 //! Beside them are `http` and `list`: a text from a web server, and the addresses in it, for `ignoreip = url:`.
@@ -33,6 +34,7 @@ mod context;
 mod error;
 mod families;
 mod http;
+mod ignore;
 mod info;
 mod list;
 mod mail;
@@ -52,6 +54,7 @@ pub use crate::command::CommandAction;
 pub use crate::context::Context;
 pub use crate::error::ActionError;
 pub use crate::http::{FetchError, FetchLimits, fetch};
+pub use crate::ignore::{ask_ignore_command, ignore_key};
 pub use crate::info::{BanInfo, EarlierBans, JailCounts, JailInfo};
 pub use crate::list::{ListError, parse_file, parse_list};
 pub use crate::mail::MailAction;

@@ -159,7 +159,7 @@ fn expression(rng: &mut fastrand::Rng, depth: usize) -> String {
             ],
         );
     }
-    let mut sub = |rng: &mut fastrand::Rng| expression(rng, depth - 1);
+    let sub = |rng: &mut fastrand::Rng| expression(rng, depth - 1);
     match rng.u8(..12) {
         0..=4 => {
             let sign = ["+", "-", "*", "/", "//", "%", "<<", ">>", "&", "|", "^"][rng.usize(..11)];

@@ -2,6 +2,7 @@
 
 use f2b_types::{Id, Level, Ticket, Time, seconds2str, time2str};
 
+use super::judging::Concern;
 use super::{Jail, Pending, Waiting};
 use crate::{Act, Asked, Banned, Effect, History, Token};
 
@@ -196,10 +197,7 @@ impl Jail {
     pub(super) fn restore(&mut self, tickets: Vec<Ticket>, now: Time, out: &mut Vec<Effect>) {
         for mut ticket in tickets {
             ticket.restored = true;
-            if self.is_ignored(&ticket.id, out) || ticket.end_of_ban(self.bans.ban_time) <= now {
-                continue;
-            }
-            self.ban(ticket, None, now, out);
+            self.judge(ticket, Concern::Restore, now, out);
         }
     }
 }

@@ -7,18 +7,19 @@ use std::time::Duration;
 
 use f2b_jail::{Asked, Effect, Event, Token};
 use f2b_protocol::{Command, Reply, Value};
-use f2b_types::{Id, Level, Log, Record, Time};
+use f2b_types::{Id, Level, Log, Record, Ticket, Time};
 use jiff::tz::TimeZone;
 
 use super::database::{Ask, Database};
 use super::errors::{runtime_error, unknown_jail, value_error};
+use super::ignorer::Ignorer;
 use super::jails::Running;
 use super::lists::Lists;
 use super::patience::{Patience, Step};
 use super::reader::{Reader, Watch};
 use super::resolver::Resolver;
 use super::transmitter::{Answer, Outcome, Result};
-use super::worker::Work;
+use super::worker::{Work, earlier_bans};
 use super::{JailKey, Msg};
 use crate::clock;
 use crate::logging::ServerLog;
@@ -160,6 +161,10 @@ impl Core {
                     running.jail.ignore.listed(&list, set);
                 }
             }
+            Msg::Judged { jail, question, ignored, known } => {
+                self.step(jail, Event::Judged { question, ignored, known });
+                self.leave(jail);
+            }
             Msg::Told { jail, asked, history } => {
                 let in_time = match asked {
                     Asked::Ban(ban) => self.patience.end((jail, Step::History, ban)),
@@ -287,6 +292,7 @@ impl Core {
                 let jail = name.to_owned();
                 self.tell_database(Ask::History { key, jail, asked, id, overall });
             }
+            Effect::AskCommand { question, ticket } => self.ask_command(index, question, ticket),
             Effect::Remember { ban, ticket } => {
                 running.backlog.enter();
                 self.patience.begin((key, Step::Record, ban), clock::now());
@@ -303,6 +309,34 @@ impl Core {
                 };
                 running.send(Work::Answer { answer, reply });
             }
+        }
+    }
+
+    /// Asks the command of `ignorecommand`; without a thread for it nobody is ignored.
+    fn ask_command(&mut self, index: usize, number: u64, ticket: Box<Ticket>) {
+        let running = &mut self.jails[index];
+        let (key, name) = (running.key, running.jail.name());
+        running.backlog.enter();
+        if running.ignorer.is_none() {
+            let earlier = self.database.as_ref().map(earlier_bans);
+            match Ignorer::start(key, name, &self.sender, &self.logger, earlier) {
+                Ok(ignorer) => running.ignorer = Some(ignorer),
+                Err(error) => {
+                    let message = format!("[{name}] ignorecommand can't be asked: {error}");
+                    self.logger.write(Record::new(Level::ERROR, "filter", message));
+                    let _ = self.sender.send(Msg::Judged {
+                        jail: key,
+                        question: number,
+                        ignored: false,
+                        known: false,
+                    });
+                    return;
+                }
+            }
+        }
+        let question = running.ignore_question(number, ticket);
+        if let Some(ignorer) = &running.ignorer {
+            ignorer.ask(question);
         }
     }
 

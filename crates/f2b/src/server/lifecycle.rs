@@ -91,9 +91,6 @@ impl Core {
         if let Some(names) = &mut self.reloading {
             names.retain(|untouched| untouched != name);
         }
-        for message in self.jails[index].not_followed() {
-            self.log(Level::ERROR, "jail", message);
-        }
         if !self.jails[index].started {
             self.log(Level::DEBUG, "jail", format!("Starting jail '{name}'"));
             let running = &mut self.jails[index];

@@ -16,6 +16,7 @@
 mod core;
 mod database;
 mod errors;
+mod ignorer;
 mod jail_options;
 mod jails;
 mod lifecycle;
@@ -58,6 +59,8 @@ pub(crate) enum Msg {
     Resolved { jail: JailKey, name: String, addresses: Vec<Id> },
     /// Who is in an ignored list now.
     Listed { jail: JailKey, list: ListSource, set: Arc<IdSet> },
+    /// The command of `ignorecommand` has answered.
+    Judged { jail: JailKey, question: u64, ignored: bool, known: bool },
     /// The database answers what a jail asked.
     Told { jail: JailKey, asked: Asked, history: Option<History> },
     /// The database has a ban.

@@ -231,6 +231,11 @@ impl Actor {
     }
 }
 
+/// Who asks the database thread for earlier bans.
+pub(super) fn earlier_bans(database: &Database) -> Box<dyn EarlierBans + Send> {
+    Box::new(Earlier(database.clone()))
+}
+
 /// Earlier bans, asked of the database thread.
 #[derive(Debug)]
 struct Earlier(Database);
