@@ -6,47 +6,46 @@
 //! 2026-11-22 10:11:12,345 fail2ban.actions        [1234]: NOTICE  [sshd] Ban 192.0.2.1
 //! ```
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::net::UnixDatagram;
-use std::path::Path;
+mod format;
+mod sink;
+
+use std::io;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
+use f2b_config::{NamedValues, extract_options};
 use f2b_types::{Level, Log, Record, Time, local_time};
 use jiff::tz::TimeZone;
 
+use self::format::{Format, Moment, verbosity_at};
+use self::sink::{Sink, facility_named, open_file, open_journal, open_syslog};
 use crate::clock;
 
 /// Writes records to the target of the server, from any thread.
 pub struct ServerLog {
     level: AtomicU8,
     zone: TimeZone,
+    started: Instant,
     output: Mutex<Output>,
 }
 
 struct Output {
     name: String,
+    format: Format,
     sink: Sink,
 }
 
-enum Sink {
-    Stdout { with_time: bool },
-    Stderr,
-    File(File),
-    Syslog(UnixDatagram),
-}
-
-/// The target could not be opened.
+/// A target that can't be used.
 #[derive(Debug)]
 pub struct TargetError {
     target: String,
-    error: io::Error,
+    reason: String,
 }
 
 impl std::fmt::Display for TargetError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Unable to log to '{}': {}", self.target, self.error)
+        write!(f, "Unable to log to '{}': {}", self.target, self.reason)
     }
 }
 
@@ -55,8 +54,14 @@ impl std::error::Error for TargetError {}
 impl ServerLog {
     /// A log at `INFO` to standard output, with times in `zone`.
     pub fn new(zone: TimeZone) -> Self {
-        let output = Output { name: "STDOUT".into(), sink: Sink::Stdout { with_time: true } };
-        Self { level: AtomicU8::new(Level::INFO.0), zone, output: Mutex::new(output) }
+        let format = Format::of_verbosity(0, true, true);
+        let output = Output { name: "STDOUT".into(), format, sink: Sink::Stdout };
+        Self {
+            level: AtomicU8::new(Level::INFO.0),
+            zone,
+            started: Instant::now(),
+            output: Mutex::new(output),
+        }
     }
 
     /// Sets the level from which on records are written.
@@ -69,33 +74,44 @@ impl ServerLog {
         Level(self.level.load(Ordering::Relaxed))
     }
 
-    /// Sends the records to another target: `STDOUT`, `STDERR`, `SYSOUT`, `SYSLOG` or a file. Options behind the name,
-    /// in brackets, are accepted.
+    /// Sends the records to another target: `STDOUT`, `STDERR`, `SYSOUT`, `SYSLOG`, `SYSTEMD-JOURNAL` or a file. Options can
+    /// stand behind the name, in brackets: `datetime`, `padding`, `format`, and `facility` for syslog
+    /// (`server.Server.setLogTarget`).
     ///
     /// # Errors
     ///
-    /// [`TargetError`] names a target that can't be opened; the old one stays.
+    /// [`TargetError`] names a target that can't be opened, or an option that can't be; the old one stays.
     pub fn set_target(&self, target: &str, syslog_socket: &str) -> Result<(), TargetError> {
-        let name = target.split('[').next().unwrap_or(target).trim();
-        let fail = |error| TargetError { target: name.into(), error };
-        let sink = match name.to_uppercase().as_str() {
-            "STDOUT" => Sink::Stdout { with_time: true },
-            "SYSOUT" => Sink::Stdout { with_time: false },
+        let (name, options) = extract_options(target)
+            .map_err(|error| TargetError { target: target.into(), reason: error.to_string() })?;
+        let fail = |reason: String| TargetError { target: name.clone(), reason };
+        let failed = |error: io::Error| fail(error.to_string());
+        let system = name.to_uppercase();
+        let sink = match &*system {
+            "STDOUT" | "SYSOUT" => Sink::Stdout,
             "STDERR" => Sink::Stderr,
-            "SYSLOG" => Sink::Syslog(open_syslog(syslog_socket).map_err(fail)?),
-            "SYSTEMD-JOURNAL" => {
-                return Err(fail(io::Error::new(
-                    io::ErrorKind::Unsupported,
-                    "not supported by this version",
-                )));
-            }
-            _ => Sink::File(open_file(name).map_err(fail)?),
+            "SYSLOG" => Sink::Syslog {
+                socket: open_syslog(syslog_socket).map_err(failed)?,
+                facility: facility(&options).map_err(fail)?,
+            },
+            "SYSTEMD-JOURNAL" => Sink::Journal(open_journal().map_err(failed)?),
+            _ => Sink::File(open_file(&name).map_err(failed)?),
         };
-        *self.output() = Output { name: name.into(), sink };
+        let format = self.format_of(&system, &options).map_err(fail)?;
+        *self.output() = Output { name, format, sink };
         Ok(())
     }
 
-    /// The name of the target.
+    fn format_of(&self, target: &str, options: &NamedValues) -> Result<Format, String> {
+        if let Some(format) = option(options, "format").filter(|format| !format.is_empty()) {
+            return Format::parse(format).map_err(|error| error.0);
+        }
+        let time = option(options, "datetime").map_or(!matches!(target, "SYSLOG" | "SYSOUT"), is_true);
+        let padding = option(options, "padding").map_or(target != "SYSLOG", is_true);
+        Ok(Format::of_verbosity(verbosity_at(self.level()), time, padding))
+    }
+
+    /// The name of the target, without its options.
     pub fn target(&self) -> String {
         self.output().name.clone()
     }
@@ -127,29 +143,25 @@ impl Log for ServerLog {
         if !self.enabled(record.level) {
             return;
         }
+        let moment = Moment { now: clock::now(), zone: &self.zone, since_start: self.started.elapsed() };
+        let mut output = self.output();
+        let line = output.format.line(&record, moment);
         // A log that can't be written has nowhere to say so.
-        let _ = self.output().write(&record, &self.zone);
+        let _ = output.sink.write(&line, &record);
     }
 }
 
-impl Output {
-    fn write(&mut self, record: &Record, zone: &TimeZone) -> io::Result<()> {
-        let plain = line(record);
-        let timed = || format!("{} {plain}\n", asctime(clock::now(), zone));
-        match &mut self.sink {
-            Sink::Stdout { with_time: true } => io::stdout().lock().write_all(timed().as_bytes()),
-            Sink::Stdout { with_time: false } => writeln!(io::stdout().lock(), "{plain}"),
-            Sink::Stderr => io::stderr().lock().write_all(timed().as_bytes()),
-            Sink::File(file) => file.write_all(timed().as_bytes()),
-            Sink::Syslog(socket) => socket.send(syslog_packet(record).as_bytes()).map(drop),
-        }
-    }
+fn option<'a>(options: &'a NamedValues, name: &str) -> Option<&'a str> {
+    options.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
 }
 
-/// The record without its time.
-fn line(record: &Record) -> String {
-    let name = full_name(record.logger);
-    format!("{name:<24}[{}]: {:<7} {}", std::process::id(), record.level, record.message)
+fn is_true(value: &str) -> bool {
+    matches!(value.to_lowercase().as_str(), "1" | "on" | "true" | "yes")
+}
+
+fn facility(options: &NamedValues) -> Result<u8, String> {
+    let name = option(options, "facility").unwrap_or("DAEMON");
+    facility_named(name).ok_or_else(|| format!("there is no facility '{name}'"))
 }
 
 /// Upstream's name of a logger: all of them are below `fail2ban`.
@@ -167,42 +179,39 @@ pub fn asctime(time: Time, zone: &TimeZone) -> String {
     }
 }
 
-/// Facility `daemon`, no padding, no time: syslog adds its own.
-fn syslog_packet(record: &Record) -> String {
-    let severity = match record.level {
-        level if level >= Level::CRITICAL => 2,
-        level if level >= Level::ERROR => 3,
-        level if level >= Level::WARNING => 4,
-        level if level >= Level::INFO => 6,
-        _ => 7,
-    };
-    let name = full_name(record.logger);
-    format!("<{}>{name}[{}]: {} {}", 3 * 8 + severity, std::process::id(), record.level, record.message)
-}
-
-fn open_file(name: &str) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).open(name)
-}
-
-fn open_syslog(socket: &str) -> io::Result<UnixDatagram> {
-    let path = if socket == "auto" { Path::new("/dev/log") } else { Path::new(socket) };
-    let datagram = UnixDatagram::unbound()?;
-    datagram.connect(path)?;
-    Ok(datagram)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_line_has_upstreams_columns() {
-        let record = Record::new(Level::NOTICE, "actions", "[sshd] Ban 192.0.2.1");
-        let pid = std::process::id();
-        assert_eq!(line(&record), format!("fail2ban.actions        [{pid}]: NOTICE  [sshd] Ban 192.0.2.1"));
+    fn times_are_written_as_python_writes_them() {
         assert_eq!(asctime(Time(1_124_012_400.062_5), &TimeZone::UTC), "2005-08-14 09:40:00,062");
-        let packet = syslog_packet(&Record::new(Level::ERROR, "server", "x"));
-        assert_eq!(packet, format!("<27>fail2ban.server[{pid}]: ERROR x"));
+    }
+
+    #[test]
+    fn options_of_a_target_change_its_lines() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let path = dir.path().join("f2b.log");
+        let log = ServerLog::new(TimeZone::UTC);
+        let pid = std::process::id();
+        for (options, expected) in [
+            ("[datetime=off]", format!("fail2ban.jail           [{pid}]: INFO    text")),
+            ("[datetime=off, padding=off]", format!("fail2ban.jail[{pid}]: INFO text")),
+            ("[format=\"%(levelname)s: %(message)s\"]", "INFO: text".into()),
+        ] {
+            let _ = std::fs::remove_file(&path);
+            log.set_target(&format!("{}{options}", path.display()), "auto").expect("a file target");
+            assert_eq!(log.target(), path.display().to_string());
+            log.write(Record::new(Level::INFO, "jail", "text"));
+            assert_eq!(std::fs::read_to_string(&path).expect("a file"), expected + "\n");
+        }
+        for (target, reason) in [
+            ("/tmp/x[format=\"%(nope)s\"]", "the log format names the unknown column 'nope'"),
+            ("STDOUT[", "unexpected option syntax"),
+        ] {
+            let error = log.set_target(target, "auto").expect_err("an error").to_string();
+            assert!(error.contains(reason), "{error}");
+        }
     }
 
     #[test]

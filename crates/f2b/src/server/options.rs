@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use f2b_action::METHODS;
+use f2b_config::extract_options;
 use f2b_jail::ListSource;
 use f2b_protocol::Value;
 use f2b_types::{Id, Level, Log};
@@ -78,7 +79,8 @@ impl Core {
     }
 
     fn set_log_target(&mut self, target: &str) -> Result<()> {
-        if self.options.logtarget == target && target != "SYSLOG" {
+        let (name, _) = extract_options(target).map_err(|error| value_error(error.to_string()))?;
+        if self.options.logtarget == name && name != "SYSLOG" {
             return Ok(());
         }
         if let Err(error) = self.logger.set_target(target, &self.options.syslogsocket) {
@@ -87,9 +89,13 @@ impl Core {
             self.log(Level::INFO, "server", previous);
             return Err(general("Failed to change log target"));
         }
-        self.options.logtarget = target.into();
         self.log(Level::INFO, "server", format!("Start Fail2ban v{}", f2b_types::VERSION));
-        let message = format!("Changed logging target to {target} for Fail2ban v{}", f2b_types::VERSION);
+        let shown = match &*name {
+            "SYSLOG" => format!("SYSLOG ({})", self.options.syslogsocket),
+            name => name.to_owned(),
+        };
+        let message = format!("Changed logging target to {shown} for Fail2ban v{}", f2b_types::VERSION);
+        self.options.logtarget = name;
         self.log(Level::INFO, "server", message);
         Ok(())
     }

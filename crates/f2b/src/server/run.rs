@@ -147,14 +147,12 @@ fn serve(conf: &Conf, stream: Option<Vec<Command>>) -> Result<()> {
 fn open_log(conf: &Conf, log: &ServerLog) -> Result<ServerOptions> {
     let level = conf.loglevel.parse::<Level>().map_err(|error| anyhow!(error))?;
     log.set_level(level);
-    let mut logtarget = conf.logtarget.clone();
-    if let Err(error) = log.set_target(&logtarget, &conf.syslogsocket) {
+    if let Err(error) = log.set_target(&conf.logtarget, &conf.syslogsocket) {
         log.write(Record::new(Level::ERROR, "server", error.to_string()));
-        logtarget = log.target();
     }
     Ok(ServerOptions {
         loglevel: conf.loglevel.to_uppercase(),
-        logtarget,
+        logtarget: log.target(),
         syslogsocket: conf.syslogsocket.clone(),
         thread: Value::Dict(vec![("stacksize".into(), Value::Int(0))]),
         dbmaxmatches: 10,
