@@ -69,11 +69,10 @@ fn measure(count: usize, start: fn(&Place) -> Process) -> Figures {
     let began = Instant::now();
     for jail in 0..JAILS {
         let ips: Vec<String> = (0..count).filter(|n| n % JAILS == jail).map(address).collect();
+        let name = format!("j{jail}");
         for some in ips.chunks(100) {
-            let words: Vec<&str> = ["set", &format!("j{jail}"), "banip"]
-                .into_iter()
-                .chain(some.iter().map(String::as_str))
-                .collect();
+            let mut words = vec!["set", &name, "banip"];
+            words.extend(some.iter().map(String::as_str));
             place.ask(&words);
         }
     }

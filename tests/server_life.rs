@@ -15,7 +15,7 @@ use jiff::tz::TimeZone;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, getsid};
 
-use support::{Place, Process, binary, both, wait_until};
+use support::{Place, Process, available, binary, both, has_program, wait_until};
 
 const FILTER: &str = "[Definition]\nfailregex = ^ ?fail from <HOST>$\n";
 const ACTION: &str = "[Definition]\nactionban = echo + <ip> >> <file>\nactionunban = echo - <ip> >> <file>\n";
@@ -407,4 +407,34 @@ fn parse_ban(line: &str) -> (String, i64, i64) {
     let seconds = begin.split_once(" + ").expect("a length").1.parse().expect("a number");
     let end: DateTime = end.parse().expect("a time");
     (id.into(), seconds, end.to_zoned(TimeZone::UTC).expect("a time").timestamp().as_second())
+}
+
+/// Binds the socket as a service manager does, and becomes the server with it.
+const ACTIVATE: &str = "
+import os, socket, sys
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(sys.argv[1])
+listener.listen(5)
+os.dup2(listener.fileno(), 4)
+os.dup2(os.open(os.devnull, os.O_RDONLY), 3)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='2', LISTEN_FDNAMES='other:fail2ban')
+os.execv(sys.argv[2], sys.argv[2:])";
+
+#[test]
+fn a_socket_can_be_handed_over() {
+    if !available("python3", has_program("python3")) {
+        return;
+    }
+    let place = place(&["j1"]);
+    let mut command = Command::new("python3");
+    command.args(["-c", ACTIVATE]).arg(place.file("f2b.sock")).arg(binary("f2b-server"));
+    command.arg("-c").arg(place.path()).args(["-x", "-f", "start"]).stdin(Stdio::null());
+    let server = place.spawn(&mut command);
+    assert!(place.log().contains("Using socket activation, inherited socket"), "{}", place.log());
+    place.ask(&["status", "j1"]);
+    place.ask(&["stop"]);
+    wait_until("the server has gone", || !place.file("f2b.pid").exists());
+    // It belongs to whoever has made it.
+    assert!(place.file("f2b.sock").exists());
+    drop(server);
 }

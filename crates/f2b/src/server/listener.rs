@@ -3,6 +3,7 @@
 //! Each client has a thread of its own that waits for nobody but its client and its reply, so that a slow or silent
 //! client costs one small thread and nothing else. Upstream: `asyncserver.py`.
 
+use std::env;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -18,6 +19,7 @@ use f2b_protocol::frame::{self, Frame, FrameReader};
 use f2b_protocol::pickle::{self, Limits};
 use f2b_protocol::{Command, Reply, Value, reply_into_value};
 use f2b_types::{Level, Log, Record};
+use listenfd::ListenFd;
 
 use super::Msg;
 use super::errors::{no_command, shown};
@@ -34,7 +36,8 @@ const LAST_REPLIES: Duration = Duration::from_secs(1);
 
 /// The socket file, removed when the server is done with it.
 pub(super) struct Socket {
-    path: PathBuf,
+    /// None for a socket that somebody else has made.
+    path: Option<PathBuf>,
     /// Commands that have been taken and whose replies are not written yet.
     unanswered: Count,
 }
@@ -64,12 +67,18 @@ impl Drop for Counted {
 }
 
 impl Socket {
-    /// Binds the socket and serves clients from a thread of its own.
+    /// Binds the socket, or takes over the one that the service manager has bound, and serves clients from a thread of its
+    /// own.
     ///
     /// # Errors
     ///
     /// The path exists already (unless `force`, which removes it) or can't be bound.
     pub(super) fn open(path: &Path, force: bool, core: &Sender<Msg>, log: &Arc<ServerLog>) -> Result<Self> {
+        if let Some(listener) = inherited() {
+            let message = format!("Using socket activation, inherited socket '{}'", path.display());
+            log.write(Record::new(Level::INFO, "asyncserver", message));
+            return Self::serve(listener?, None, core, log);
+        }
         make_parent(path);
         if fs::symlink_metadata(path).is_ok() {
             log.write(Record::new(Level::ERROR, "asyncserver", "Fail2ban seems to be already running"));
@@ -81,21 +90,40 @@ impl Socket {
         }
         let listener =
             UnixListener::bind(path).with_context(|| format!("Unable to bind socket {}", path.display()))?;
+        Self::serve(listener, Some(path.into()), core, log)
+    }
+
+    fn serve(
+        listener: UnixListener,
+        path: Option<PathBuf>,
+        core: &Sender<Msg>,
+        log: &Arc<ServerLog>,
+    ) -> Result<Self> {
         let unanswered = Count::default();
         let door = Door { core: core.clone(), log: Arc::clone(log), unanswered: unanswered.clone() };
         thread::Builder::new().name("f2b/socket".into()).spawn(move || accept(&listener, &door))?;
-        Ok(Self { path: path.into(), unanswered })
+        Ok(Self { path, unanswered })
     }
 
     /// Removes the file and lets the last replies leave.
     pub(super) fn close(&self) {
         // A file that somebody else has removed is as good as gone.
-        let _ = fs::remove_file(&self.path);
+        let _ = self.path.as_ref().map(fs::remove_file);
         let until = Instant::now() + LAST_REPLIES;
         while self.unanswered.get() > 0 && Instant::now() < until {
             thread::sleep(Duration::from_millis(1));
         }
     }
+}
+
+/// The socket that systemd has bound for us, if it has: of several the one that is named `fail2ban`, or else the first.
+fn inherited() -> Option<io::Result<UnixListener>> {
+    let mut sockets = ListenFd::from_env();
+    let last = sockets.len().checked_sub(1)?;
+    let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
+    let index = names.split(':').position(|name| name == "fail2ban").unwrap_or(0).min(last);
+    let listener = sockets.take_unix_listener(index).transpose()?;
+    Some(listener.and_then(|listener| listener.set_nonblocking(false).map(|()| listener)))
 }
 
 /// What every client's thread needs.
