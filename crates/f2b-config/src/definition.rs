@@ -97,7 +97,7 @@ impl Definition {
     pub(crate) fn combined(&mut self, ignored: &[&str], log: &mut Log) -> Result<Options, Error> {
         let options = self.options.merged(&self.init);
         let conditional = options.keys().filter_map(|key| split_condition(key)).map(|(base, _)| base);
-        let ignored: Map<()> = ignored.iter().copied().chain(conditional).collect();
+        let ignored: Vec<&str> = ignored.iter().copied().chain(conditional).collect();
         let mut combined = substitute_tags(&options, &ignored, self)?;
         convert(&mut combined, self.template, log);
         Ok(combined)

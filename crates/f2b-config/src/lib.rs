@@ -32,6 +32,7 @@ mod map;
 mod merged;
 mod parse;
 mod python;
+mod rounds;
 mod rules;
 mod setting;
 mod source;

@@ -2,172 +2,156 @@
 //!
 //! Answers to `helpers.substituteRecursiveTags`. A tag that is no option stays as it is: it is a shell's redirection, a
 //! `<HOST>` of a filter or something that only a ban can fill in.
+//!
+//! Upstream replaces in rounds until nothing changes. Tags never overlap, so whatever the order in which they are
+//! replaced, the same text comes out: here each value is read once, and tags within tags from the inside out. Only how
+//! upstream gives up depends on its rounds, so a value that could make it do so is left to [`substitute_in_rounds`].
 
-use std::borrow::Cow;
 use std::rc::Rc;
 
-use memchr::{memchr, memchr3};
+use memchr::{memchr, memrchr3};
 
 use crate::Error;
 use crate::map::Map;
-use crate::python::repr;
+use crate::rounds::substitute_in_rounds;
 use crate::setting::{Datum, Options, Setting};
 use crate::source::MAX_FILE;
 
 /// How often one tag is replaced within one value.
-const MAX_REPLACED: usize = 25;
+pub(crate) const MAX_REPLACED: usize = 25;
 
 /// Gives an option that is not among those to resolve.
 pub(crate) trait Lookup {
     fn look_up(&mut self, tag: &str) -> Result<Option<Rc<str>>, Error>;
 }
 
-/// Replaces the tags in all `options` by options, again and again until none is left that is one. Tags in `ignored`
-/// are neither replaced nor are their values looked into.
+/// Replaces the tags in all `options` by options until none is left that is one. Tags in `ignored` are neither replaced
+/// nor are their values looked into.
 ///
 /// # Errors
 ///
 /// Where a value leads back to itself.
 pub(crate) fn substitute_tags(
     options: &Options,
-    ignored: &Map<()>,
+    ignored: &[&str],
     lookup: &mut dyn Lookup,
 ) -> Result<Options, Error> {
-    let mut resolved = options.clone();
-    let has_tag = |setting: &Setting| matches!(&setting.datum, Datum::Text(text) if memchr(b'<', text.as_bytes()).is_some());
-    let open = options.iter().filter(|(name, setting)| has_tag(setting) && !ignored.contains(name));
-    let mut open: Vec<_> = open.map(|(name, _)| (Rc::clone(name), Counts::default())).collect();
-    let mut again = true;
-    while again {
-        again = false;
-        for (name, counts) in &mut open {
-            let Some(setting) = resolved.get(name).cloned() else { continue };
-            let text = setting.datum.to_text();
-            let mut value = Substitution { name, setting: &setting, text: Cow::Borrowed(&text), counts };
-            value.run(&resolved, ignored, lookup)?;
-            if let Cow::Owned(replaced) = value.text
-                && *replaced != *text
-            {
-                again |= find_tag(&replaced, 0).is_some();
-                let datum = Datum::Text(replaced.into());
-                resolved.insert(Rc::clone(name), Setting { datum, origin: setting.origin });
-            }
-        }
-        open.retain(|(name, _)| resolved.get(name).is_some_and(has_tag));
-    }
-    Ok(resolved)
-}
-
-/// How often each tag was replaced, in the order in which they were met.
-#[derive(Debug, Default)]
-struct Counts(Vec<(String, usize)>);
-
-impl Counts {
-    fn of(&self, tag: &str) -> usize {
-        self.0.iter().find(|(name, _)| name == tag).map_or(0, |(_, count)| *count)
-    }
-
-    fn add(&mut self, tag: &str) {
-        match self.0.iter_mut().find(|(name, _)| name == tag) {
-            Some((_, count)) => *count += 1,
-            None => self.0.push((tag.to_owned(), 1)),
-        }
-    }
-
-    /// Python's `repr` of the dictionary.
-    fn repr(&self) -> String {
-        let entries: Vec<_> = self.0.iter().map(|(tag, count)| format!("{}: {count}", repr(tag))).collect();
-        format!("{{{}}}", entries.join(", "))
+    let resolver = Resolver { options, ignored, lookup: &mut *lookup, tags: Map::default() };
+    match resolver.resolve_all() {
+        Some(resolved) => Ok(resolved),
+        None => substitute_in_rounds(options, ignored, lookup),
     }
 }
 
-/// One value in the making.
-struct Substitution<'a> {
-    name: &'a str,
-    setting: &'a Setting,
-    /// Owned as soon as a tag in it was replaced.
-    text: Cow<'a, str>,
-    counts: &'a mut Counts,
+/// The text of a value that has to be resolved.
+pub(crate) fn open_text<'a>(name: &str, setting: &'a Setting, ignored: &[&str]) -> Option<&'a Rc<str>> {
+    let Datum::Text(text) = &setting.datum else { return None };
+    (memchr(b'<', text.as_bytes()).is_some() && !ignored.contains(&name)).then_some(text)
 }
 
-impl Substitution<'_> {
-    fn run(&mut self, options: &Options, ignored: &Map<()>, lookup: &mut dyn Lookup) -> Result<(), Error> {
-        let mut from = 0;
-        while let Some((start, end)) = find_tag(&self.text, from) {
-            let tag = &self.text[start + 1..end - 1];
-            if ignored.contains(tag) {
-                from = end;
-                continue;
-            }
-            if tag == self.name || self.counts.of(tag) > MAX_REPLACED {
-                return Err(self.leads_to_itself(tag));
-            }
-            match replacement(options, tag, lookup)? {
-                None => from = end,
-                Some(replacement) => {
-                    self.replace(start, end, &replacement)?;
-                    from = start;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Replaces the tag at `start..end` there and wherever else it stands behind it.
-    fn replace(&mut self, start: usize, end: usize, replacement: &str) -> Result<(), Error> {
-        let (text, pattern) = (&*self.text, &self.text[start..end]);
-        let mut out = String::with_capacity(text.len() + replacement.len());
-        let (mut kept, mut at) = (0, start);
-        while let Some(open) = memchr(b'<', &text.as_bytes()[at..]).map(|n| at + n) {
-            if text[open..].starts_with(pattern) {
-                out.push_str(&text[kept..open]);
-                out.push_str(replacement);
-                (kept, at) = (open + pattern.len(), open + pattern.len());
-            } else {
-                at = open + 1;
-            }
-            if out.len() as u64 > MAX_FILE {
-                let found = &pattern[1..pattern.len() - 1];
-                let message =
-                    format!("properties grow beyond all bounds, fail tag: {}, found: {found}", self.name);
-                return Err(Error::value(message).at_place(self.setting.place()));
-            }
-        }
-        out.push_str(&text[kept..]);
-        self.counts.add(&text[start + 1..end - 1]);
-        self.text = Cow::Owned(out);
-        Ok(())
-    }
-
-    fn leads_to_itself(&self, tag: &str) -> Error {
-        let (name, counts, value) = (self.name, self.counts.repr(), &self.text);
-        Error::value(format!(
-            "properties contain self referencing definitions and cannot be resolved, fail tag: {name}, found: {tag} \
-             in {counts}, value: {value}"
-        ))
-        .at_place(self.setting.place_of(&format!("<{tag}>")))
-    }
-}
-
-fn replacement(options: &Options, tag: &str, lookup: &mut dyn Lookup) -> Result<Option<Rc<str>>, Error> {
+/// What stands for a tag that is not ignored.
+pub(crate) fn replacement(
+    options: &Options,
+    tag: &str,
+    lookup: &mut dyn Lookup,
+) -> Result<Option<Rc<str>>, Error> {
     match options.get(tag).map(|setting| &setting.datum) {
         None | Some(Datum::None) => lookup.look_up(tag),
         Some(datum) => Ok(Some(datum.to_text())),
     }
 }
 
-/// The first `<name>` behind `from`, with its brackets: a name has neither a space nor a bracket in it.
-fn find_tag(text: &str, from: usize) -> Option<(usize, usize)> {
-    let bytes = text.as_bytes();
-    let mut open = from + memchr(b'<', bytes.get(from..)?)?;
-    loop {
-        let end = open + 1 + memchr3(b' ', b'<', b'>', &bytes[open + 1..])?;
-        open = match bytes[end] {
-            b'<' => end,
-            b'>' if end > open + 1 => return Some((open, end + 1)),
-            _ => end + memchr(b'<', &bytes[end..])?,
-        };
+struct Resolver<'a> {
+    options: &'a Options,
+    ignored: &'a [&'a str],
+    lookup: &'a mut dyn Lookup,
+    /// All tags met so far.
+    tags: Map<Tag>,
+}
+
+/// What a tag comes down to.
+struct Tag {
+    /// None if it stays as it is.
+    replacement: Option<Rc<str>>,
+    /// The number of the value that it was met in last, and how often it was replaced therein.
+    value: usize,
+    count: usize,
+}
+
+impl Resolver<'_> {
+    /// `None` where upstream may give up. It replaces no tag more often than it is replaced here.
+    fn resolve_all(mut self) -> Option<Options> {
+        let mut resolved = self.options.clone();
+        let (mut value, mut pending) = (String::new(), Vec::new());
+        for (number, (name, setting)) in self.options.iter().enumerate() {
+            let Some(text) = open_text(name, setting, self.ignored) else { continue };
+            value.clear();
+            pending.push((Rc::clone(text), 0));
+            self.resolve((number, name), &mut pending, &mut value)?;
+            if *value != **text {
+                let datum = Datum::Text((*value).into());
+                resolved.insert(Rc::clone(name), Setting { datum, origin: setting.origin.clone() });
+            }
+        }
+        Some(resolved)
     }
+
+    /// Appends the value `name` to `out`; `pending` are the texts that are still to be read, each from some place on, the
+    /// innermost replacement last.
+    fn resolve(
+        &mut self,
+        name: (usize, &str),
+        pending: &mut Vec<(Rc<str>, usize)>,
+        out: &mut String,
+    ) -> Option<()> {
+        while let Some((text, at)) = pending.last_mut() {
+            let rest = &text[*at..];
+            let Some(close) = memchr(b'>', rest.as_bytes()) else {
+                out.push_str(rest);
+                pending.pop();
+                continue;
+            };
+            out.push_str(&rest[..close]);
+            *at += close + 1;
+            if out.len() as u64 > MAX_FILE {
+                return None;
+            }
+            let open = open_tag(out);
+            let replacement = open.map_or(Some(None), |open| self.replace(name, &out[open + 1..]))?;
+            match (open, replacement) {
+                (Some(open), Some(replacement)) => {
+                    out.truncate(open);
+                    pending.push((replacement, 0));
+                }
+                _ => out.push('>'),
+            }
+        }
+        Some(())
+    }
+
+    /// What stands for `tag` in the value `name`, if anything does.
+    fn replace(&mut self, (value, name): (usize, &str), tag: &str) -> Option<Option<Rc<str>>> {
+        let Some(known) = self.tags.get_mut(tag) else {
+            let stays = self.ignored.contains(&tag);
+            let replacement = if stays { None } else { replacement(self.options, tag, self.lookup).ok()? };
+            self.tags.insert(tag, Tag { replacement: replacement.clone(), value, count: 1 });
+            return (replacement.is_none() || tag != name).then_some(replacement);
+        };
+        if known.replacement.is_some() {
+            known.count = if known.value == value { known.count + 1 } else { 1 };
+            known.value = value;
+            if tag == name || known.count > MAX_REPLACED {
+                return None;
+            }
+        }
+        Some(known.replacement.clone())
+    }
+}
+
+/// Where the tag starts that a bracket behind `text` would close: a name has neither a space nor a bracket in it.
+fn open_tag(text: &str) -> Option<usize> {
+    let open = memrchr3(b' ', b'<', b'>', text.as_bytes())?;
+    (text.as_bytes()[open] == b'<' && open + 1 < text.len()).then_some(open)
 }
 
 #[cfg(test)]
@@ -188,8 +172,7 @@ mod tests {
         for (key, value) in options {
             map.insert(*key, Setting::text(value));
         }
-        let ignored = ignored.iter().copied().collect();
-        let resolved = substitute_tags(&map, &ignored, &mut More)?;
+        let resolved = substitute_tags(&map, ignored, &mut More)?;
         let entries: Vec<_> = resolved.iter().map(|(k, v)| format!("{k}={}", v.datum.to_text())).collect();
         Ok(entries.join(" "))
     }
@@ -226,10 +209,4 @@ mod tests {
         assert!(error(&doubling).starts_with("properties grow beyond all bounds"));
     }
 
-    #[test]
-    fn a_tag_has_no_space_and_no_bracket_in_it() {
-        assert_eq!(find_tag("a<b c><><<d\n>", 0), Some((9, 13)));
-        assert_eq!(find_tag("<a>", 1), None);
-        assert_eq!(find_tag("<a", 0), None);
-    }
 }
