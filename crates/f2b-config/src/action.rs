@@ -2,6 +2,8 @@
 //!
 //! Answers to `actionreader.ActionReader`.
 
+use std::rc::Rc;
+
 use f2b_protocol::{Command, Value};
 
 use crate::Error;
@@ -63,7 +65,7 @@ impl Action {
     }
 
     /// Reads the options, where those of the jail win.
-    pub(crate) fn read(&mut self, jail: &Options, log: &mut Log) -> Result<(), Error> {
+    pub(crate) fn read(&mut self, jail: &Rc<Options>, log: &mut Log) -> Result<(), Error> {
         match self {
             Self::Shell { definition, .. } => definition.read(jail, false, log),
             Self::Program(_) => Ok(()),

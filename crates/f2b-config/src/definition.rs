@@ -10,7 +10,7 @@ use crate::Error;
 use crate::diagnostic::Log;
 use crate::error::ErrorKind;
 use crate::files::Files;
-use crate::interpolate::{GetError, Vars};
+use crate::interpolate::Vars;
 use crate::map::Map;
 use crate::merged::{Merged, split_condition};
 use crate::setting::{Datum, Options, Setting};
@@ -26,7 +26,7 @@ pub(crate) struct Definition {
     merged: Rc<Merged>,
     template: &'static [Wanted],
     /// What the brackets say, and from the first [`Definition::read`] on what `[Init]` adds.
-    pub(crate) init: Options,
+    pub(crate) init: Rc<Options>,
     options: Options,
     /// What goes before the file's own values.
     vars: Vars,
@@ -39,7 +39,7 @@ impl Definition {
         Self {
             merged,
             template,
-            init,
+            init: init.into(),
             options: Options::default(),
             vars: Vars::default(),
             looked_up: Map::default(),
@@ -47,12 +47,13 @@ impl Definition {
     }
 
     /// Reads the options of the template, where what `jail` says wins; with `all`, the others of `[Definition]` too.
-    pub(crate) fn read(&mut self, jail: &Options, all: bool, log: &mut Log) -> Result<(), Error> {
-        let given = jail.merged(&self.init);
-        self.vars = Vars::new(&given);
+    pub(crate) fn read(&mut self, jail: &Rc<Options>, all: bool, log: &mut Log) -> Result<(), Error> {
+        let given = [&Rc::clone(&self.init), jail];
+        self.vars = Vars::new(given);
         let query = Query { merged: &self.merged, section: DEFINITION, template: self.template };
-        self.options = query.read_texts(&given, &self.vars, log)?;
-        self.read_init(&given)?;
+        let is_given = |name: &str| given.iter().any(|layer| layer.contains(name));
+        self.options = query.read_texts(is_given, &self.vars, log)?;
+        self.read_init(given)?;
         if all {
             for key in self.merged.own_keys(DEFINITION) {
                 if &*key != "__name__" && !self.options.contains(&key) {
@@ -65,29 +66,31 @@ impl Definition {
     }
 
     /// Adds `[Init]` to what the brackets say; its own values stay reachable as `known/name`.
-    fn read_init(&mut self, given: &Options) -> Result<(), Error> {
+    fn read_init(&mut self, given: [&Rc<Options>; 2]) -> Result<(), Error> {
+        let init = Rc::make_mut(&mut self.init);
         for key in self.merged.own_keys(INIT).into_iter().filter(|key| &**key != "__name__") {
             let place = || Some(self.merged.own(INIT, &key)?.origin.as_ref()?.place());
             let get = || {
                 let setting = self.merged.get(INIT, &key, &Vars::default());
-                setting.map_err(|error| Error::from(error).at_place(place()))
+                setting.map_err(|error| error.at_place(place()))
             };
             let mut own = None;
             if !key.starts_with("known/") {
                 let setting = get()?;
-                self.init.insert(format!("known/{key}"), setting.clone());
+                init.insert(format!("known/{key}"), setting.clone());
                 own = Some(setting);
             }
-            if self.init.contains(&key) {
+            if init.contains(&key) {
                 continue;
             }
             // What the jail says of an option holds for its conditional variants too.
-            let wanted = split_condition(&key).and_then(|(base, _)| given.get(base)).cloned();
+            let is_given = |base: &str| given.iter().find_map(|layer| layer.get(base));
+            let wanted = split_condition(&key).and_then(|(base, _)| is_given(base)).cloned();
             let setting = match wanted.filter(|s| s.datum != Datum::None).or(own) {
                 Some(setting) => setting,
                 None => get()?,
             };
-            self.init.insert(key, setting);
+            init.insert(key, setting);
         }
         Ok(())
     }
@@ -121,10 +124,11 @@ impl Lookup for Definition {
             return Ok(found.clone());
         }
         let found = match self.merged.get_extended(DEFINITION, tag, &self.vars) {
-            Ok(setting) => (setting.datum != Datum::None).then(|| setting.datum.to_text()),
-            Err(GetError::NoSection(_) | GetError::NoOption(..)) => None,
-            Err(GetError::Failed(error)) if error.kind == ErrorKind::Value => None,
-            Err(GetError::Failed(error)) => return Err(error),
+            Ok(setting) => {
+                setting.filter(|setting| setting.datum != Datum::None).map(|setting| setting.datum.to_text())
+            }
+            Err(error) if error.kind == ErrorKind::Value => None,
+            Err(error) => return Err(error),
         };
         self.looked_up.insert(tag, found.clone());
         Ok(found)

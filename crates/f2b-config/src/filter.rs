@@ -2,6 +2,8 @@
 //!
 //! Answers to `filterreader.FilterReader`.
 
+use std::rc::Rc;
+
 use f2b_protocol::{Command, Value};
 
 use crate::Error;
@@ -60,7 +62,7 @@ impl Filter {
         let is_given = self.definition.init.get("logtype").is_some_and(|setting| setting.datum.is_true());
         if !is_given && !self.definition.defines("logtype") {
             let logtype = if backend.starts_with("systemd") { "journal" } else { "file" };
-            self.definition.init.insert("logtype", Setting::text(logtype));
+            Rc::make_mut(&mut self.definition.init).insert("logtype", Setting::text(logtype));
         }
     }
 

@@ -2,6 +2,8 @@
 //!
 //! Answers to `jailreader.JailReader`.
 
+use std::rc::Rc;
+
 use f2b_protocol::{Command, Value};
 use f2b_types::Level;
 
@@ -74,7 +76,7 @@ pub(crate) struct Jail {
     pub(crate) name: String,
     /// On, whatever `enabled` says.
     pub(crate) forced: bool,
-    pub(crate) options: Options,
+    pub(crate) options: Rc<Options>,
     pub(crate) filter: Option<Filter>,
     actions: Vec<Action>,
     /// Why the jail can't be set up.
@@ -88,7 +90,7 @@ impl Jail {
         Self {
             name: name.to_owned(),
             forced,
-            options: Options::default(),
+            options: Rc::default(),
             filter: None,
             actions: Vec::new(),
             config_error: None,
@@ -137,14 +139,14 @@ impl Jail {
         files: &mut Files,
     ) -> Result<(), Error> {
         let first = Query { merged, section: &self.name, template: FIRST };
-        self.options = first.read_existing(&mut files.log)?.merged(&given(extra));
+        self.options = first.read_existing(&mut files.log)?.merged(&given(extra)).into();
         if !self.is_enabled() {
             return Ok(());
         }
         self.read_filter(merged, base, extra, files)?;
         // What the filter says is known by now, so the rest of the jail can refer to it.
         let all = Query { merged, section: &self.name, template: TEMPLATE };
-        self.options = all.read(&mut files.log)?;
+        self.options = all.read(&mut files.log)?.into();
         if let Some(filter) = &mut self.filter {
             filter.definition.read(&self.options, false, &mut files.log)?;
         }
@@ -240,7 +242,7 @@ impl Jail {
     /// The jail's options and what its filter makes of its own, where the filter wins (`getCombined`).
     pub(crate) fn combined(&mut self, log: &mut Log) -> Result<Options, Error> {
         match &mut self.filter {
-            None => Ok(self.options.clone()),
+            None => Ok((*self.options).clone()),
             Some(filter) => Ok(self.options.merged(&filter.definition.combined(&[], log)?)),
         }
     }
