@@ -45,7 +45,7 @@ impl From<&Document> for Merged {
             let name = section.span.clone();
             let header = Origin { source: Rc::clone(&document.source), name, lines: Vec::new() };
             let options = section.options.iter().map(|option| {
-                let datum = Datum::Text(option.origin.text().into());
+                let datum = Datum::Text(option.origin.value().into());
                 (Rc::clone(&option.key), Raw { datum, origin: Some(Rc::clone(&option.origin)) })
             });
             if &*section.name == DEFAULT {

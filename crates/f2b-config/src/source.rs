@@ -11,6 +11,8 @@ use std::ops::Range;
 use std::os::unix::fs::FileTypeExt as _;
 use std::rc::Rc;
 
+use memchr::memchr2;
+
 /// Larger files are refused: no configuration is that large.
 pub const MAX_FILE: u64 = 16 << 20;
 
@@ -81,10 +83,7 @@ impl Source {
 
     /// Reads a file.
     pub(crate) fn read(path: &str) -> Result<Self, ReadError> {
-        let mut bytes = Vec::new();
-        open(path)
-            .and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes))
-            .map_err(ReadError::Unreadable)?;
+        let bytes = read(path).map_err(ReadError::Unreadable)?;
         if bytes.len() as u64 > MAX_FILE {
             return Err(ReadError::TooLarge);
         }
@@ -109,12 +108,16 @@ impl Source {
     }
 }
 
-/// A pipe would keep us waiting for a writer, so it counts as unreadable.
-fn open(path: &str) -> io::Result<File> {
-    if fs::metadata(path)?.file_type().is_fifo() {
+/// The content of a file, or as much of it as shows that it is too large. A pipe would keep us waiting for a writer, so
+/// it counts as unreadable.
+fn read(path: &str) -> io::Result<Vec<u8>> {
+    let metadata = fs::metadata(path)?;
+    if metadata.file_type().is_fifo() {
         return Err(io::Error::from(io::ErrorKind::InvalidInput));
     }
-    File::open(path)
+    let mut bytes = Vec::with_capacity(metadata.len().min(MAX_FILE) as usize);
+    File::open(path)?.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// A line of a text: where it starts, where its content ends, and where its end sign ends.
@@ -153,7 +156,7 @@ impl Iterator for Lines<'_> {
     fn next(&mut self) -> Option<Line> {
         let start = self.at;
         let rest = self.bytes.get(start..).filter(|rest| !rest.is_empty())?;
-        let length = rest.iter().position(|b| matches!(b, b'\n' | b'\r')).unwrap_or(rest.len());
+        let length = memchr2(b'\n', b'\r', rest).unwrap_or(rest.len());
         let end_sign = match rest.get(length..) {
             Some([b'\r', b'\n', ..]) => 2,
             Some([_, ..]) => 1,
