@@ -119,9 +119,9 @@ impl Definition {
 
 /// Any option of the file can stand for a tag (`getCombOption`).
 impl Lookup for Definition {
-    fn look_up(&mut self, tag: &str) -> Result<Option<Rc<str>>, Error> {
-        if let Some(found) = self.looked_up.get(tag) {
-            return Ok(found.clone());
+    fn look_up(&mut self, tag: &str) -> Result<(usize, Option<Rc<str>>), Error> {
+        if let Some((index, found)) = self.looked_up.find(tag) {
+            return Ok((index, found.clone()));
         }
         let found = match self.merged.get_extended(DEFINITION, tag, &self.vars) {
             Ok(setting) => {
@@ -130,8 +130,9 @@ impl Lookup for Definition {
             Err(error) if error.kind == ErrorKind::Value => None,
             Err(error) => return Err(error),
         };
+        let index = self.looked_up.len();
         self.looked_up.insert(tag, found.clone());
-        Ok(found)
+        Ok((index, found))
     }
 }
 

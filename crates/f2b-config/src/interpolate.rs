@@ -104,9 +104,10 @@ pub(crate) fn no_section(section: &str) -> Error {
 
 /// `section` and `name` of a reference `section/name`.
 fn split_reference(reference: &str) -> Option<(&str, &str)> {
-    let (prefix, rest) = reference.split_at(reference.find(|c| c != '-' && !is_word(c))?);
-    let name = rest.strip_prefix('/').filter(|name| !name.is_empty())?;
-    (!prefix.is_empty()).then_some((prefix, name))
+    let slash = memchr(b'/', reference.as_bytes())?;
+    let (prefix, name) = (&reference[..slash], &reference[slash + 1..]);
+    let well_formed = prefix.chars().all(|c| c == '-' || is_word(c)) && !prefix.is_empty();
+    (well_formed && !name.is_empty()).then_some((prefix, name))
 }
 
 fn has_reference(text: &str) -> bool {

@@ -52,7 +52,7 @@ impl From<&Document> for Merged {
                 options.for_each(|(key, raw)| merged.defaults.insert(key, raw));
                 continue;
             }
-            let mut body = Body { options: Map::default(), header: Some(Rc::new(header)) };
+            let mut body = Body { options: Map::with_capacity(options.len()), header: Some(Rc::new(header)) };
             options.for_each(|(key, raw)| body.options.insert(key, raw));
             merged.sections.insert(Rc::clone(&section.name), body);
         }

@@ -12,7 +12,7 @@ use crate::Error;
 use crate::python::repr;
 use crate::setting::{Datum, Options, Setting};
 use crate::source::MAX_FILE;
-use crate::tags::{Lookup, MAX_REPLACED, open_text, replacement};
+use crate::tags::{Lookup, MAX_REPLACED, open_text};
 
 /// As [`crate::tags::substitute_tags`].
 pub(crate) fn substitute_in_rounds(
@@ -132,6 +132,17 @@ impl Substitution<'_> {
              in {counts}, value: {value}"
         ))
         .at_place(self.setting.place_of(&format!("<{tag}>")))
+    }
+}
+
+fn replacement(
+    options: &Options,
+    tag: &str,
+    lookup: &mut dyn Lookup,
+) -> Result<Option<Rc<str>>, Error> {
+    match options.get(tag).map(|setting| &setting.datum) {
+        None | Some(Datum::None) => Ok(lookup.look_up(tag)?.1),
+        Some(datum) => Ok(Some(datum.to_text())),
     }
 }
 

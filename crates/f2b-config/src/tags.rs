@@ -12,7 +12,6 @@ use std::rc::Rc;
 use memchr::{memchr, memrchr3};
 
 use crate::Error;
-use crate::map::Map;
 use crate::rounds::substitute_in_rounds;
 use crate::setting::{Datum, Options, Setting};
 use crate::source::MAX_FILE;
@@ -20,9 +19,9 @@ use crate::source::MAX_FILE;
 /// How often one tag is replaced within one value.
 pub(crate) const MAX_REPLACED: usize = 25;
 
-/// Gives an option that is not among those to resolve.
+/// Gives an option that is not among those to resolve, and its number among all tags that were looked up.
 pub(crate) trait Lookup {
-    fn look_up(&mut self, tag: &str) -> Result<Option<Rc<str>>, Error>;
+    fn look_up(&mut self, tag: &str) -> Result<(usize, Option<Rc<str>>), Error>;
 }
 
 /// Replaces the tags in all `options` by options until none is left that is one. Tags in `ignored` are neither replaced
@@ -36,7 +35,7 @@ pub(crate) fn substitute_tags(
     ignored: &[&str],
     lookup: &mut dyn Lookup,
 ) -> Result<Options, Error> {
-    let resolver = Resolver { options, ignored, lookup: &mut *lookup, tags: Map::default() };
+    let resolver = Resolver { options, ignored, lookup: &mut *lookup, uses: vec![Uses::default(); options.len()] };
     match resolver.resolve_all() {
         Some(resolved) => Ok(resolved),
         None => substitute_in_rounds(options, ignored, lookup),
@@ -49,31 +48,17 @@ pub(crate) fn open_text<'a>(name: &str, setting: &'a Setting, ignored: &[&str]) 
     (memchr(b'<', text.as_bytes()).is_some() && !ignored.contains(&name)).then_some(text)
 }
 
-/// What stands for a tag that is not ignored.
-pub(crate) fn replacement(
-    options: &Options,
-    tag: &str,
-    lookup: &mut dyn Lookup,
-) -> Result<Option<Rc<str>>, Error> {
-    match options.get(tag).map(|setting| &setting.datum) {
-        None | Some(Datum::None) => lookup.look_up(tag),
-        Some(datum) => Ok(Some(datum.to_text())),
-    }
-}
-
 struct Resolver<'a> {
     options: &'a Options,
     ignored: &'a [&'a str],
     lookup: &'a mut dyn Lookup,
-    /// All tags met so far.
-    tags: Map<Tag>,
+    /// Of the options, in their order, and behind them of what was looked up.
+    uses: Vec<Uses>,
 }
 
-/// What a tag comes down to.
-struct Tag {
-    /// None if it stays as it is.
-    replacement: Option<Rc<str>>,
-    /// The number of the value that it was met in last, and how often it was replaced therein.
+/// The number of the value in which a tag was replaced last, and how often it was.
+#[derive(Clone, Default)]
+struct Uses {
     value: usize,
     count: usize,
 }
@@ -87,7 +72,7 @@ impl Resolver<'_> {
             let Some(text) = open_text(name, setting, self.ignored) else { continue };
             value.clear();
             pending.push((Rc::clone(text), 0));
-            self.resolve((number, name), &mut pending, &mut value)?;
+            self.resolve(number, &mut pending, &mut value)?;
             if *value != **text {
                 let datum = Datum::Text((*value).into());
                 resolved.insert(Rc::clone(name), Setting { datum, origin: setting.origin.clone() });
@@ -96,11 +81,11 @@ impl Resolver<'_> {
         Some(resolved)
     }
 
-    /// Appends the value `name` to `out`; `pending` are the texts that are still to be read, each from some place on, the
-    /// innermost replacement last.
+    /// Appends the value with this number to `out`; `pending` are the texts that are still to be read, each from some
+    /// place on, the innermost replacement last.
     fn resolve(
         &mut self,
-        name: (usize, &str),
+        value: usize,
         pending: &mut Vec<(Rc<str>, usize)>,
         out: &mut String,
     ) -> Option<()> {
@@ -117,7 +102,7 @@ impl Resolver<'_> {
                 return None;
             }
             let open = open_tag(out);
-            let replacement = open.map_or(Some(None), |open| self.replace(name, &out[open + 1..]))?;
+            let replacement = open.map_or(Some(None), |open| self.replace(value, &out[open + 1..]))?;
             match (open, replacement) {
                 (Some(open), Some(replacement)) => {
                     out.truncate(open);
@@ -129,22 +114,26 @@ impl Resolver<'_> {
         Some(())
     }
 
-    /// What stands for `tag` in the value `name`, if anything does.
-    fn replace(&mut self, (value, name): (usize, &str), tag: &str) -> Option<Option<Rc<str>>> {
-        let Some(known) = self.tags.get_mut(tag) else {
-            let stays = self.ignored.contains(&tag);
-            let replacement = if stays { None } else { replacement(self.options, tag, self.lookup).ok()? };
-            self.tags.insert(tag, Tag { replacement: replacement.clone(), value, count: 1 });
-            return (replacement.is_none() || tag != name).then_some(replacement);
-        };
-        if known.replacement.is_some() {
-            known.count = if known.value == value { known.count + 1 } else { 1 };
-            known.value = value;
-            if tag == name || known.count > MAX_REPLACED {
-                return None;
-            }
+    /// What stands for `tag` in a value, if anything does.
+    fn replace(&mut self, value: usize, tag: &str) -> Option<Option<Rc<str>>> {
+        if self.ignored.contains(&tag) {
+            return Some(None);
         }
-        Some(known.replacement.clone())
+        let option = self.options.find(tag).filter(|(_, setting)| setting.datum != Datum::None);
+        let (index, replacement) = match option {
+            Some((index, setting)) => (index, setting.datum.to_text()),
+            None => match self.lookup.look_up(tag).ok()? {
+                (index, Some(text)) => (self.options.len() + index, text),
+                (_, None) => return Some(None),
+            },
+        };
+        if index >= self.uses.len() {
+            self.uses.resize(index + 1, Uses::default());
+        }
+        let uses = &mut self.uses[index];
+        uses.count = if uses.value == value { uses.count + 1 } else { 1 };
+        uses.value = value;
+        (index != value && uses.count <= MAX_REPLACED).then_some(Some(replacement))
     }
 }
 
@@ -162,8 +151,8 @@ mod tests {
     struct More;
 
     impl Lookup for More {
-        fn look_up(&mut self, tag: &str) -> Result<Option<Rc<str>>, Error> {
-            Ok((tag == "more").then(|| "M<b>".into()))
+        fn look_up(&mut self, tag: &str) -> Result<(usize, Option<Rc<str>>), Error> {
+            Ok((0, (tag == "more").then(|| "M<b>".into())))
         }
     }
 

@@ -99,7 +99,7 @@ impl Query<'_> {
 
     /// All options in their types.
     pub(crate) fn read(&self, log: &mut Log) -> Result<Options, Error> {
-        let mut options = Options::default();
+        let mut options = Options::with_capacity(self.template.len());
         let vars = Vars::default();
         let mut scope = self.merged.scope(self.section, &vars);
         for wanted in self.template {
@@ -123,7 +123,7 @@ impl Query<'_> {
         vars: &Vars,
         log: &mut Log,
     ) -> Result<Options, Error> {
-        let mut options = Options::default();
+        let mut options = Options::with_capacity(self.template.len());
         let mut scope = self.merged.scope(self.section, vars);
         for wanted in self.template.iter().filter(|wanted| !given(wanted.name)) {
             if let Some(setting) = self.read_one(wanted, scope.as_mut(), log)? {

@@ -173,21 +173,32 @@ fn write_dict(f: &mut fmt::Formatter<'_>, entries: &[(Value, Value)]) -> fmt::Re
 }
 
 /// Python prefers single quotes and takes double ones only where that saves escaping.
-fn quote_for(has: impl Fn(char) -> bool) -> char {
-    if has('\'') && !has('"') { '"' } else { '\'' }
+fn quote_for(text: &[u8]) -> char {
+    if text.contains(&b'\'') && !text.contains(&b'"') { '"' } else { '\'' }
 }
 
+/// The bytes that always stand for themselves, which are nearly all that there are.
+const PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = b' ';
+    while byte <= b'~' {
+        plain[byte as usize] = !matches!(byte, b'\'' | b'"' | b'\\');
+        byte += 1;
+    }
+    plain
+};
+
 fn write_str(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
-    let quote = quote_for(|c| text.contains(c));
+    let quote = quote_for(text.as_bytes());
     f.write_char(quote)?;
-    // What needs no escape, which is nearly everything, is written in one piece.
-    let is_plain = |byte: u8| matches!(byte, b' '..=b'~') && byte != quote as u8 && byte != b'\\';
+    // What needs no escape is written in one piece.
     let (mut plain, mut at) = (0, 0);
-    while let Some(next) = text.as_bytes()[at..].iter().position(|byte| !is_plain(*byte)) {
+    while let Some(next) = text.as_bytes()[at..].iter().position(|byte| !PLAIN[usize::from(*byte)]) {
         let start = at + next;
         let Some(c) = text[start..].chars().next() else { break };
         at = start + c.len_utf8();
-        if !c.is_ascii() && is_printable(c) {
+        let is_special = c == quote || c == '\\';
+        if !is_special && is_printable(c) {
             continue;
         }
         f.write_str(&text[plain..start])?;
@@ -196,7 +207,10 @@ fn write_str(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
             '\n' => f.write_str("\\n")?,
             '\r' => f.write_str("\\r")?,
             '\t' => f.write_str("\\t")?,
-            c if c == quote || c == '\\' => write!(f, "\\{c}")?,
+            c if is_special => {
+                f.write_char('\\')?;
+                f.write_char(c)?;
+            }
             c => match u32::from(c) {
                 n @ ..=0xff => write!(f, "\\x{n:02x}")?,
                 n @ ..=0xffff => write!(f, "\\u{n:04x}")?,
@@ -218,7 +232,7 @@ fn is_printable(c: char) -> bool {
 }
 
 fn write_bytes(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
-    let quote = quote_for(|c| bytes.contains(&(c as u8)));
+    let quote = quote_for(bytes);
     write!(f, "b{quote}")?;
     for &byte in bytes {
         match byte {
