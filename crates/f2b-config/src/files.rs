@@ -6,14 +6,16 @@
 //! file that does not exist is left out without a word, which the stock configuration makes use of.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::rc::Rc;
 
 use f2b_types::Level;
 
 use crate::Error;
 use crate::diagnostic::{Log, logger};
-use crate::glob::glob;
+use crate::glob::{glob, has_wildcard};
 use crate::interpolate::Vars;
+use crate::listing::Listings;
 use crate::merged::Merged;
 use crate::parse::{SyntaxError, SyntaxErrorKind, parse};
 use crate::python::{exists, join, repr, repr_list, split_path, stem};
@@ -35,6 +37,7 @@ pub(crate) struct Reading {
 #[derive(Debug, Default)]
 pub(crate) struct Files {
     pub(crate) log: Log,
+    listings: Listings,
     /// By name, for instance `filter.d/sshd`.
     readings: HashMap<String, Reading>,
     /// By path; or else why there is none.
@@ -50,7 +53,7 @@ impl Files {
             return Ok(reading.clone());
         }
         self.log.trace(Level::INFO, logger::CONFIG, || format!("Loading configs for {name} under {base} "));
-        if !exists(base) {
+        if !self.listings.has_listed(base) && !exists(base) {
             let message = format!("Base configuration directory {base} does not exist");
             return Err(Error::value(message));
         }
@@ -70,7 +73,7 @@ impl Files {
         self.log.trace(Level::DEBUG, logger::CONFIG, || format!("Reading configs for {name} under {base} "));
         let mut merged = Merged::default();
         let mut complete = false;
-        let paths = layer_paths(&join(base, name));
+        let paths = self.layer_paths(&join(base, name));
         if paths.is_empty() {
             let message = format!("Found no accessible config files for {} under {base}", repr(name));
             self.log.say(Level::ERROR, logger::CONFIG, message);
@@ -114,7 +117,7 @@ impl Files {
     /// The files, each between those that it includes before and after itself. `including` are the files that lead
     /// here: none of them is included again.
     fn with_includes(&mut self, paths: Vec<String>, including: &[&str]) -> Result<Rc<[Rc<str>]>, Error> {
-        let paths = with_locals(paths);
+        let paths = self.with_locals(paths);
         let key = paths.join("\u{1}");
         // Upstream remembers lists whoever includes them, so a circle may look different the second time.
         if let Some(list) = self.lists.get(&key) {
@@ -206,6 +209,36 @@ impl Files {
         Ok(found)
     }
 
+    /// The files under a path without extension, as far as there are any.
+    fn layer_paths(&mut self, basename: &str) -> Vec<String> {
+        let directory = format!("{basename}.d");
+        let has_directory = has_wildcard(basename) || self.listings.may_exist(&directory);
+        let mut paths = Vec::new();
+        for extension in ["conf", "local"] {
+            let path = format!("{basename}.{extension}");
+            paths.extend(self.listings.may_exist(&path).then_some(path));
+            if has_directory {
+                let mut found = glob(&format!("{directory}/*.{extension}"));
+                found.sort();
+                paths.append(&mut found);
+            }
+        }
+        paths.retain(|path| exists(path));
+        paths
+    }
+
+    /// Puts the `.local` of each file behind it, unless it has a place of its own.
+    fn with_locals(&mut self, paths: Vec<String>) -> Vec<String> {
+        let mut all = Vec::with_capacity(paths.len());
+        for path in &paths {
+            let local = format!("{}.local", stem(path));
+            let add = !paths.contains(&local) && self.listings.may_exist(&local) && Path::new(&local).is_file();
+            all.push(path.clone());
+            all.extend(add.then_some(local));
+        }
+        all
+    }
+
     fn parse(&mut self, source: &Rc<Source>, limit: usize) -> Result<Rc<Merged>, Error> {
         let (document, errors) = parse(source, limit.min(source.text.len()));
         // Of a file that is read in part, Python has not come to the end where it speaks of lines that are no options.
@@ -226,31 +259,4 @@ fn not_accepted(first: &SyntaxError, all: &[SyntaxError]) -> Error {
         all.iter().skip(1).for_each(|other| error.message += &other.item());
     }
     error
-}
-
-/// The files under a path without extension, as far as there are any.
-fn layer_paths(basename: &str) -> Vec<String> {
-    let in_directory = |extension: &str| {
-        let mut found = glob(&format!("{basename}.d/*.{extension}"));
-        found.sort();
-        found
-    };
-    let mut paths = vec![format!("{basename}.conf")];
-    paths.extend(in_directory("conf"));
-    paths.push(format!("{basename}.local"));
-    paths.extend(in_directory("local"));
-    paths.retain(|path| exists(path));
-    paths
-}
-
-/// Puts the `.local` of each file behind it, unless it has a place of its own.
-fn with_locals(paths: Vec<String>) -> Vec<String> {
-    let mut all = Vec::with_capacity(paths.len());
-    for path in &paths {
-        let local = format!("{}.local", stem(path));
-        let add = !paths.contains(&local) && std::path::Path::new(&local).is_file();
-        all.push(path.clone());
-        all.extend(add.then_some(local));
-    }
-    all
 }

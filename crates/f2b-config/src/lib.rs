@@ -28,6 +28,7 @@ mod glob;
 mod interpolate;
 mod jail;
 mod judge;
+mod listing;
 mod map;
 mod merged;
 mod parse;
