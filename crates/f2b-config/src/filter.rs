@@ -89,9 +89,8 @@ pub(crate) fn fill(stream: &mut Vec<Command>, options: &Options, jail: &str) -> 
                     [] => {}
                     [one] => stream.push(Command::words(["set", jail, &add, one])),
                     _ => {
-                        let mut command = Command::words(["multi-set", jail, &add]);
-                        command.0.push(Value::strings(lines));
-                        stream.push(command);
+                        let words = vec!["multi-set".into(), jail.into(), add.into(), Value::strings(lines)];
+                        stream.push(Command(words));
                     }
                 }
             }
@@ -121,7 +120,5 @@ fn fill_journal_matches(stream: &mut Vec<Command>, setting: &Setting, jail: &str
 
 /// `set jail name value`.
 pub(crate) fn set(jail: &str, name: &str, setting: &Setting) -> Command {
-    let mut command = Command::words(["set", jail, name]);
-    command.0.push(Value::from(&setting.datum));
-    command
+    Command(vec!["set".into(), jail.into(), name.into(), Value::from(&setting.datum)])
 }
