@@ -91,7 +91,7 @@ impl Merged {
 
     /// Where the options of a section are looked up; `None` if there is no such section.
     pub(crate) fn scope<'a>(&'a self, section: &'a str, vars: &'a Vars) -> Option<Scope<'a>> {
-        let body = self.sections.get(section);
+        let body = self.sections.get(section).map(|body| &**body);
         let scope = Scope { merged: self, section, body, vars, option: "".into(), referred: Vec::new(), steps: 0 };
         (body.is_some() || section == DEFAULT).then_some(scope)
     }

@@ -201,10 +201,11 @@ impl Jail {
     /// Makes what the filter says available to the jail's options as `known/name`.
     fn publish(&self, merged: &mut Merged, combined: &Options) {
         let Some(body) = merged.sections.get_mut(&self.name) else { return };
+        let options = &mut Rc::make_mut(body).options;
         for (key, setting) in combined.iter() {
             if !key.starts_with("known/") && &**key != "__name__" {
                 let raw = Raw { datum: setting.datum.clone(), origin: setting.origin.clone() };
-                body.options.insert(format!("known/{key}"), raw);
+                options.insert(format!("known/{key}"), raw);
             }
         }
     }

@@ -32,7 +32,8 @@ pub(crate) struct Body {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Merged {
     pub(crate) defaults: Map<Raw>,
-    pub(crate) sections: Map<Body>,
+    /// Shared with the layers, and between them.
+    pub(crate) sections: Map<Rc<Body>>,
 }
 
 /// What overridden options are kept under.
@@ -54,7 +55,7 @@ impl From<&Document> for Merged {
             }
             let mut body = Body { options: Map::with_capacity(options.len()), header: Some(Rc::new(header)) };
             options.for_each(|(key, raw)| body.options.insert(key, raw));
-            merged.sections.insert(Rc::clone(&section.name), body);
+            merged.sections.insert(Rc::clone(&section.name), body.into());
         }
         merged
     }
@@ -72,17 +73,18 @@ impl Merged {
                     for (key, raw) in body.options.iter() {
                         conditional.options.insert(format!("{key}{condition}"), raw.clone());
                     }
-                    self.overlay_section(name, &conditional);
+                    self.overlay_section(name, &conditional.into());
                 }
             }
         }
     }
 
-    fn overlay_section(&mut self, name: &str, layer: &Body) {
+    fn overlay_section(&mut self, name: &str, layer: &Rc<Body>) {
         let Some(below) = self.sections.get_mut(name) else {
-            self.sections.insert(name, layer.clone());
+            self.sections.insert(name, Rc::clone(layer));
             return;
         };
+        let below = Rc::make_mut(below);
         let mut known = Map::default();
         for (key, raw) in below.options.iter().filter(|(key, _)| layer.options.contains(key)) {
             known.insert(Rc::clone(key), raw.clone());
@@ -90,8 +92,8 @@ impl Merged {
         below.options.update(&layer.options);
         let kept = format!("{KNOWN}{name}");
         match self.sections.get_mut(&kept) {
-            Some(body) => body.options.update(&known),
-            None => self.sections.insert(kept, Body { options: known, header: None }),
+            Some(body) => Rc::make_mut(body).options.update(&known),
+            None => self.sections.insert(kept, Rc::new(Body { options: known, header: None })),
         }
     }
 

@@ -27,8 +27,8 @@ pub enum Value {
     Dict(Vec<(Value, Value)>),
     /// `{...}`, in the order in which it was sent
     Set(Vec<Value>),
-    /// An instance of an exception class.
-    Exception(Exception),
+    /// An instance of an exception class; boxed, so that all the others are no larger than they need to be.
+    Exception(Box<Exception>),
 }
 
 /// A Python exception: its class and the arguments it was raised with.
@@ -110,6 +110,12 @@ impl From<i64> for Value {
 impl From<bool> for Value {
     fn from(b: bool) -> Self {
         Self::Bool(b)
+    }
+}
+
+impl From<Exception> for Value {
+    fn from(exception: Exception) -> Self {
+        Self::Exception(Box::new(exception))
     }
 }
 
@@ -275,7 +281,7 @@ mod tests {
         check(Value::List(vec![Value::None, true.into(), Value::Float(1.0)]), "[None, True, 1.0]");
         check(Value::Dict(vec![("a".into(), Value::Bytes(b"x\xff'".to_vec()))]), "{'a': b\"x\\xff'\"}");
         check(
-            Value::Exception(Exception::new("fail2ban.exceptions", "UnknownJailException", "x")),
+            Exception::new("fail2ban.exceptions", "UnknownJailException", "x"),
             "UnknownJailException('x')",
         );
     }
