@@ -98,12 +98,14 @@ impl Definition {
     /// All options with tags resolved and types converted; options in `ignored` are left as they are, and so are those
     /// that have conditional variants.
     pub(crate) fn combined(&mut self, ignored: &[&str], log: &mut Log) -> Result<Options, Error> {
-        let options = self.options.merged(&self.init);
+        let mut options = self.options.merged(&self.init);
         let conditional = options.keys().filter_map(|key| split_condition(key)).map(|(base, _)| base);
         let ignored: Vec<&str> = ignored.iter().copied().chain(conditional).collect();
-        let mut combined = substitute_tags(&options, &ignored, self)?;
-        convert(&mut combined, self.template, log);
-        Ok(combined)
+        for (place, text) in substitute_tags(&options, &ignored, self)? {
+            options.at(place).datum = Datum::Text(text);
+        }
+        convert(&mut options, self.template, log);
+        Ok(options)
     }
 
     /// The file itself sets the option in `[Definition]`.

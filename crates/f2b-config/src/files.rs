@@ -10,6 +10,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use f2b_types::Level;
+use foldhash::fast::RandomState;
 
 use crate::Error;
 use crate::diagnostic::{Log, logger};
@@ -39,11 +40,11 @@ pub(crate) struct Files {
     pub(crate) log: Log,
     listings: Listings,
     /// By name, for instance `filter.d/sshd`.
-    readings: HashMap<String, Reading>,
+    readings: HashMap<String, Reading, RandomState>,
     /// By path; or else why there is none.
-    layers: HashMap<String, Result<Rc<Merged>, String>>,
+    layers: HashMap<String, Result<Rc<Merged>, String>, RandomState>,
     /// By the paths that were asked for: those and all they include, in order.
-    lists: HashMap<String, Rc<[Rc<str>]>>,
+    lists: HashMap<String, Rc<[Rc<str>]>, RandomState>,
 }
 
 impl Files {

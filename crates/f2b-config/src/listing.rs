@@ -6,11 +6,16 @@
 use std::collections::{HashMap, HashSet};
 use std::fs;
 
+use foldhash::fast::RandomState;
+
 use crate::python::split_path;
+
+/// In lower case.
+type Names = HashSet<String, RandomState>;
 
 /// The directories that were listed; None for those that can't be.
 #[derive(Debug, Default)]
-pub(crate) struct Listings(HashMap<String, Option<HashSet<String>>>);
+pub(crate) struct Listings(HashMap<String, Option<Names>, RandomState>);
 
 impl Listings {
     /// False for a path that was not there when its directory was listed. True says little: the path can be a link to
@@ -33,10 +38,9 @@ impl Listings {
     }
 }
 
-/// The names in lower case; those with other letters than ASCII's are none that we rule out.
-fn list(directory: &str) -> Option<HashSet<String>> {
+fn list(directory: &str) -> Option<Names> {
     let entries = fs::read_dir(if directory.is_empty() { "." } else { directory }).ok()?;
-    entries.map(|entry| Some(entry.ok()?.file_name().to_string_lossy().to_lowercase())).collect()
+    entries.map(|entry| Some(entry.ok()?.file_name().to_string_lossy().to_ascii_lowercase())).collect()
 }
 
 #[cfg(test)]

@@ -40,6 +40,11 @@ impl<V> Map<V> {
         self.0.get_mut(key)
     }
 
+    /// The value in this place.
+    pub(crate) fn at(&mut self, index: usize) -> &mut V {
+        &mut self.0[index]
+    }
+
     pub(crate) fn contains(&self, key: &str) -> bool {
         self.0.contains_key(key)
     }

@@ -6,6 +6,8 @@
 
 use std::rc::Rc;
 
+use memchr::memchr;
+
 use crate::document::{Document, Origin};
 use crate::map::Map;
 use crate::parse::DEFAULT;
@@ -126,7 +128,7 @@ impl Merged {
 
 /// `name` and `?condition` of a conditional section or option.
 pub(crate) fn split_condition(name: &str) -> Option<(&str, &str)> {
-    let (base, condition) = name.split_at(name.find('?')?);
+    let (base, condition) = name.split_at(memchr(b'?', name.as_bytes())?);
     let well_formed = !base.is_empty() && base.chars().all(is_word) && condition.len() > 1;
     (well_formed && !condition.contains('\n')).then_some((base, condition))
 }

@@ -19,7 +19,7 @@ pub(crate) fn substitute_in_rounds(
     options: &Options,
     ignored: &[&str],
     lookup: &mut dyn Lookup,
-) -> Result<Options, Error> {
+) -> Result<Vec<(usize, Rc<str>)>, Error> {
     let mut resolved = options.clone();
     let open = options.iter().filter(|(name, setting)| open_text(name, setting, ignored).is_some());
     let mut open: Vec<_> = open.map(|(name, _)| (Rc::clone(name), Counts::default())).collect();
@@ -41,7 +41,11 @@ pub(crate) fn substitute_in_rounds(
         }
         open.retain(|(name, _)| resolved.get(name).is_some_and(|setting| open_text(name, setting, ignored).is_some()));
     }
-    Ok(resolved)
+    let texts = resolved.iter().enumerate().filter_map(|(place, (_, setting))| match &setting.datum {
+        Datum::Text(text) => Some((place, Rc::clone(text))),
+        _ => None,
+    });
+    Ok(texts.collect())
 }
 
 /// How often each tag was replaced, in the order in which they were met.

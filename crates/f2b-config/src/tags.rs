@@ -24,8 +24,8 @@ pub(crate) trait Lookup {
     fn look_up(&mut self, tag: &str) -> Result<(usize, Option<Rc<str>>), Error>;
 }
 
-/// Replaces the tags in all `options` by options until none is left that is one. Tags in `ignored` are neither replaced
-/// nor are their values looked into.
+/// Replaces the tags in all `options` by options until none is left that is one; what comes out are the texts that are
+/// new, with the places of the options. Tags in `ignored` are neither replaced nor are their values looked into.
 ///
 /// # Errors
 ///
@@ -34,9 +34,9 @@ pub(crate) fn substitute_tags(
     options: &Options,
     ignored: &[&str],
     lookup: &mut dyn Lookup,
-) -> Result<Options, Error> {
-    let resolver = Resolver { options, ignored, lookup: &mut *lookup, uses: vec![Uses::default(); options.len()] };
-    match resolver.resolve_all() {
+) -> Result<Vec<(usize, Rc<str>)>, Error> {
+    let uses = vec![Uses::default(); options.len()];
+    match (Resolver { options, ignored, lookup: &mut *lookup, uses }).resolve_all() {
         Some(resolved) => Ok(resolved),
         None => substitute_in_rounds(options, ignored, lookup),
     }
@@ -64,9 +64,9 @@ struct Uses {
 }
 
 impl Resolver<'_> {
-    /// `None` where upstream may give up. It replaces no tag more often than it is replaced here.
-    fn resolve_all(mut self) -> Option<Options> {
-        let mut resolved = self.options.clone();
+    /// `None` where upstream may give up: it replaces no tag more often than it is replaced here.
+    fn resolve_all(mut self) -> Option<Vec<(usize, Rc<str>)>> {
+        let mut resolved = Vec::new();
         let (mut value, mut pending) = (String::new(), Vec::new());
         for (number, (name, setting)) in self.options.iter().enumerate() {
             let Some(text) = open_text(name, setting, self.ignored) else { continue };
@@ -74,8 +74,7 @@ impl Resolver<'_> {
             pending.push((Rc::clone(text), 0));
             self.resolve(number, &mut pending, &mut value)?;
             if *value != **text {
-                let datum = Datum::Text((*value).into());
-                resolved.insert(Rc::clone(name), Setting { datum, origin: setting.origin.clone() });
+                resolved.push((number, (*value).into()));
             }
         }
         Some(resolved)
@@ -161,8 +160,10 @@ mod tests {
         for (key, value) in options {
             map.insert(*key, Setting::text(value));
         }
-        let resolved = substitute_tags(&map, ignored, &mut More)?;
-        let entries: Vec<_> = resolved.iter().map(|(k, v)| format!("{k}={}", v.datum.to_text())).collect();
+        for (place, text) in substitute_tags(&map, ignored, &mut More)? {
+            map.at(place).datum = Datum::Text(text);
+        }
+        let entries: Vec<_> = map.iter().map(|(k, v)| format!("{k}={}", v.datum.to_text())).collect();
         Ok(entries.join(" "))
     }
 
