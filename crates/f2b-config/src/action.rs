@@ -57,9 +57,9 @@ impl Action {
         }
         let mut init = given(values);
         let name = take_names(&mut init, file, jail);
-        let merged = read_definition(files, base, &join("action.d", &absolute(file)))?;
-        Ok(merged.map(|merged| {
-            let definition = Box::new(Definition::new(merged, TEMPLATE, init));
+        let texts = read_definition(files, base, &join("action.d", &absolute(file)))?;
+        Ok(texts.map(|texts| {
+            let definition = Box::new(Definition::new(texts, TEMPLATE, init));
             Self::Shell { name, definition }
         }))
     }

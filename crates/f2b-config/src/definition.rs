@@ -20,10 +20,43 @@ use crate::template::{Query, Wanted, convert};
 const DEFINITION: &str = "Definition";
 const INIT: &str = "Init";
 
+/// What the files of a filter or an action say, to whatever jail.
+#[derive(Debug)]
+pub(crate) struct Texts {
+    merged: Rc<Merged>,
+    init: Vec<InitOption>,
+}
+
+/// An option of `[Init]`, which is interpolated without regard to what is given.
+#[derive(Debug)]
+struct InitOption {
+    key: Rc<str>,
+    /// The name under which it stays reachable, unless it is such a name already.
+    known: Option<Rc<str>>,
+    value: Result<Setting, Error>,
+}
+
+impl Texts {
+    pub(crate) fn new(merged: Rc<Merged>) -> Self {
+        let read = |key: Rc<str>| {
+            let place = || Some(merged.own(INIT, &key)?.origin.as_ref()?.place());
+            let value = merged.get(INIT, &key, &Vars::default()).map_err(|error| error.at_place(place()));
+            InitOption { known: (!key.starts_with("known/")).then(|| known(&key)), key, value }
+        };
+        let init = merged.own_keys(INIT).into_iter().filter(|key| &**key != "__name__").map(read).collect();
+        Self { merged, init }
+    }
+}
+
+/// The name under which an option stays reachable, whatever goes before it.
+pub(crate) fn known(key: &str) -> Rc<str> {
+    ["known/", key].concat().into()
+}
+
 /// A filter or an action that a jail uses.
 #[derive(Debug)]
 pub(crate) struct Definition {
-    merged: Rc<Merged>,
+    texts: Rc<Texts>,
     template: &'static [Wanted],
     /// What the brackets say, and from the first [`Definition::read`] on what `[Init]` adds.
     pub(crate) init: Rc<Options>,
@@ -35,9 +68,9 @@ pub(crate) struct Definition {
 }
 
 impl Definition {
-    pub(crate) fn new(merged: Rc<Merged>, template: &'static [Wanted], init: Options) -> Self {
+    pub(crate) fn new(texts: Rc<Texts>, template: &'static [Wanted], init: Options) -> Self {
         Self {
-            merged,
+            texts,
             template,
             init: init.into(),
             options: Options::default(),
@@ -50,14 +83,14 @@ impl Definition {
     pub(crate) fn read(&mut self, jail: &Rc<Options>, all: bool, log: &mut Log) -> Result<(), Error> {
         let given = [&Rc::clone(&self.init), jail];
         self.vars = Vars::new(given);
-        let query = Query { merged: &self.merged, section: DEFINITION, template: self.template };
+        let query = Query { merged: &self.texts.merged, section: DEFINITION, template: self.template };
         let is_given = |name: &str| given.iter().any(|layer| layer.contains(name));
         self.options = query.read_texts(is_given, &self.vars, log)?;
         self.read_init(given)?;
         if all {
-            for key in self.merged.own_keys(DEFINITION) {
+            for key in self.texts.merged.own_keys(DEFINITION) {
                 if &*key != "__name__" && !self.options.contains(&key) {
-                    let setting = self.merged.get(DEFINITION, &key, &Vars::default())?;
+                    let setting = self.texts.merged.get(DEFINITION, &key, &Vars::default())?;
                     self.options.insert(key, setting);
                 }
             }
@@ -68,29 +101,22 @@ impl Definition {
     /// Adds `[Init]` to what the brackets say; its own values stay reachable as `known/name`.
     fn read_init(&mut self, given: [&Rc<Options>; 2]) -> Result<(), Error> {
         let init = Rc::make_mut(&mut self.init);
-        for key in self.merged.own_keys(INIT).into_iter().filter(|key| &**key != "__name__") {
-            let place = || Some(self.merged.own(INIT, &key)?.origin.as_ref()?.place());
-            let get = || {
-                let setting = self.merged.get(INIT, &key, &Vars::default());
-                setting.map_err(|error| error.at_place(place()))
-            };
-            let mut own = None;
-            if !key.starts_with("known/") {
-                let setting = get()?;
-                init.insert(format!("known/{key}"), setting.clone());
-                own = Some(setting);
+        for InitOption { key, known, value } in &self.texts.init {
+            let value = || value.as_ref().map_err(Error::clone);
+            if let Some(known) = known {
+                init.insert(Rc::clone(known), value()?.clone());
             }
-            if init.contains(&key) {
+            if init.contains(key) {
                 continue;
             }
             // What the jail says of an option holds for its conditional variants too.
             let is_given = |base: &str| given.iter().find_map(|layer| layer.get(base));
-            let wanted = split_condition(&key).and_then(|(base, _)| is_given(base)).cloned();
-            let setting = match wanted.filter(|s| s.datum != Datum::None).or(own) {
+            let wanted = split_condition(key).and_then(|(base, _)| is_given(base));
+            let setting = match wanted.filter(|setting| setting.datum != Datum::None) {
                 Some(setting) => setting,
-                None => get()?,
+                None => value()?,
             };
-            init.insert(key, setting);
+            init.insert(Rc::clone(key), setting.clone());
         }
         Ok(())
     }
@@ -110,12 +136,12 @@ impl Definition {
 
     /// The file itself sets the option in `[Definition]`.
     pub(crate) fn defines(&self, key: &str) -> bool {
-        self.merged.own(DEFINITION, key).is_some()
+        self.texts.merged.own(DEFINITION, key).is_some()
     }
 
     /// The option as the file has it, whatever is given.
     pub(crate) fn get(&self, key: &str) -> Option<Setting> {
-        self.merged.get(DEFINITION, key, &Vars::default()).ok()
+        self.texts.merged.get(DEFINITION, key, &Vars::default()).ok()
     }
 }
 
@@ -125,7 +151,7 @@ impl Lookup for Definition {
         if let Some((index, found)) = self.looked_up.find(tag) {
             return Ok((index, found.clone()));
         }
-        let found = match self.merged.get_extended(DEFINITION, tag, &self.vars) {
+        let found = match self.texts.merged.get_extended(DEFINITION, tag, &self.vars) {
             Ok(setting) => {
                 setting.filter(|setting| setting.datum != Datum::None).map(|setting| setting.datum.to_text())
             }
@@ -152,7 +178,12 @@ pub(crate) fn read_definition(
     files: &mut Files,
     base: &str,
     name: &str,
-) -> Result<Option<Rc<Merged>>, Error> {
+) -> Result<Option<Rc<Texts>>, Error> {
+    if let Some(texts) = files.definitions.get(name) {
+        return Ok(Some(Rc::clone(texts)));
+    }
     let reading = files.read(base, name)?;
-    Ok(reading.complete.then_some(reading.merged))
+    let texts = reading.complete.then(|| Rc::new(Texts::new(reading.merged)));
+    files.definitions.extend(texts.iter().map(|texts| (name.to_owned(), Rc::clone(texts))));
+    Ok(texts)
 }

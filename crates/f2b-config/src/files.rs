@@ -13,6 +13,7 @@ use f2b_types::Level;
 use foldhash::fast::RandomState;
 
 use crate::Error;
+use crate::definition::Texts;
 use crate::diagnostic::{Log, logger};
 use crate::glob::{glob, has_wildcard};
 use crate::interpolate::Vars;
@@ -41,6 +42,8 @@ pub(crate) struct Files {
     listings: Listings,
     /// By name, for instance `filter.d/sshd`.
     readings: HashMap<String, Reading, RandomState>,
+    /// What those come down to that are filters or actions.
+    pub(crate) definitions: HashMap<String, Rc<Texts>, RandomState>,
     /// By path; or else why there is none.
     layers: HashMap<String, Result<Rc<Merged>, String>, RandomState>,
     /// By the paths that were asked for: those and all they include, in order.

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use f2b_protocol::{Command, Value};
 
 use crate::Error;
-use crate::definition::{Definition, given, read_definition};
+use crate::definition::{Definition, Texts, given, read_definition};
 use crate::diagnostic::Log;
 use crate::files::Files;
 use crate::python::{absolute, join};
@@ -42,8 +42,8 @@ impl Filter {
         name: &str,
         options: &[(String, String)],
     ) -> Result<Option<Self>, Error> {
-        let merged = read_definition(files, base, &join("filter.d", &absolute(name)))?;
-        Ok(merged.map(|merged| Self { definition: Definition::new(merged, TEMPLATE, given(options)) }))
+        let texts = read_definition(files, base, &join("filter.d", &absolute(name)))?;
+        Ok(texts.map(|texts| Self { definition: Definition::new(texts, TEMPLATE, given(options)) }))
     }
 
     /// Reads a file that lies anywhere.
@@ -53,7 +53,8 @@ impl Filter {
         options: &[(String, String)],
     ) -> Result<Option<Self>, Error> {
         let reading = files.read_file(path)?;
-        let definition = Definition::new(reading.merged, TEMPLATE, given(options));
+        let texts = Rc::new(Texts::new(reading.merged));
+        let definition = Definition::new(texts, TEMPLATE, given(options));
         Ok(reading.complete.then_some(Self { definition }))
     }
 

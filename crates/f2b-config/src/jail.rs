@@ -10,7 +10,7 @@ use f2b_types::Level;
 use crate::Error;
 use crate::action::Action;
 use crate::bracketed::{extract_options, split_with_options};
-use crate::definition::given;
+use crate::definition::{given, known};
 use crate::diagnostic::{Log, logger};
 use crate::document::Origin;
 use crate::error::ErrorKind;
@@ -205,7 +205,7 @@ impl Jail {
         for (key, setting) in combined.iter() {
             if !key.starts_with("known/") && &**key != "__name__" {
                 let raw = Raw { datum: setting.datum.clone(), origin: setting.origin.clone() };
-                options.insert(format!("known/{key}"), raw);
+                options.insert(known(key), raw);
             }
         }
     }
