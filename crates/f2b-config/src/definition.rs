@@ -159,6 +159,9 @@ impl Lookup for Definition {
             Err(error) => return Err(error),
         };
         let index = self.looked_up.len();
+        if index == 0 {
+            self.looked_up = Map::with_capacity(16);
+        }
         self.looked_up.insert(tag, found.clone());
         Ok((index, found))
     }
