@@ -22,8 +22,8 @@ mod start;
 mod trial;
 
 use std::ffi::OsString;
-use std::fmt::Write as _;
 use std::io::{self, Write};
+use std::mem;
 use std::process::ExitCode;
 
 use f2b_types::{Level, Log, Record};
@@ -104,7 +104,7 @@ fn settle(line: &CmdLine, log: &dyn Log, out: &mut Output) -> Result<Option<(Con
     }
     let read = config.read(&conf, None, log);
     if let Some(style) = line.dump {
-        match &read.stream {
+        match read.stream {
             Some(stream) => print_stream(stream, style, out),
             None => out.print("ERROR: The configuration stream failed because of the invalid syntax.\n"),
         }
@@ -124,16 +124,24 @@ fn settle(line: &CmdLine, log: &dyn Log, out: &mut Output) -> Result<Option<(Con
     Ok(None)
 }
 
-fn print_stream(stream: &[f2b_protocol::Command], style: Dump, out: &mut Output) {
+fn print_stream(stream: Vec<f2b_protocol::Command>, style: Dump, out: &mut Output) {
+    const PIECE: usize = 32 << 10;
     let mut text = String::new();
-    for command in stream {
-        // Writing into a String never fails.
-        let _ = match style {
-            Dump::Plain => writeln!(text, "{command}"),
-            Dump::Pretty => writeln!(text, "{}", dump::pretty(&command.clone().into())),
-        };
+    for command in &stream {
+        match style {
+            // Writing into a String never fails.
+            Dump::Plain => drop(command.write_repr(&mut text)),
+            Dump::Pretty => text.push_str(&dump::pretty(&command.clone().into())),
+        }
+        text.push('\n');
+        if text.len() > PIECE {
+            out.print(&text);
+            text.clear();
+        }
     }
     out.print(&text);
+    // The process is about to end, and gives all of it back at once.
+    mem::forget(stream);
 }
 
 /// Prints what is known without a configuration. There is no log yet, so that its only line stands bare.
