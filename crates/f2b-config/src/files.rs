@@ -194,7 +194,7 @@ impl Files {
         }
         self.log.trace(Level::INFO, logger::INCLUDES, || format!("  Loading files: [{}]", repr(path)));
         self.log.trace(Level::TRACEDEBUG, logger::INCLUDES, || format!("    Reading file: {path}"));
-        let layer = match Source::read(path) {
+        let layer = match Source::read(path, self.listings.is_plain(path)) {
             Ok(source) => Ok(self.parse(&Rc::new(source), usize::MAX)?),
             Err(ReadError::Unreadable(error)) => Err(error.to_string()),
             Err(ReadError::TooLarge) => {
@@ -220,14 +220,14 @@ impl Files {
         let mut paths = Vec::new();
         for extension in ["conf", "local"] {
             let path = format!("{basename}.{extension}");
-            paths.extend(self.listings.may_exist(&path).then_some(path));
+            paths.extend(self.listings.exists(&path).then_some(path));
             if has_directory {
                 let mut found = glob(&format!("{directory}/*.{extension}"));
+                found.retain(|path| exists(path));
                 found.sort();
                 paths.append(&mut found);
             }
         }
-        paths.retain(|path| exists(path));
         paths
     }
 
@@ -236,7 +236,8 @@ impl Files {
         let mut all = Vec::with_capacity(paths.len());
         for path in &paths {
             let local = format!("{}.local", stem(path));
-            let add = !paths.contains(&local) && self.listings.may_exist(&local) && Path::new(&local).is_file();
+            let is_there = self.listings.may_exist(&local) && Path::new(&local).is_file();
+            let add = is_there && !paths.contains(&local);
             all.push(path.clone());
             all.extend(add.then_some(local));
         }

@@ -81,9 +81,9 @@ impl Source {
         Self { path: path.to_owned(), text: text.into(), lines: OnceCell::new() }
     }
 
-    /// Reads a file.
-    pub(crate) fn read(path: &str) -> Result<Self, ReadError> {
-        let bytes = read(path).map_err(ReadError::Unreadable)?;
+    /// Reads what is a plain file or has yet to show that it can be read like one.
+    pub(crate) fn read(path: &str, is_plain: bool) -> Result<Self, ReadError> {
+        let bytes = read(path, is_plain).map_err(ReadError::Unreadable)?;
         if bytes.len() as u64 > MAX_FILE {
             return Err(ReadError::TooLarge);
         }
@@ -110,13 +110,15 @@ impl Source {
 
 /// The content of a file, or as much of it as shows that it is too large. A pipe would keep us waiting for a writer, so
 /// it counts as unreadable.
-fn read(path: &str) -> io::Result<Vec<u8>> {
-    let metadata = fs::metadata(path)?;
-    if metadata.file_type().is_fifo() {
+fn read(path: &str, is_plain: bool) -> io::Result<Vec<u8>> {
+    if !is_plain && fs::metadata(path)?.file_type().is_fifo() {
         return Err(io::Error::from(io::ErrorKind::InvalidInput));
     }
-    let mut bytes = Vec::with_capacity(metadata.len().min(MAX_FILE) as usize);
-    File::open(path)?.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
+    let file = File::open(path)?;
+    let length = file.metadata()?.len().min(MAX_FILE + 1);
+    let mut bytes = Vec::with_capacity(length as usize);
+    // A file that says it is empty can be made up by the kernel as it is read.
+    file.take(if length == 0 { MAX_FILE + 1 } else { length }).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 

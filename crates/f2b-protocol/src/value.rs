@@ -190,20 +190,21 @@ fn quote_for(text: &[u8]) -> char {
 }
 
 fn write_str(out: &mut impl fmt::Write, text: &str) -> fmt::Result {
-    let quote = quote_for(text.as_bytes());
+    let mut next = plain_length(text.as_bytes());
+    let quote = if next == text.len() { '\'' } else { quote_for(text.as_bytes()) };
     out.write_char(quote)?;
     // What needs no escape, which is nearly everything, is written in one piece.
-    let (mut plain, mut at) = (0, 0);
-    loop {
-        let start = at + plain_length(&text.as_bytes()[at..]);
-        let Some(c) = text[start..].chars().next() else { break };
-        at = start + c.len_utf8();
+    let mut plain = 0;
+    while let Some(c) = text[next..].chars().next() {
+        let start = next;
+        let behind = start + c.len_utf8();
+        next = behind + plain_length(&text.as_bytes()[behind..]);
         let is_special = c == quote || c == '\\';
         if !is_special && is_printable(c) {
             continue;
         }
         out.write_str(&text[plain..start])?;
-        plain = at;
+        plain = behind;
         match c {
             '\n' => out.write_str("\\n")?,
             '\r' => out.write_str("\\r")?,
