@@ -177,11 +177,7 @@ pub(crate) fn given(values: &[(String, String)]) -> Options {
 }
 
 /// Reads the files of a definition such as `filter.d/sshd`; `None` where upstream can't.
-pub(crate) fn read_definition(
-    files: &mut Files,
-    base: &str,
-    name: &str,
-) -> Result<Option<Rc<Texts>>, Error> {
+pub(crate) fn read_definition(files: &mut Files, base: &str, name: &str) -> Result<Option<Rc<Texts>>, Error> {
     if let Some(texts) = files.definitions.get(name) {
         return Ok(Some(Rc::clone(texts)));
     }

@@ -92,7 +92,8 @@ impl Merged {
     /// Where the options of a section are looked up; `None` if there is no such section.
     pub(crate) fn scope<'a>(&'a self, section: &'a str, vars: &'a Vars) -> Option<Scope<'a>> {
         let body = self.sections.get(section).map(|body| &**body);
-        let scope = Scope { merged: self, section, body, vars, option: "".into(), referred: Vec::new(), steps: 0 };
+        let scope =
+            Scope { merged: self, section, body, vars, option: "".into(), referred: Vec::new(), steps: 0 };
         (body.is_some() || section == DEFAULT).then_some(scope)
     }
 }
@@ -338,7 +339,8 @@ mod tests {
         let mut given = Options::default();
         given.insert("Given", Setting::text("%(__name__)s!"));
         let (merged, vars) = (merged(layers), Vars::new([&given.into()]));
-        let setting = merged.get_extended("a", option, &vars)?.map_or_else(|| merged.get("a", option, &vars), Ok);
+        let setting =
+            merged.get_extended("a", option, &vars)?.map_or_else(|| merged.get("a", option, &vars), Ok);
         setting.map(|setting| setting.datum.to_text().to_string())
     }
 

@@ -39,7 +39,9 @@ pub(crate) fn substitute_in_rounds(
                 resolved.insert(Rc::clone(name), Setting { datum, origin: setting.origin });
             }
         }
-        open.retain(|(name, _)| resolved.get(name).is_some_and(|setting| open_text(name, setting, ignored).is_some()));
+        open.retain(|(name, _)| {
+            resolved.get(name).is_some_and(|setting| open_text(name, setting, ignored).is_some())
+        });
     }
     let texts = resolved.iter().enumerate().filter_map(|(place, (_, setting))| match &setting.datum {
         Datum::Text(text) => Some((place, Rc::clone(text))),
@@ -139,11 +141,7 @@ impl Substitution<'_> {
     }
 }
 
-fn replacement(
-    options: &Options,
-    tag: &str,
-    lookup: &mut dyn Lookup,
-) -> Result<Option<Rc<str>>, Error> {
+fn replacement(options: &Options, tag: &str, lookup: &mut dyn Lookup) -> Result<Option<Rc<str>>, Error> {
     match options.get(tag).map(|setting| &setting.datum) {
         None | Some(Datum::None) => Ok(lookup.look_up(tag)?.1),
         Some(datum) => Ok(Some(datum.to_text())),

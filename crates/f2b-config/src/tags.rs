@@ -82,12 +82,7 @@ impl Resolver<'_> {
 
     /// Appends the value with this number to `out`; `pending` are the texts that are still to be read, each from some
     /// place on, the innermost replacement last.
-    fn resolve(
-        &mut self,
-        value: usize,
-        pending: &mut Vec<(Rc<str>, usize)>,
-        out: &mut String,
-    ) -> Option<()> {
+    fn resolve(&mut self, value: usize, pending: &mut Vec<(Rc<str>, usize)>, out: &mut String) -> Option<()> {
         while let Some((text, at)) = pending.last_mut() {
             let rest = &text[*at..];
             let Some(close) = memchr(b'>', rest.as_bytes()) else {
@@ -155,16 +150,26 @@ mod tests {
         }
     }
 
-    fn substitute(options: &[(&str, &str)], ignored: &[&str]) -> Result<String, Error> {
+    fn options(texts: &[(&str, &str)]) -> Options {
         let mut map = Options::default();
-        for (key, value) in options {
-            map.insert(*key, Setting::text(value));
+        for (key, text) in texts {
+            map.insert(*key, Setting::text(text));
         }
-        for (place, text) in substitute_tags(&map, ignored, &mut More)? {
-            map.at(place).datum = Datum::Text(text);
+        map
+    }
+
+    fn apply(mut options: Options, changed: Vec<(usize, Rc<str>)>) -> String {
+        for (place, text) in changed {
+            options.at(place).datum = Datum::Text(text);
         }
-        let entries: Vec<_> = map.iter().map(|(k, v)| format!("{k}={}", v.datum.to_text())).collect();
-        Ok(entries.join(" "))
+        let entries: Vec<_> = options.iter().map(|(k, v)| format!("{k}={}", v.datum.to_text())).collect();
+        entries.join(" ")
+    }
+
+    fn substitute(texts: &[(&str, &str)], ignored: &[&str]) -> Result<String, Error> {
+        let options = options(texts);
+        let changed = substitute_tags(&options, ignored, &mut More)?;
+        Ok(apply(options, changed))
     }
 
     #[track_caller]
@@ -198,5 +203,25 @@ mod tests {
         let doubling: Vec<_> = doubling.iter().map(|(k, v)| (&**k, &**v)).collect();
         assert!(error(&doubling).starts_with("properties grow beyond all bounds"));
     }
-
+    #[test]
+    fn what_is_resolved_in_one_go_comes_out_of_the_rounds_alike() {
+        const PIECES: [&str; 13] =
+            ["<a>", "<b>", "<c>", "<d>", "<d>", "<more>", "<nope>", "<", ">", "b", "d", " ", ""];
+        let mut rng = fastrand::Rng::with_seed(1);
+        let mut resolved = 0;
+        for _ in 0..20_000 {
+            let mut text =
+                || (0..rng.usize(..6)).map(|_| PIECES[rng.usize(..PIECES.len())]).collect::<String>();
+            let (a, b, c, d) = (text(), text(), text(), text());
+            let options = options(&[("a", &a), ("b", &b), ("c", &c), ("d", &d)]);
+            let ignored: &[&str] = if rng.bool() { &["b"] } else { &[] };
+            let uses = vec![Uses::default(); options.len()];
+            let resolver = Resolver { options: &options, ignored, lookup: &mut More, uses };
+            let Some(changed) = resolver.resolve_all() else { continue };
+            let in_rounds = substitute_in_rounds(&options, ignored, &mut More).expect("no error either");
+            assert_eq!(apply(options.clone(), changed), apply(options.clone(), in_rounds), "{options:?}");
+            resolved += 1;
+        }
+        assert!(resolved > 2_000, "{resolved}");
+    }
 }

@@ -159,12 +159,7 @@ impl Value {
     }
 }
 
-pub(crate) fn write_list(
-    out: &mut impl fmt::Write,
-    open: &str,
-    items: &[Value],
-    close: &str,
-) -> fmt::Result {
+pub(crate) fn write_list(out: &mut impl fmt::Write, open: &str, items: &[Value], close: &str) -> fmt::Result {
     out.write_str(open)?;
     for (i, item) in items.iter().enumerate() {
         out.write_str(if i == 0 { "" } else { ", " })?;
