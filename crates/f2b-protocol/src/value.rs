@@ -222,7 +222,7 @@ fn write_str(out: &mut impl fmt::Write, text: &str) -> fmt::Result {
 /// How many bytes at the start are such as stand for themselves in any quotes.
 fn plain_length(bytes: &[u8]) -> usize {
     const TOGETHER: usize = 16;
-    let is_special = |b: u8| (b < b' ') | (b > b'~') | (b == b'\'') | (b == b'"') | (b == b'\\');
+    let is_special = |b: u8| !matches!(b, b' '..=b'~') | (b == b'\'') | (b == b'"') | (b == b'\\');
     // Without a branch for each byte the compiler looks at all of them at once.
     let are_plain =
         |chunk: &&[u8; TOGETHER]| chunk.iter().fold(0, |found, b| found | u8::from(is_special(*b))) == 0;
