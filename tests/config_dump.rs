@@ -8,20 +8,22 @@ mod support;
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use support::{available, binary, repository};
 use tempfile::TempDir;
-
-/// The stock configuration of the installed fail2ban.
-const STOCK: &str = "/etc/fail2ban";
 
 fn original() -> PathBuf {
     env::var_os("FAIL2BAN_CLIENT").unwrap_or("/usr/bin/fail2ban-client".into()).into()
 }
 
+/// The stock configuration of the installed fail2ban, or what `FAIL2BAN_STOCK` names.
+fn stock() -> PathBuf {
+    env::var_os("FAIL2BAN_STOCK").unwrap_or("/etc/fail2ban".into()).into()
+}
+
 fn has_original() -> bool {
-    available("fail2ban", original().is_file() && Path::new(STOCK).join("jail.conf").is_file())
+    available("fail2ban", original().is_file() && stock().join("jail.conf").is_file())
 }
 
 /// Standard output and whether it went well.
@@ -84,7 +86,7 @@ fn copy_of(from: impl AsRef<Path>) -> TempDir {
 
 /// The jails of the stock configuration, all of which are off but for one.
 fn stock_jails() -> Vec<String> {
-    let text = fs::read_to_string(Path::new(STOCK).join("jail.conf")).expect("the stock jails");
+    let text = fs::read_to_string(stock().join("jail.conf")).expect("the stock jails");
     let names = text.lines().filter_map(|line| line.strip_prefix('[')?.strip_suffix(']'));
     names.filter(|name| !matches!(*name, "DEFAULT" | "INCLUDES")).map(str::to_owned).collect()
 }
@@ -92,8 +94,8 @@ fn stock_jails() -> Vec<String> {
 #[test]
 fn the_stock_configuration_reads_alike() {
     if has_original() {
-        compare("as installed", Path::new(STOCK), &["-d"]);
-        compare("as installed, tested", Path::new(STOCK), &["-d", "-t"]);
+        compare("as installed", &stock(), &["-d"]);
+        compare("as installed, tested", &stock(), &["-d", "-t"]);
     }
 }
 
@@ -102,7 +104,7 @@ fn all_stock_jails_together_read_alike() {
     if !has_original() {
         return;
     }
-    let root = copy_of(STOCK);
+    let root = copy_of(stock());
     let jails = stock_jails();
     let on: String = jails.iter().map(|name| format!("[{name}]\nenabled = true\n")).collect();
     fs::write(root.path().join("jail.local"), on).expect("a file");
@@ -116,7 +118,7 @@ fn each_stock_jail_by_itself_reads_alike() {
     if !has_original() {
         return;
     }
-    let root = copy_of(STOCK);
+    let root = copy_of(stock());
     for jail in stock_jails() {
         let text = format!("[DEFAULT]\nenabled = false\n[{jail}]\nenabled = true\n");
         fs::write(root.path().join("jail.local"), text).expect("a file");
@@ -159,7 +161,7 @@ fn the_users_own_configuration_reads_alike() {
     if !has_original() {
         return;
     }
-    let root = users_own(&Path::new(STOCK).join("fail2ban.conf"));
+    let root = users_own(&stock().join("fail2ban.conf"));
     let lines = compare_through(|lines| lines, "the user's own", root.path(), &["-d"]);
     assert_eq!(lines[7..], USERS_OWN.lines().collect::<Vec<_>>()[7..]);
 }
@@ -202,7 +204,7 @@ fn wrong_jails_are_left_out_alike() {
     if !has_original() {
         return;
     }
-    let root = copy_of(STOCK);
+    let root = copy_of(stock());
     let text = "[sshd]\nenabled = true\nbackend = polling\n[a]\nenabled = true\nfilter = no-such-filter\n\
                 [b]\nenabled = true\nfilter = sshd[\n[c]\nenabled = true\nfilter = sshd\naction = no-such-action\n";
     let jails = root.path().join("jail.local");
@@ -217,4 +219,86 @@ fn wrong_jails_are_left_out_alike() {
     compare("a reference to nothing", root.path(), &["-d"]);
     fs::write(&jails, "[sshd]\nenabled = true\nenabled = true\n").expect("a file");
     compare("an option twice", root.path(), &["-d"]);
+}
+
+/// Command lines for a directory with one jail, for one that is not there, for one with a syntax error and for one with a
+/// wrong level: options, values, the order of both, and what can't be.
+const COMMAND_LINES: &str = "\
+-c ROOT/good -d
+-c ROOT/good --dp
+-c ROOT/good --dump-pretty
+-c ROOT/good -t
+-c ROOT/good --test
+-c ROOT/good -d -t
+-c ROOT/none -d
+-c ROOT/none -t
+-c ROOT/none ping
+-c ROOT/syntax -d
+-c ROOT/syntax -t
+-c ROOT/syntax ping
+-c ROOT/level -d
+-c ROOT/level -t
+-c ROOT/good --loglevel DEBUG -d
+-c ROOT/good --loglevel 12 -d
+-c ROOT/good --loglevel bogus -d
+-c ROOT/good --loglevel= -d
+-c ROOT/good --logtarget STDOUT -d
+-c ROOT/good --logtarget= --syslogsocket /x -d
+-c ROOT/good -s /x -p /y -d
+-c ROOT/good --timeout 1m -d
+-c ROOT/good -q -d
+-c ROOT/good -x -b -f --async --pname z -d
+-c ROOT/good -i -d
+-cROOT/good -vvd
+-d -c ROOT/good
+--conf=ROOT/good -d --
+-c ROOT/good -s ROOT/none status
+-c ROOT/good -s ROOT/none ping
+-c ROOT/good -s ROOT/none stop
+-c ROOT/good -s ROOT/none reload
+-c ROOT/good -s ROOT/none restart j
+--str2sec 1d12h
+--str2sec=1mo
+--str2sec 1y6mo30s";
+
+#[test]
+fn options_are_taken_alike() {
+    if !has_original() {
+        return;
+    }
+    let root = tempfile::tempdir().expect("a directory");
+    let write = |name: &str, text: &str| {
+        let path = root.path().join(name);
+        fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
+        fs::write(path, text).expect("a file");
+    };
+    for (name, text) in [
+        ("good", "[Definition]\n"),
+        ("syntax", "[Definition\n"),
+        ("level", "[Definition]\nloglevel = loud\n"),
+    ] {
+        write(&format!("{name}/fail2ban.conf"), text);
+        write(&format!("{name}/jail.conf"), "[j]\nenabled = true\nfilter = f\naction = a\n");
+        write(&format!("{name}/filter.d/f.conf"), "[Definition]\nfailregex = ^<HOST>$\n");
+        write(&format!("{name}/action.d/a.conf"), "[Definition]\nactionban = ban <ip>\n");
+    }
+    let path = root.path().to_string_lossy();
+    let server = original().with_file_name("fail2ban-server");
+    let programs = [(original(), binary("f2b-client")), (server, binary("f2b-server"))];
+    for (theirs, ours) in programs.into_iter().filter(|(theirs, _)| theirs.is_file()) {
+        for line in COMMAND_LINES.lines() {
+            let is_for_clients = line.ends_with(|c: char| c.is_alphabetic()) && line.contains("none ");
+            if is_for_clients && ours.ends_with("f2b-server") {
+                continue;
+            }
+            let args: Vec<String> = line.split(' ').map(|word| word.replace("ROOT", &path)).collect();
+            let run = |program: &Path| {
+                let output =
+                    Command::new(program).args(&args).stdin(Stdio::null()).output().expect("it runs");
+                let text = String::from_utf8_lossy(&output.stdout).into_owned();
+                (as_before_1_1(text.lines().map(str::to_owned).collect()), output.status.code())
+            };
+            assert_eq!(run(&ours), run(&theirs), "{line}, ours first");
+        }
+    }
 }

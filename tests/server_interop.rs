@@ -87,9 +87,7 @@ impl Pair {
         let (theirs, ours) = (Place::new(), Place::new());
         configure(&theirs, now);
         configure(&ours, now);
-        let mut command = ours.server();
-        let process = Process(command.env("TZ", "UTC").spawn().expect("the server starts"));
-        ours.wait_until_ready();
+        let process = ours.spawn(ours.server().env("TZ", "UTC"));
         let theirs = Server { _process: upstream::start(&theirs), place: theirs };
         let ours = Server { _process: process, place: ours };
         let mut pair = Self { driver: Driver::start(), theirs, ours, differences: Vec::new(), count: 0 };

@@ -69,10 +69,7 @@ fn client(place: &Place, words: &[&str]) -> Output {
 fn start_again(place: &Place) -> Process {
     let mut command = Command::new(binary("f2b-server"));
     command.arg("-c").arg(place.path()).args(["-x", "-f", "start"]);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    let server = Process(command.spawn().expect("the server starts"));
-    place.wait_until_ready();
-    server
+    place.spawn(command.stdin(Stdio::null()).stderr(Stdio::null()))
 }
 
 /// Stops a server and waits for its end.

@@ -2,9 +2,9 @@
 
 mod support;
 
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use support::{Place, Process, available, binary, has_program, repository, run, wait_until};
+use support::{Place, available, binary, has_program, repository, run, wait_until};
 
 /// A network namespace that goes away with the test.
 struct Namespace(String);
@@ -68,9 +68,8 @@ fn iptables_bans_and_unbans_in_both_families_and_leaves_nothing_behind() {
     let (namespace, place) = (Namespace::new(), place());
     let before = namespace.rules();
     let mut server = namespace.command(binary("f2b-server"));
-    server.arg("-c").arg(place.path()).args(["-f", "start"]).stdout(Stdio::null());
-    let mut server = Process(server.spawn().expect("the server starts"));
-    place.wait_until_ready();
+    server.arg("-c").arg(place.path()).args(["-f", "start"]);
+    let mut server = place.spawn(&mut server);
 
     place.ask(&["set", "web", "banip", "192.0.2.1", "192.0.2.2", "2001:db8::1"]);
     place.ask(&["set", "all", "banip", "192.0.2.1"]);

@@ -135,8 +135,15 @@ impl Place {
     /// Starts the server in the foreground and waits until it is ready.
     #[track_caller]
     pub fn start(&self) -> Process {
-        let mut command = self.server();
+        self.spawn(&mut self.server())
+    }
+
+    /// Runs a command that starts a server in the foreground and waits until it is ready, its jails and all.
+    #[track_caller]
+    pub fn spawn(&self, command: &mut Command) -> Process {
+        command.stdout(fs::File::create(self.file("server.out")).expect("a file"));
         let server = Process(command.spawn().expect("the server starts"));
+        wait_until("the server is ready", || self.read("server.out").contains("Server ready"));
         self.wait_until_ready();
         server
     }

@@ -102,10 +102,7 @@ pub fn version() -> Option<&'static str> {
 pub fn start(place: &Place) -> Process {
     let mut command = python(SERVER);
     command.arg("-c").arg(place.path()).args(["-f", "start"]);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    let server = Process(command.spawn().expect("Python runs"));
-    place.wait_until_ready();
-    server
+    place.spawn(command.stdin(Stdio::null()).stderr(Stdio::null()))
 }
 
 /// What a client printed.

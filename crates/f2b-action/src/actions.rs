@@ -13,10 +13,12 @@ use std::collections::HashMap;
 use f2b_protocol::Value;
 use f2b_types::{Id, Level, Record, Ticket, Time};
 
-use crate::action::{Action, Repair};
+use crate::action::Action;
+use crate::command::{CommandAction, Repair};
 use crate::context::Context;
 use crate::error::ActionError;
 use crate::info::BanInfo;
+use crate::mail::MailAction;
 use crate::run::Run;
 
 const LOGGER: &str = "actions";
@@ -80,27 +82,47 @@ impl Actions {
         index.ok_or_else(|| ActionError::Unknown(name.into()))
     }
 
-    /// Adds an action. During a reload an action that is there already is kept, with its commands emptied.
+    /// Adds an action that runs commands. During a reload one that is there already is kept, with its commands emptied.
     ///
     /// # Errors
     ///
     /// [`ActionError::Exists`].
     pub fn add(&mut self, name: &str, context: &Context<'_>) -> Result<(), ActionError> {
-        let known = self.position(name).ok();
-        match (&mut self.reloading, known) {
-            (None, Some(_)) => return Err(ActionError::Exists(name.into())),
-            (Some(reload), Some(index)) => {
-                reload.kept.push(name.to_owned());
-                self.actions[index].reset();
+        match self.position(name).ok().map(|index| &mut self.actions[index]) {
+            None => self.actions.push(Action::Command(Box::new(CommandAction::new(name, context)))),
+            Some(Action::Command(known)) if self.reloading.is_some() => {
+                known.reset();
+                self.note_reloaded(name, true);
+                return Ok(());
             }
-            (reloading, None) => {
-                if let Some(reload) = reloading {
-                    reload.new.push(name.to_owned());
-                }
-                self.actions.push(Action::new(name, context));
-            }
+            Some(_) => return Err(ActionError::Exists(name.into())),
         }
+        self.note_reloaded(name, false);
         Ok(())
+    }
+
+    /// Adds an action that sends mails, with its options as an object in JSON. During a reload one that is there already
+    /// is kept, with these options.
+    ///
+    /// # Errors
+    ///
+    /// [`ActionError::Exists`], [`ActionError::Options`] or [`ActionError::Argument`].
+    pub fn add_mail(&mut self, name: &str, options: &str) -> Result<(), ActionError> {
+        let known = self.position(name).ok();
+        match known.map(|index| &mut self.actions[index]) {
+            None => self.actions.push(Action::Mail(MailAction::new(name, options)?)),
+            Some(Action::Mail(mail)) if self.reloading.is_some() => *mail = MailAction::new(name, options)?,
+            Some(_) => return Err(ActionError::Exists(name.into())),
+        }
+        self.note_reloaded(name, known.is_some());
+        Ok(())
+    }
+
+    /// The reload, if one is under way, has asked for this action.
+    fn note_reloaded(&mut self, name: &str, was_there: bool) {
+        if let Some(Reload { kept, new }) = &mut self.reloading {
+            if was_there { kept } else { new }.push(name.to_owned());
+        }
     }
 
     /// Forgets an action, without running any of its commands.
@@ -333,24 +355,8 @@ impl Actions {
     /// [`ActionError::Unknown`], [`ActionError::NoProperty`] for any other method, or what the action says.
     pub fn call(&mut self, action: &str, method: &str, context: &Context<'_>) -> Result<(), ActionError> {
         let index = self.position(action)?;
-        let action = &mut self.actions[index];
         let mut run = Run { jail: &self.jail, context, epoch: &mut self.epoch };
-        match method {
-            "start" => action.start(&mut run),
-            "stop" => action.stop(&mut run),
-            "flush" => action.flush(&mut run),
-            "reload" => action.reload(&mut run),
-            "consistencyCheck" => action.check_consistency(Repair::Always, &mut run).map(drop),
-            "invalidateBanEpoch" => {
-                action.invalidate(&mut run);
-                Ok(())
-            }
-            "clearAllParams" => {
-                action.reset();
-                Ok(())
-            }
-            other => Err(ActionError::NoProperty(other.into())),
-        }
+        self.actions[index].call(method, &mut run)
     }
 
     fn note_epoch(&mut self, ticket: &Ticket) {

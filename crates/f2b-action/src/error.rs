@@ -6,6 +6,7 @@ use std::fmt;
 use f2b_protocol::{Exception, Value};
 use f2b_types::DurationError;
 
+use crate::smtp::MailError;
 use crate::tags::TagError;
 
 /// An action that could not be found, set or carried out. Prints the text of upstream's exception.
@@ -16,10 +17,21 @@ pub enum ActionError {
     Exists(String),
     /// There is no action of this name.
     Unknown(String),
-    /// An action has no property of this name.
-    NoProperty(String),
+    /// An action has no such property.
+    NoProperty {
+        /// What upstream calls this kind of action.
+        class: &'static str,
+        /// The property.
+        name: String,
+    },
     /// What bears this name is no property that could be set.
     NotSettable(String),
+    /// The options of a new action are not what its kind takes.
+    Options(String),
+    /// A new action has no option of this name.
+    Argument(String),
+    /// A mail could not be sent.
+    Mail(MailError),
     /// A timeout that is no duration.
     Timeout(DurationError),
     /// The properties can't be resolved.
@@ -53,10 +65,10 @@ impl ActionError {
     pub fn to_exception(&self) -> Exception {
         let class = match self {
             Self::Unknown(_) => "KeyError",
-            Self::NoProperty(_) | Self::NotSettable(_) => "AttributeError",
-            Self::Family(_) => "TypeError",
-            Self::Exists(_) | Self::Timeout(_) | Self::Tags(_) | Self::Nul => "ValueError",
-            Self::Ban { .. } | Self::Operation { .. } => "RuntimeError",
+            Self::NoProperty { .. } | Self::NotSettable(_) => "AttributeError",
+            Self::Family(_) | Self::Argument(_) => "TypeError",
+            Self::Exists(_) | Self::Options(_) | Self::Timeout(_) | Self::Tags(_) | Self::Nul => "ValueError",
+            Self::Ban { .. } | Self::Operation { .. } | Self::Mail(_) => "RuntimeError",
         };
         Exception::new("builtins", class, self.to_string())
     }
@@ -67,7 +79,12 @@ impl fmt::Display for ActionError {
         match self {
             Self::Exists(name) => write!(f, "Action {name} already exists"),
             Self::Unknown(name) => write!(f, "Invalid Action name: {name}"),
-            Self::NoProperty(name) => write!(f, "'CommandAction' object has no attribute '{name}'"),
+            Self::NoProperty { class, name } => write!(f, "'{class}' object has no attribute '{name}'"),
+            Self::Options(reason) => f.write_str(reason),
+            Self::Argument(name) => {
+                write!(f, "SMTPAction.__init__() got an unexpected keyword argument '{name}'")
+            }
+            Self::Mail(error) => error.fmt(f),
             Self::NotSettable(name) => write!(f, "can't set attribute '{name}'"),
             Self::Timeout(error) => error.fmt(f),
             Self::Tags(error) => error.fmt(f),

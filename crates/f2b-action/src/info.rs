@@ -38,7 +38,7 @@ pub trait EarlierBans {
 }
 
 /// The tags in the order in which upstream defines them, which is the order of [`BanInfo`]'s text.
-const TAGS: &[&str] = &[
+pub(crate) const TAGS: &[&str] = &[
     "ip",
     "family",
     "ip-rev",
@@ -116,6 +116,11 @@ impl<'a> BanInfo<'a> {
             Some(family) => family,
             None => self.ticket.ip().family().map(|family| family.as_str()),
         }
+    }
+
+    /// Whether the ban comes from the database.
+    pub(crate) fn is_restored(&self) -> bool {
+        self.ticket.restored
     }
 
     /// The address to act upon.

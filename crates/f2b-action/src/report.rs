@@ -19,6 +19,18 @@ pub(crate) const COMMANDS: Level = Level(9);
 
 /// Writes what is to be said about `script`.
 pub(crate) fn report(script: &Script, timeout: Number, outcome: &Outcome, log: &dyn Log) {
+    report_success(script, timeout, outcome, &[0], log);
+}
+
+/// Writes what is to be said about a script that may end with any of these codes.
+pub(crate) fn report_success(
+    script: &Script,
+    timeout: Number,
+    outcome: &Outcome,
+    codes: &[i32],
+    log: &dyn Log,
+) {
+    let success = matches!(outcome.end, End::Exited(code) if codes.contains(&code));
     let id = format!("{:x}", std::ptr::from_ref(script).addr());
     let say = |level: Level, text: &dyn Fn() -> String| {
         if log.enabled(level) {
@@ -34,10 +46,10 @@ pub(crate) fn report(script: &Script, timeout: Number, outcome: &Outcome, log: &
         say(Level::ERROR, &exec);
         return say(Level::ERROR, &|| format!("{script} -- failed with {reason}"));
     }
-    let level = if outcome.success() { Level::DEBUG } else { Level::ERROR };
+    let level = if success { Level::DEBUG } else { Level::ERROR };
     if log.enabled(level) {
         if !outcome.timed_out {
-            say(if outcome.success() { COMMANDS } else { Level::ERROR }, &exec);
+            say(if success { COMMANDS } else { Level::ERROR }, &exec);
         }
         for (name, output) in [("stdout", &outcome.stdout), ("stderr", &outcome.stderr)] {
             for line in lines(output) {
@@ -48,7 +60,9 @@ pub(crate) fn report(script: &Script, timeout: Number, outcome: &Outcome, log: &
         }
     }
     match outcome.end {
-        End::Exited(0) => say(Level::DEBUG, &|| format!("{id} -- returned successfully 0")),
+        End::Exited(code) if success => {
+            say(Level::DEBUG, &|| format!("{id} -- returned successfully {code}"));
+        }
         End::Stuck(pid) => say(Level::ERROR, &|| format!("{id} -- unable to kill PID {pid}")),
         End::Killed(signal) => say(Level::ERROR, &|| killed(&id, signal, -signal)),
         // A shell that runs something else answers for the signal that ended it.

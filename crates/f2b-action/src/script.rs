@@ -11,7 +11,8 @@ use std::fmt::{self, Write};
 
 use f2b_protocol::Value;
 
-use crate::names::{Names, host_tag};
+use crate::info::TAGS;
+use crate::names::{FixedNames, Names, host_tag};
 use crate::tags::{needs_escape, replace_once};
 
 /// A script for `/bin/sh -c` and its arguments `$0`, `$1`...
@@ -69,6 +70,11 @@ pub fn fill(command: &str, source: &dyn TagSource, names: &dyn Names) -> Script 
         });
     }
     variables.into_script(text)
+}
+
+/// Whether `<tag>` can be answered when an action runs: by the ban, by this machine or by what a filter captured.
+pub fn is_ban_tag(tag: &str) -> bool {
+    TAGS.contains(&tag) || host_tag(tag, &FixedNames::default()).is_some() || field_name(tag).is_some()
 }
 
 /// The group that `<F-NAME>` asks for; `None` for a tag of another form.

@@ -67,7 +67,10 @@ fn names_are_unique_and_known() {
     assert_eq!(actions.names(), ["a"]);
     let action = actions.get("a").expect("an action");
     assert_eq!(action.get("timeout"), Ok(Value::Int(60)));
-    assert_eq!(action.get("none"), Err(ActionError::NoProperty("none".into())));
+    assert_eq!(
+        action.get("none"),
+        Err(ActionError::NoProperty { class: "CommandAction", name: "none".into() })
+    );
     actions.delete("a").expect("deleted");
     desk.check(&[]);
 }

@@ -16,7 +16,8 @@ use crate::template::Fallback::Unset;
 use crate::template::Type::{Bool, Text};
 use crate::template::{Wanted, want};
 
-const TEMPLATE: &[Wanted] = &[
+/// The options of an action.
+pub(crate) const TEMPLATE: &[Wanted] = &[
     want(Text, "actionstart", Unset),
     want(Bool, "actionstart_on_demand", Unset),
     want(Text, "actionstop", Unset),
@@ -33,7 +34,7 @@ const TEMPLATE: &[Wanted] = &[
 ];
 
 /// Tags that only a ban can fill in, even where an option has the same name.
-const IGNORED: &[&str] = &["matches", "ipmatches", "ipjailmatches", "timeout", "bantime"];
+pub(crate) const IGNORED: &[&str] = &["matches", "ipmatches", "ipjailmatches", "timeout", "bantime"];
 
 /// An action as one jail uses it.
 #[derive(Debug)]
@@ -69,6 +70,14 @@ impl Action {
         match self {
             Self::Shell { definition, .. } => definition.read(jail, false, log),
             Self::Program(_) => Ok(()),
+        }
+    }
+
+    /// The files behind it; a program has none.
+    pub(crate) fn definition(&self) -> Option<&Definition> {
+        match self {
+            Self::Shell { definition, .. } => Some(definition),
+            Self::Program(_) => None,
         }
     }
 

@@ -20,7 +20,7 @@ use crate::template::Fallback::{self, Unset};
 use crate::template::Type::{Int, Text};
 use crate::template::{Query, Wanted, want};
 
-const EARLY: &[Wanted] = &[
+pub(crate) const EARLY: &[Wanted] = &[
     want(Text, "socket", Fallback::Text("/var/run/fail2ban/fail2ban.sock")),
     want(Text, "pidfile", Fallback::Text("/var/run/fail2ban/fail2ban.pid")),
     want(Text, "loglevel", Fallback::Text("INFO")),
@@ -28,7 +28,7 @@ const EARLY: &[Wanted] = &[
     want(Text, "syslogsocket", Fallback::Text("auto")),
 ];
 
-const MAIN: &[Wanted] = &[
+pub(crate) const MAIN: &[Wanted] = &[
     want(Text, "loglevel", Fallback::Text("INFO")),
     want(Text, "logtarget", Fallback::Text("STDERR")),
     want(Text, "syslogsocket", Fallback::Text("auto")),
@@ -38,7 +38,7 @@ const MAIN: &[Wanted] = &[
     want(Text, "dbpurgeage", Fallback::Text("1d")),
 ];
 
-const THREAD: &[Wanted] = &[want(Int, "stacksize", Unset)];
+pub(crate) const THREAD: &[Wanted] = &[want(Int, "stacksize", Unset)];
 
 /// The main options that are commands, in the order in which the server has to get them: the log first, so that it
 /// shows what goes wrong later, and the database before its options.
@@ -100,8 +100,8 @@ pub struct EarlyOptions {
 /// Reads the configuration under a directory. `fail2ban.conf` is read once for both of its uses.
 #[derive(Debug)]
 pub struct Configurator {
-    base: String,
-    files: Files,
+    pub(crate) base: String,
+    pub(crate) files: Files,
 }
 
 /// [`Configurator::load`] for a single use.
@@ -185,7 +185,7 @@ impl Configurator {
         Ok((ok, faulty, stream))
     }
 
-    fn read_main(&mut self) -> Result<Reading, Error> {
+    pub(crate) fn read_main(&mut self) -> Result<Reading, Error> {
         let main = self.files.read(&self.base, "fail2ban")?;
         if main.complete {
             Ok(main)
@@ -194,7 +194,11 @@ impl Configurator {
         }
     }
 
-    fn main_commands(&mut self, main: &Reading, given: &[(String, String)]) -> Result<Vec<Command>, Error> {
+    pub(crate) fn main_commands(
+        &mut self,
+        main: &Reading,
+        given: &[(String, String)],
+    ) -> Result<Vec<Command>, Error> {
         let query = |section, template| Query { merged: &main.merged, section, template };
         let mut options = query("Definition", MAIN).read(&mut self.files.log)?;
         for (key, value) in given {
@@ -285,8 +289,9 @@ impl SetUp {
             }
             commands => commands?,
         };
-        let fault = request.judge.filter(|_| jail.can_start()).and_then(|judge| judge.judge(&commands));
-        match fault {
+        let judge = request.judge.filter(|_| jail.can_start());
+        let faults = judge.map(|judge| judge.judge(&commands)).unwrap_or_default();
+        match faults.into_iter().next() {
             None => self.commands.extend(commands),
             Some(fault) => {
                 self.faulty = true;

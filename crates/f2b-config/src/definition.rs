@@ -134,6 +134,43 @@ impl Definition {
         Ok(options)
     }
 
+    /// As [`Definition::combined`] for somebody who only wants to look.
+    pub(crate) fn peek(&self, ignored: &[&str]) -> Result<Options, Error> {
+        let mut copy = Self {
+            texts: Rc::clone(&self.texts),
+            template: self.template,
+            init: Rc::clone(&self.init),
+            options: self.options.clone(),
+            vars: self.vars.clone(),
+            looked_up: Map::default(),
+        };
+        copy.combined(ignored, &mut Log::default())
+    }
+
+    /// All its files, merged.
+    pub(crate) fn files(&self) -> &Merged {
+        &self.texts.merged
+    }
+
+    /// The sections that are read, the one that wins first.
+    pub(crate) fn own_sections(&self) -> [&'static str; 2] {
+        [DEFINITION, INIT]
+    }
+
+    /// The sections that are read, with the options that the file itself sets in them.
+    pub(crate) fn own_keys(&self) -> impl Iterator<Item = (&'static str, Rc<str>)> {
+        [DEFINITION, INIT].into_iter().flat_map(|section| {
+            self.texts.merged.own_keys(section).into_iter().map(move |key| (section, key))
+        })
+    }
+
+    /// The value of an option as it is read: what is given beside the file counts in `[Definition]` only.
+    pub(crate) fn look_at(&self, section: &str, key: &str) -> Result<Setting, Error> {
+        let none = Vars::default();
+        let vars = if section == DEFINITION { &self.vars } else { &none };
+        self.texts.merged.get(section, key, vars)
+    }
+
     /// The file itself sets the option in `[Definition]`.
     pub(crate) fn defines(&self, key: &str) -> bool {
         self.texts.merged.own(DEFINITION, key).is_some()

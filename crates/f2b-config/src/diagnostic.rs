@@ -34,16 +34,47 @@ impl Diagnostic {
         let (at, line_text) = place.map(|place| (place.location, place.line_text)).unzip();
         Self { record, at, line_text, hint }
     }
+
+    /// Whether it is an error rather than a warning or less.
+    pub fn is_error(&self) -> bool {
+        self.record.level >= Level::ERROR
+    }
 }
 
 /// Prints the message, below it the place, the line there with a caret, and the hint.
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.record.message)?;
-        let margin = self.at.as_ref().map_or(1, |at| at.line.to_string().len());
         if let Some(at) = &self.at {
-            write!(f, "\n{:margin$}--> {at}", "")?;
+            write!(f, "\n{:margin$}--> {at}", "", margin = self.margin())?;
         }
+        self.fmt_line(f)
+    }
+}
+
+/// A diagnostic as compilers print them, for editors to find the place: `path:line:column: error: message`, and below it
+/// the line there with a caret, and the hint.
+#[derive(Debug)]
+pub struct Problem<'a>(pub &'a Diagnostic);
+
+impl fmt::Display for Problem<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(at) = &self.0.at {
+            write!(f, "{at}: ")?;
+        }
+        write!(f, "{}: {}", if self.0.is_error() { "error" } else { "warning" }, self.0.record.message)?;
+        self.0.fmt_line(f)
+    }
+}
+
+impl Diagnostic {
+    /// How far the lines below the message are indented, so that line numbers fit.
+    fn margin(&self) -> usize {
+        self.at.as_ref().map_or(1, |at| at.line.to_string().len())
+    }
+
+    fn fmt_line(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let margin = self.margin();
         if let (Some(at), Some(line)) = (&self.at, &self.line_text) {
             write!(f, "\n{:margin$} |\n{} | {line}", "", at.line)?;
             if at.column <= line.chars().count() + 1 {
@@ -57,6 +88,14 @@ impl fmt::Display for Diagnostic {
             Some(hint) => write!(f, "\n{:margin$} = {hint}", ""),
             None => Ok(()),
         }
+    }
+}
+
+/// An error by itself.
+impl From<Error> for Diagnostic {
+    fn from(error: Error) -> Self {
+        let record = Record::new(Level::ERROR, logger::ROOT, error.message);
+        Self::new(record, error.place.map(|place| *place), error.hint.map(String::from))
     }
 }
 
@@ -93,7 +132,19 @@ impl Log {
         message: String,
         place: Option<Place>,
     ) {
-        self.diagnostics.push(Diagnostic::new(Record::new(level, logger, message), place, None));
+        self.say_hint(level, logger, message, place, None);
+    }
+
+    /// With what to do about it.
+    pub(crate) fn say_hint(
+        &mut self,
+        level: Level,
+        logger: &'static str,
+        message: String,
+        place: Option<Place>,
+        hint: Option<String>,
+    ) {
+        self.diagnostics.push(Diagnostic::new(Record::new(level, logger, message), place, hint));
     }
 
     /// An ERROR about `error`, in other words than its own.

@@ -40,6 +40,8 @@ pub(crate) struct Reading {
 pub(crate) struct Files {
     pub(crate) log: Log,
     listings: Listings,
+    /// All that is wrong in files that were not accepted, line by line.
+    pub(crate) syntax_errors: Vec<SyntaxError>,
     /// By name, for instance `filter.d/sshd`.
     readings: HashMap<String, Reading, RandomState>,
     /// What those come down to that are filters or actions.
@@ -58,7 +60,7 @@ impl Files {
         }
         self.log.trace(Level::INFO, logger::CONFIG, || format!("Loading configs for {name} under {base} "));
         if !self.listings.has_listed(base) && !exists(base) {
-            let message = format!("Base configuration directory {base} does not exist");
+            let message = format!("Base configuration directory {base} does not exist ");
             return Err(Error::value(message));
         }
         let reading = self.read_layers(base, name)?;
@@ -71,6 +73,11 @@ impl Files {
         let mut merged = Merged::default();
         let read = self.merge(&mut merged, vec![path.to_owned()])?;
         Ok(Reading { merged: Rc::new(merged), complete: !read.is_empty() })
+    }
+
+    /// What was read by name.
+    pub(crate) fn readings(&self) -> impl Iterator<Item = (&str, &Reading)> {
+        self.readings.iter().map(|(name, reading)| (name.as_str(), reading))
     }
 
     fn read_layers(&mut self, base: &str, name: &str) -> Result<Reading, Error> {
@@ -194,6 +201,9 @@ impl Files {
         }
         self.log.trace(Level::INFO, logger::INCLUDES, || format!("  Loading files: [{}]", repr(path)));
         self.log.trace(Level::TRACEDEBUG, logger::INCLUDES, || format!("    Reading file: {path}"));
+        if path.contains('\0') {
+            return Err(Error::value("embedded null byte"));
+        }
         let layer = match Source::read(path, self.listings.is_plain(path)) {
             Ok(source) => Ok(self.parse(&Rc::new(source), usize::MAX)?),
             Err(ReadError::Unreadable(error)) => Err(error.to_string()),
@@ -250,7 +260,9 @@ impl Files {
         let in_part = limit < source.text.len();
         match errors.first() {
             Some(first) if !(in_part && matches!(first.kind, SyntaxErrorKind::NoOption)) => {
-                Err(not_accepted(first, &errors))
+                let error = not_accepted(first, &errors);
+                self.syntax_errors.extend(errors);
+                Err(error)
             }
             _ => Ok(Rc::new(Merged::from(&document))),
         }

@@ -27,7 +27,7 @@ const MAX_DEPTH: usize = 10;
 const MAX_STEPS: usize = 100_000;
 
 /// Values that go before those of the files when one is interpolated (`vars` of `configparser.get`), the strongest first.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Vars(Vec<Rc<Options>>);
 
 impl Vars {

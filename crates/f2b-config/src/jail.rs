@@ -19,7 +19,8 @@ use crate::filter::{Filter, fill, set};
 use crate::glob::glob;
 use crate::judge::Fault;
 use crate::merged::{Merged, Raw};
-use crate::python::{exists, repr, strip};
+use crate::nearest::nearest;
+use crate::python::{exists, join, repr, split_path, stem, strip};
 use crate::setting::{Datum, Options, Setting};
 use crate::template::Fallback::{self, Unset};
 use crate::template::Type::{Bool, Int, Text};
@@ -33,7 +34,8 @@ const FIRST: &[Wanted] = &[
     want(Text, "filter", Fallback::Text("")),
 ];
 
-const TEMPLATE: &[Wanted] = &[
+/// The options of a jail.
+pub(crate) const TEMPLATE: &[Wanted] = &[
     want(Bool, "enabled", Fallback::Bool(false)),
     want(Text, "backend", Fallback::Text("auto")),
     want(Int, "maxretry", Unset),
@@ -78,7 +80,7 @@ pub(crate) struct Jail {
     pub(crate) forced: bool,
     pub(crate) options: Rc<Options>,
     pub(crate) filter: Option<Filter>,
-    actions: Vec<Action>,
+    pub(crate) actions: Vec<Action>,
     /// Why the jail can't be set up.
     config_error: Option<String>,
     /// It could be set up, but has nothing to watch.
@@ -117,7 +119,7 @@ impl Jail {
         files: &mut Files,
     ) -> Result<bool, Error> {
         for (key, value) in [("fail2ban_version", f2b_types::COMPAT_VERSION), ("fail2ban_confpath", base)] {
-            merged.defaults.insert(key, Raw { datum: value.into(), origin: None });
+            merged.defaults.insert(key, Raw::new(value.into(), None));
         }
         match self.read_all(merged, base, extra, files) {
             Ok(()) => Ok(true),
@@ -191,10 +193,11 @@ impl Jail {
         };
         let backend = self.options.get("backend").map(|setting| setting.datum.to_text()).unwrap_or_default();
         filter.apply_backend(&backend);
+        // Kept even if it can't be resolved, for whoever looks for what is wrong with it.
+        let filter = self.filter.insert(filter);
         filter.definition.read(&self.options, true, &mut files.log)?;
         let combined = filter.definition.combined(&[], &mut files.log)?;
         self.publish(merged, &combined);
-        self.filter = Some(filter);
         Ok(())
     }
 
@@ -204,7 +207,7 @@ impl Jail {
         let options = &mut Rc::make_mut(body).options;
         for (key, setting) in combined.iter() {
             if !key.starts_with("known/") && &**key != "__name__" {
-                let raw = Raw { datum: setting.datum.clone(), origin: setting.origin.clone() };
+                let raw = Raw::new(setting.datum.clone(), setting.origin.clone());
                 options.insert(known(key), raw);
             }
         }
@@ -213,7 +216,7 @@ impl Jail {
     fn read_actions(&mut self, base: &str, files: &mut Files) -> Result<(), Error> {
         let Some(wanted) = self.options.get("action").cloned() else { return Ok(()) };
         let text = wanted.datum.to_text();
-        for act in split_with_options(&text).into_iter().map(strip).filter(|act| !act.is_empty()) {
+        for act in wanted_actions(&text) {
             let action = self.read_action(act, base, files).map_err(|error| {
                 let error = error.at_place(wanted.place_of(act));
                 if error.kind == ErrorKind::Jail {
@@ -229,15 +232,20 @@ impl Jail {
     }
 
     fn read_action(&self, act: &str, base: &str, files: &mut Files) -> Result<Action, Error> {
+        let mut action = self.open_action(act, base, files)?;
+        action.read(&self.options, &mut files.log)?;
+        Ok(action)
+    }
+
+    /// One of the jail's [`wanted_actions`], without its options.
+    pub(crate) fn open_action(&self, act: &str, base: &str, files: &mut Files) -> Result<Action, Error> {
         let (name, options) = extract_options(act).map_err(|error| {
             Error::new(ErrorKind::Jail, format!("Invalid action definition {}: {error}", repr(act)))
         })?;
-        let Some(mut action) = Action::open(files, base, (&name, &self.name), &options)? else {
+        Action::open(files, base, (&name, &self.name), &options)?.ok_or_else(|| {
             let error = Error::new(ErrorKind::Jail, format!("Unable to read action {}", repr(&name)));
-            return Err(error.hint(unread(base, "action.d", &name)));
-        };
-        action.read(&self.options, &mut files.log)?;
-        Ok(action)
+            error.hint(unread(base, "action.d", &name))
+        })
     }
 
     /// The jail's options and what its filter makes of its own, where the filter wins (`getCombined`).
@@ -379,6 +387,11 @@ impl Jail {
     }
 }
 
+/// The actions that the option `action` names, each with its brackets.
+pub(crate) fn wanted_actions(text: &str) -> impl Iterator<Item = &str> {
+    split_with_options(text).into_iter().map(strip).filter(|act| !act.is_empty())
+}
+
 /// Each with what to say about it.
 enum NoLogs {
     Error(String),
@@ -398,7 +411,14 @@ fn header<'a>(merged: &'a Merged, section: &str) -> Option<&'a Origin> {
     merged.sections.get(section)?.header.as_deref()
 }
 
+/// What to do about a filter or an action that can't be read.
 fn unread(base: &str, directory: &str, name: &str) -> String {
-    let path = crate::python::join(base, &crate::python::join(directory, name));
-    format!("neither {path}.conf nor {path}.local can be read")
+    let path = join(base, &join(directory, name));
+    let names = glob(&join(base, &join(directory, "*.conf")));
+    let names = names.iter().map(|path| split_path(stem(path)).1);
+    let unread = format!("neither {path}.conf nor {path}.local can be read");
+    match nearest(name, names) {
+        Some(name) => format!("{unread}; did you mean `{name}`?"),
+        None => unread,
+    }
 }

@@ -10,8 +10,20 @@ use f2b_protocol::Command;
 
 /// Looks through the commands that set a jail up.
 pub trait Judge: fmt::Debug {
-    /// The first fault among the commands of one jail.
-    fn judge(&self, commands: &[Command]) -> Option<Fault>;
+    /// The faults of the commands of one jail, in their order.
+    fn judge(&self, commands: &[Command]) -> Vec<Fault>;
+
+    /// Whether `<tag>` means something to a filter or to an action when it runs.
+    fn knows_tag(&self, user: TagUser, tag: &str) -> bool;
+}
+
+/// Who meets a tag that the configuration has left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TagUser {
+    /// An expression: `<HOST>`.
+    Filter,
+    /// A command: `<ip>`.
+    Action,
 }
 
 /// A value that a server would refuse.

@@ -1,11 +1,13 @@
 //! Configuration: text, syntax tree, merged layers, resolved options, and the command stream.
 //!
-//! Three things are read, by three programs:
+//! What is read, and by whom:
 //!
 //! - the whole configuration, by client and server: [`Configurator`], or [`load`] and [`early_options`] for a single
 //!   use. What comes out is the stream of commands that sets a server up; printed line by line it is `f2b-client -d`.
 //! - one filter or one jail, by `f2b-regex`: [`RulesReader`]. `has_jail`, then `read_jail`, or else `read_filter` by name
 //!   or `read_filter_file` by path; each gives [`Rules`] with the commands and the resolved options.
+//! - everything, for what is wrong with it, by `f2b-client --test`: [`check`] gives a [`Report`].
+//! - where the options of a jail come from, by `f2b-client --explain`: [`explain`].
 //! - options in brackets and words in quotes, wherever they are given: [`extract_options`], [`shell_words`].
 //!
 //! The text of a file becomes a [`Document`], which knows where everything stands; documents on top of each other become
@@ -22,15 +24,18 @@ mod definition;
 mod diagnostic;
 mod document;
 mod error;
+mod explain;
 mod files;
 mod filter;
 mod glob;
 mod interpolate;
 mod jail;
 mod judge;
+mod lint;
 mod listing;
 mod map;
 mod merged;
+mod nearest;
 mod parse;
 mod python;
 mod rounds;
@@ -45,10 +50,12 @@ pub use crate::bracketed::{NamedValues, OptionSyntaxError, extract_options};
 pub use crate::configurator::{
     Configurator, EarlyOptions, Loaded, Request, check_log_level, early_options, load,
 };
-pub use crate::diagnostic::Diagnostic;
+pub use crate::diagnostic::{Diagnostic, Problem};
 pub use crate::document::{Document, OptionNode, Origin, Section};
 pub use crate::error::{Error, ErrorKind};
-pub use crate::judge::{Fault, Judge};
+pub use crate::explain::{Explained, Explanation, Layer, explain};
+pub use crate::judge::{Fault, Judge, TagUser};
+pub use crate::lint::{Report, check};
 pub use crate::rules::{Rules, RulesReader};
 pub use crate::source::{Location, MAX_FILE, Source};
 pub use crate::words::shell_words;

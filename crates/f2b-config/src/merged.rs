@@ -21,6 +21,14 @@ use crate::source::Place;
 pub(crate) struct Raw {
     pub(crate) datum: Datum,
     pub(crate) origin: Option<Rc<Origin>>,
+    /// What it has overridden.
+    pub(crate) below: Option<Rc<Raw>>,
+}
+
+impl Raw {
+    pub(crate) fn new(datum: Datum, origin: Option<Rc<Origin>>) -> Self {
+        Self { datum, origin, below: None }
+    }
 }
 
 /// The options of one section with the place of its header.
@@ -49,7 +57,7 @@ impl From<&Document> for Merged {
             let header = Origin { source: Rc::clone(&document.source), name, lines: Vec::new() };
             let options = section.options.iter().map(|option| {
                 let datum = Datum::Text(option.origin.value().into());
-                (Rc::clone(&option.key), Raw { datum, origin: Some(Rc::clone(&option.origin)) })
+                (Rc::clone(&option.key), Raw::new(datum, Some(Rc::clone(&option.origin))))
             });
             if &*section.name == DEFAULT {
                 options.for_each(|(key, raw)| merged.defaults.insert(key, raw));
@@ -66,7 +74,7 @@ impl From<&Document> for Merged {
 impl Merged {
     /// Puts one more file on top.
     pub(crate) fn overlay(&mut self, layer: &Self) {
-        self.defaults.update(&layer.defaults);
+        put_on_top(&mut self.defaults, &layer.defaults);
         for (name, body) in layer.sections.iter() {
             match split_condition(name) {
                 None => self.overlay_section(name, body),
@@ -91,7 +99,7 @@ impl Merged {
         for (key, raw) in below.options.iter().filter(|(key, _)| layer.options.contains(key)) {
             known.insert(Rc::clone(key), raw.clone());
         }
-        below.options.update(&layer.options);
+        put_on_top(&mut below.options, &layer.options);
         let kept = format!("{KNOWN}{name}");
         match self.sections.get_mut(&kept) {
             Some(body) => Rc::make_mut(body).options.update(&known),
@@ -123,6 +131,18 @@ impl Merged {
     pub(crate) fn own_keys(&self, section: &str) -> Vec<Rc<str>> {
         let body = self.sections.get(section);
         body.map(|body| body.options.keys().cloned().collect()).unwrap_or_default()
+    }
+}
+
+fn put_on_top(options: &mut Map<Raw>, layer: &Map<Raw>) {
+    for (key, raw) in layer.iter() {
+        // A file can be read twice, around what it includes.
+        let is_same = |below: &&Raw| match (&below.origin, &raw.origin) {
+            (Some(one), Some(other)) => Rc::ptr_eq(one, other),
+            _ => false,
+        };
+        let below = options.get(key).filter(|below| !is_same(below)).cloned().map(Rc::new);
+        options.insert(Rc::clone(key), Raw { below, ..raw.clone() });
     }
 }
 

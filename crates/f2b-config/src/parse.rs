@@ -29,7 +29,10 @@ use crate::source::{Line, Lines, Place, Source};
 /// The section whose options all other sections of its file tree have too.
 pub(crate) const DEFAULT: &str = "DEFAULT";
 
-/// Why a file is not accepted. Only lines of kind [`SyntaxErrorKind::NoOption`] let the parser go on.
+/// So many errors at which Python would stop are enough.
+const MAX_FATAL: usize = 20;
+
+/// Why a file is not accepted.
 #[derive(Debug)]
 pub(crate) struct SyntaxError {
     pub(crate) kind: SyntaxErrorKind,
@@ -78,6 +81,18 @@ impl SyntaxError {
         }
     }
 
+    /// What is wrong with this line, in few words.
+    pub(crate) fn in_short(&self) -> String {
+        match &self.kind {
+            SyntaxErrorKind::NoSection => "this stands before the first section".into(),
+            SyntaxErrorKind::NoOption => "this is neither a section nor an option".into(),
+            SyntaxErrorKind::SectionTwice(name) => format!("the section `{name}` is opened twice"),
+            SyntaxErrorKind::OptionTwice(section, key) => {
+                format!("the option `{key}` is set twice in the section `{section}`")
+            }
+        }
+    }
+
     /// The line in the list of those that are no options.
     pub(crate) fn item(&self) -> String {
         format!("\n\t[line {:2}]: {}", self.number, self.repr_line())
@@ -113,8 +128,7 @@ impl SyntaxError {
 }
 
 impl Document {
-    /// Reads a text: all sections and options up to the first error that stops the parser, and the errors met, the one
-    /// that upstream speaks of first.
+    /// Reads a text: all sections and options, and the errors met, the one that upstream speaks of first.
     pub fn parse(path: &str, text: &str) -> (Self, Vec<Error>) {
         let source = Rc::new(Source::new(path, text));
         let (document, errors) = parse(&source, text.len());
@@ -132,8 +146,7 @@ impl From<&SyntaxError> for Error {
     }
 }
 
-/// Reads the first `limit` bytes of a file: all sections and options up to the first error that stops the parser, and
-/// the errors met. A last line that has no end before `limit` is read only if the file ends there.
+/// Reads the first `limit` bytes of a file: all sections and options, and the errors met. A last line that has no end before `limit` is read only if the file ends there.
 pub(crate) fn parse(source: &Rc<Source>, limit: usize) -> (Document, Vec<SyntaxError>) {
     let mut builder = Builder::new(source);
     for (index, line) in Lines::of(&source.text).enumerate() {
@@ -141,7 +154,8 @@ pub(crate) fn parse(source: &Rc<Source>, limit: usize) -> (Document, Vec<SyntaxE
             break;
         }
         builder.number = index + 1;
-        if builder.take(line).is_none() {
+        builder.take(line);
+        if builder.fatal == MAX_FATAL {
             break;
         }
     }
@@ -165,6 +179,8 @@ struct Builder {
     seen_sections: HashSet<Rc<str>, RandomState>,
     seen_options: HashSet<(Rc<str>, Rc<str>), RandomState>,
     errors: Vec<SyntaxError>,
+    /// How many of the errors, the first ones, are such that Python stops at them.
+    fatal: usize,
 }
 
 struct Draft {
@@ -184,57 +200,57 @@ impl Builder {
             seen_sections: HashSet::default(),
             seen_options: HashSet::default(),
             errors: Vec::new(),
+            fatal: 0,
         }
     }
 
-    /// Takes the next line; `None` at an error behind which nothing is read.
-    fn take(&mut self, line: Line) -> Option<()> {
+    fn take(&mut self, line: Line) {
         match shape(&self.source.text, line) {
-            Shape::Comment => Some(()),
+            Shape::Comment => {}
             Shape::Blank => {
                 if let Some(option) = &mut self.current {
                     option.lines.push(line.start..line.start);
                 }
-                Some(())
             }
-            Shape::Content { indent, span } => {
-                if let Some(option) = self.current.as_mut().filter(|_| indent > self.indent) {
-                    option.lines.push(span);
-                    return Some(());
+            Shape::Content { indent, span } => match &mut self.current {
+                Some(option) if indent > self.indent => option.lines.push(span),
+                _ => {
+                    self.indent = indent;
+                    self.open(line, span);
                 }
-                self.indent = indent;
-                self.open(line, span)
-            }
+            },
         }
     }
 
     /// A line that continues nothing opens a section or an option.
-    fn open(&mut self, line: Line, span: Range<usize>) -> Option<()> {
+    fn open(&mut self, line: Line, span: Range<usize>) {
         let source = Rc::clone(&self.source);
         let content = source.text.get(span.clone()).unwrap_or_default();
         if let Some(name) = header(content) {
             return self.open_section(line, name, span);
         }
         let Some(section) = self.sections.last().map(|section| Rc::clone(&section.name)) else {
-            return self.fail(line, SyntaxErrorKind::NoSection, None);
+            // One is enough, whatever else comes before the first section.
+            if self.errors.is_empty() {
+                self.fail(line, SyntaxErrorKind::NoSection, None);
+            }
+            return;
         };
-        let Some((key, value)) = option(content) else {
+        match option(content) {
+            Some(parts) => self.open_option(line, section, parts, span.start),
             // The option before stays open: a deeper line can still continue it.
-            self.errors.push(self.error(line, SyntaxErrorKind::NoOption, None));
-            return Some(());
-        };
-        self.open_option(line, section, (key, value), span.start)
+            None => self.errors.push(self.error(line, SyntaxErrorKind::NoOption, None)),
+        }
     }
 
-    fn open_section(&mut self, line: Line, name: &str, span: Range<usize>) -> Option<()> {
+    fn open_section(&mut self, line: Line, name: &str, span: Range<usize>) {
         self.close_option();
         let name: Rc<str> = name.into();
         if &*name != DEFAULT && !self.seen_sections.insert(Rc::clone(&name)) {
             let first = self.sections.iter().find(|section| section.name == name).map(|s| s.span.clone());
-            return self.fail(line, SyntaxErrorKind::SectionTwice(name), first);
+            self.fail(line, SyntaxErrorKind::SectionTwice(Rc::clone(&name)), first);
         }
         self.sections.push(Section { name, span, options: Vec::new() });
-        Some(())
     }
 
     fn open_option(
@@ -243,7 +259,7 @@ impl Builder {
         section: Rc<str>,
         (key, value): (Range<usize>, Range<usize>),
         start: usize,
-    ) -> Option<()> {
+    ) {
         self.close_option();
         let shift = |range: Range<usize>| start + range.start..start + range.end;
         let (name, value) = (shift(key), shift(value));
@@ -254,12 +270,11 @@ impl Builder {
         if !self.seen_options.insert((Rc::clone(&section), Rc::clone(&key))) {
             let options = self.sections.iter().filter(|s| s.name == section).flat_map(|s| &s.options);
             let first = options.into_iter().find(|o| o.key == key).map(|o| o.origin.name.clone());
-            return self.fail(line, SyntaxErrorKind::OptionTwice(section, key), first);
+            self.fail(line, SyntaxErrorKind::OptionTwice(section, Rc::clone(&key)), first);
         }
         if !key.is_empty() {
             self.current = Some(Draft { key, name, lines: vec![value] });
         }
-        Some(())
     }
 
     fn close_option(&mut self) {
@@ -271,10 +286,11 @@ impl Builder {
         }
     }
 
-    fn fail(&mut self, line: Line, kind: SyntaxErrorKind, first: Option<Range<usize>>) -> Option<()> {
-        // Python names the first error that stops it and forgets the lines that were no options.
-        self.errors.insert(0, self.error(line, kind, first));
-        None
+    /// An error at which Python stops: of those it names the first, and forgets the lines that were no options. Here all
+    /// are kept, for whoever wants to know.
+    fn fail(&mut self, line: Line, kind: SyntaxErrorKind, first: Option<Range<usize>>) {
+        self.errors.insert(self.fatal, self.error(line, kind, first));
+        self.fatal += 1;
     }
 
     fn error(&self, line: Line, kind: SyntaxErrorKind, first: Option<Range<usize>>) -> SyntaxError {

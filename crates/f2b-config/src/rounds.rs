@@ -9,10 +9,11 @@ use std::rc::Rc;
 use memchr::{memchr, memchr3};
 
 use crate::Error;
+use crate::map::Map;
 use crate::python::repr;
 use crate::setting::{Datum, Options, Setting};
 use crate::source::MAX_FILE;
-use crate::tags::{Lookup, MAX_REPLACED, open_text};
+use crate::tags::{Lookup, MAX_REPLACED, MAX_STEPS, open_text};
 
 /// As [`crate::tags::substitute_tags`].
 pub(crate) fn substitute_in_rounds(
@@ -23,13 +24,20 @@ pub(crate) fn substitute_in_rounds(
     let mut resolved = options.clone();
     let open = options.iter().filter(|(name, setting)| open_text(name, setting, ignored).is_some());
     let mut open: Vec<_> = open.map(|(name, _)| (Rc::clone(name), Counts::default())).collect();
+    let mut steps = 0;
     let mut again = true;
     while again {
         again = false;
         for (name, counts) in &mut open {
             let Some(setting) = resolved.get(name).cloned() else { continue };
             let text = setting.datum.to_text();
-            let mut value = Substitution { name, setting: &setting, text: Cow::Borrowed(&text), counts };
+            let mut value = Substitution {
+                name,
+                setting: &setting,
+                text: Cow::Borrowed(&text),
+                counts,
+                steps: &mut steps,
+            };
             value.run(&resolved, ignored, lookup)?;
             if let Cow::Owned(replaced) = value.text
                 && *replaced != *text
@@ -52,17 +60,17 @@ pub(crate) fn substitute_in_rounds(
 
 /// How often each tag was replaced, in the order in which they were met.
 #[derive(Debug, Default)]
-struct Counts(Vec<(String, usize)>);
+struct Counts(Map<usize>);
 
 impl Counts {
     fn of(&self, tag: &str) -> usize {
-        self.0.iter().find(|(name, _)| name == tag).map_or(0, |(_, count)| *count)
+        self.0.get(tag).copied().unwrap_or_default()
     }
 
     fn add(&mut self, tag: &str) {
-        match self.0.iter_mut().find(|(name, _)| name == tag) {
-            Some((_, count)) => *count += 1,
-            None => self.0.push((tag.to_owned(), 1)),
+        match self.0.get_mut(tag) {
+            Some(count) => *count += 1,
+            None => self.0.insert(tag, 1),
         }
     }
 
@@ -80,6 +88,8 @@ struct Substitution<'a> {
     /// Owned as soon as a tag in it was replaced.
     text: Cow<'a, str>,
     counts: &'a mut Counts,
+    /// Replaced so far, in all values.
+    steps: &'a mut usize,
 }
 
 impl Substitution<'_> {
@@ -119,16 +129,22 @@ impl Substitution<'_> {
                 at = open + 1;
             }
             if out.len() as u64 > MAX_FILE {
-                let found = &pattern[1..pattern.len() - 1];
-                let message =
-                    format!("properties grow beyond all bounds, fail tag: {}, found: {found}", self.name);
-                return Err(Error::value(message).at_place(self.setting.place()));
+                return Err(self.grows(&pattern[1..pattern.len() - 1]));
             }
+        }
+        *self.steps += 1;
+        if *self.steps > MAX_STEPS {
+            return Err(self.grows(&pattern[1..pattern.len() - 1]));
         }
         out.push_str(&text[kept..]);
         self.counts.add(&text[start + 1..end - 1]);
         self.text = Cow::Owned(out);
         Ok(())
+    }
+
+    fn grows(&self, tag: &str) -> Error {
+        let message = format!("properties grow beyond all bounds, fail tag: {}, found: {tag}", self.name);
+        Error::value(message).at_place(self.setting.place())
     }
 
     fn leads_to_itself(&self, tag: &str) -> Error {
@@ -149,7 +165,7 @@ fn replacement(options: &Options, tag: &str, lookup: &mut dyn Lookup) -> Result<
 }
 
 /// The first `<name>` behind `from`, with its brackets: a name has neither a space nor a bracket in it.
-fn find_tag(text: &str, from: usize) -> Option<(usize, usize)> {
+pub(crate) fn find_tag(text: &str, from: usize) -> Option<(usize, usize)> {
     let bytes = text.as_bytes();
     let mut open = from + memchr(b'<', bytes.get(from..)?)?;
     loop {

@@ -18,6 +18,8 @@ use crate::source::MAX_FILE;
 
 /// How often one tag is replaced within one value.
 pub(crate) const MAX_REPLACED: usize = 25;
+/// How many tags are replaced in all values together. The stock filters and actions have some hundreds.
+pub(crate) const MAX_STEPS: usize = 200_000;
 
 /// Gives an option that is not among those to resolve, and its number among all tags that were looked up.
 pub(crate) trait Lookup {
@@ -36,7 +38,7 @@ pub(crate) fn substitute_tags(
     lookup: &mut dyn Lookup,
 ) -> Result<Vec<(usize, Rc<str>)>, Error> {
     let uses = vec![Uses::default(); options.len()];
-    match (Resolver { options, ignored, lookup: &mut *lookup, uses }).resolve_all() {
+    match (Resolver { options, ignored, lookup: &mut *lookup, uses, steps: 0 }).resolve_all() {
         Some(resolved) => Ok(resolved),
         None => substitute_in_rounds(options, ignored, lookup),
     }
@@ -54,6 +56,8 @@ struct Resolver<'a> {
     lookup: &'a mut dyn Lookup,
     /// Of the options, in their order, and behind them of what was looked up.
     uses: Vec<Uses>,
+    /// Replaced so far, in all values.
+    steps: usize,
 }
 
 /// The number of the value in which a tag was replaced last, and how often it was.
@@ -127,7 +131,9 @@ impl Resolver<'_> {
         let uses = &mut self.uses[index];
         uses.count = if uses.value == value { uses.count + 1 } else { 1 };
         uses.value = value;
-        (index != value && uses.count <= MAX_REPLACED).then_some(Some(replacement))
+        self.steps += 1;
+        let goes_on = index != value && uses.count <= MAX_REPLACED && self.steps <= MAX_STEPS;
+        goes_on.then_some(Some(replacement))
     }
 }
 
@@ -216,7 +222,7 @@ mod tests {
             let options = options(&[("a", &a), ("b", &b), ("c", &c), ("d", &d)]);
             let ignored: &[&str] = if rng.bool() { &["b"] } else { &[] };
             let uses = vec![Uses::default(); options.len()];
-            let resolver = Resolver { options: &options, ignored, lookup: &mut More, uses };
+            let resolver = Resolver { options: &options, ignored, lookup: &mut More, uses, steps: 0 };
             let Some(changed) = resolver.resolve_all() else { continue };
             let in_rounds = substitute_in_rounds(&options, ignored, &mut More).expect("no error either");
             assert_eq!(apply(options.clone(), changed), apply(options.clone(), in_rounds), "{options:?}");

@@ -252,73 +252,25 @@ impl Generator {
                 _ => name.to_owned(),
             };
         }
-        let names: &[&str] = match kind {
-            Kind::Main => &["loglevel"],
-            Kind::Jail => &[
-                "enabled",
-                "backend",
-                "maxretry",
-                "maxmatches",
-                "findtime",
-                "bantime",
-                "bantime.increment",
-                "bantime.factor",
-                "bantime.rndtime",
-                "ignorecommand",
-                "ignoreself",
-                "ignoreip",
-                "filter",
-                "logpath",
-                "action",
-                "usedns",
-                "prefregex",
-                "ignoreregex",
-                "failregex",
-                "maxlines",
-                "datepattern",
-                "journalmatch",
-                "logencoding",
-                "banaction",
-                "port",
-                "mode",
-                "logtype",
-            ],
-            Kind::Filter => &[
-                "usedns",
-                "prefregex",
-                "ignoreregex",
-                "failregex",
-                "failregex",
-                "failregex",
-                "maxlines",
-                "datepattern",
-                "journalmatch",
-                "logtype",
-                "_daemon",
-                "__prefix",
-            ],
-            Kind::Action => &[
-                "actionstart",
-                "actionstart_on_demand",
-                "actionstop",
-                "actionflush",
-                "actionreload",
-                "actioncheck",
-                "actionrepair",
-                "actionrepair_on_unban",
-                "actionban",
-                "actionban",
-                "actionprolong",
-                "actionunban",
-                "norestored",
-                "timeout",
-                "name",
-                "port",
-                "protocol",
-                "matches",
-            ],
+        let names = match kind {
+            Kind::Main => "loglevel",
+            Kind::Jail => {
+                "enabled backend maxretry maxmatches findtime bantime bantime.increment bantime.factor \
+                 bantime.rndtime ignorecommand ignoreself ignoreip filter logpath action usedns prefregex \
+                 ignoreregex failregex maxlines datepattern journalmatch logencoding banaction port mode logtype"
+            }
+            Kind::Filter => {
+                "usedns prefregex ignoreregex failregex failregex failregex maxlines datepattern journalmatch \
+                 logtype _daemon __prefix"
+            }
+            Kind::Action => {
+                "actionstart actionstart_on_demand actionstop actionflush actionreload actioncheck actionrepair \
+                 actionrepair_on_unban actionban actionban actionprolong actionunban norestored timeout name \
+                 port protocol matches"
+            }
         };
-        self.pick(names).to_owned()
+        let names: Vec<&str> = names.split(' ').collect();
+        self.pick(&names).to_owned()
     }
 
     fn value_for(&mut self, key: &str, kind: Kind) -> String {
@@ -382,7 +334,7 @@ impl Generator {
                 if number > 0 {
                     text.push_str(self.pick(&[", ", ",", " , ", "][", "]\n    [", ",\n    "]));
                 }
-                let key = self.pick(&[
+                let keys = [
                     "x",
                     "y",
                     "mode",
@@ -393,22 +345,12 @@ impl Generator {
                     "x?family=inet6",
                     "failregex",
                     "timeout",
-                ]);
-                let value = self.pick(&[
-                    "1",
-                    "\"a,b\"",
-                    "'c d'",
-                    "\"%(x)s\"",
-                    "<y>",
-                    "\"<y>]\"",
-                    "\"%(__name__)s\"",
-                    "a b",
-                    "\"a'b\"",
-                    "",
-                    "'x=\"1\"'",
-                    "\"a\nb\"",
-                    "%(known/x)s",
-                ]);
+                ];
+                let key = self.pick(&keys);
+                let quoted =
+                    ["\"a,b\"", "'c d'", "\"%(x)s\"", "\"<y>]\"", "\"a'b\"", "'x=\"1\"'", "\"a\nb\""];
+                let bare = ["1", "<y>", "a b", "", "%(known/x)s", "%(__name__)s"];
+                let value = if self.one_in(2) { self.pick(&quoted) } else { self.pick(&bare) };
                 let key = if self.old && key.contains('?') { "x" } else { key };
                 let _ = write!(text, "{key}={value}");
             }
@@ -418,58 +360,40 @@ impl Generator {
     }
 
     fn text(&mut self, most: usize) -> String {
-        let mut text = String::new();
-        for _ in 0..self.rng.usize(1..=most) {
-            let name = self.pick(CUSTOM);
-            match self.rng.u8(..34) {
-                0..=5 => {
-                    text.push_str(self.pick(&["word", "a b", "1", "10m", "é", "-I <ip>", "\\d+", "(?:x|y)*"]))
-                }
-                6..=9 => drop(write!(text, "<{name}>")),
-                10..=12 => drop(write!(text, "%({name})s")),
-                13 if self.one_in(2) => drop(write!(text, "%(known/{name})s")),
-                14 => drop(write!(text, "<known/{name}>")),
-                15 => drop(write!(text, "%(default/{name})s")),
-                16 => {
-                    drop(write!(text, "%({}/{name})s", self.pick(&["f", "g", "Init", "Definition", "j-1"])))
-                }
-                17 => drop(write!(
-                    text,
-                    "<{}/{name}>",
-                    self.pick(&["Init", "Definition", "f", "default", "KNOWN"])
-                )),
-                18 => drop(write!(text, "<<{name}>_p>")),
-                19 => text.push_str("%%"),
-                20 => text.push_str(self.pick(&[" ; remark", ";x", " #x", "#"])),
-                21 => text.push_str("\n  "),
-                22 => text.push_str("\n\n\t"),
-                23 => text.push_str(self.pick(&["[a]", "\n  [a]", "=", " : ", "\"", "'", "\\"])),
-                24 => text.push_str("%(__name__)s"),
-                25 => text.push_str(self.pick(&[
-                    "<ip>",
-                    "<F-ID>",
-                    "<matches>",
-                    "<br>",
-                    "<bantime>",
-                    "$x",
-                    "${x}",
-                    "$(x)",
-                ])),
-                26 if !self.old => text.push_str(self.pick(&[
-                    "%(fail2ban_version)s",
-                    "%(fail2ban_confpath)s",
-                    "<fail2ban_version>",
-                ])),
-                27 if self.one_in(20) => text.push_str(self.pick(&["%", "%x", "%(", "%()s", "%(x)d"])),
-                28 if self.one_in(15) => {
-                    drop(write!(text, "%({})s", self.pick(&["nope", "X", "PORT", "known/nope", "f/nope"])))
-                }
-                29 => text.push_str("\n  # remark\n  "),
-                30 => text.push_str("<lt>"),
-                _ => text.push_str(name),
+        (0..self.rng.usize(1..=most)).map(|_| self.piece()).collect()
+    }
+
+    fn piece(&mut self) -> String {
+        let name = self.pick(CUSTOM);
+        let sections = ["f", "g", "Init", "Definition", "default", "KNOWN", "j-1"];
+        match self.rng.u8(..34) {
+            0..=5 => self.pick(&["word", "a b", "1", "10m", "é", "-I <ip>", "\\d+", "(?:x|y)*"]).into(),
+            6..=9 => format!("<{name}>"),
+            10..=12 => format!("%({name})s"),
+            13 if self.one_in(2) => format!("%(known/{name})s"),
+            14 => format!("<known/{name}>"),
+            15 => format!("%(default/{name})s"),
+            16 if self.one_in(4) => format!("%({}/{name})s", self.pick(&sections)),
+            17 => format!("<{}/{name}>", self.pick(&sections)),
+            18 => format!("<<{name}>_p>"),
+            19 => "%%".into(),
+            20 => self.pick(&[" ; remark", ";x", " #x", "#"]).into(),
+            21 => self.pick(&["\n  ", "\n\n\t", "\n  # remark\n  "]).into(),
+            22 => self.pick(&["[a]", "\n  [a]", "=", " : ", "\"", "'", "\\"]).into(),
+            23 => "%(__name__)s".into(),
+            24 => {
+                self.pick(&["<ip>", "<F-ID>", "<matches>", "<br>", "<bantime>", "$x", "${x}", "$(x)"]).into()
             }
+            25 if !self.old => {
+                self.pick(&["%(fail2ban_version)s", "%(fail2ban_confpath)s", "<fail2ban_version>"]).into()
+            }
+            26 if self.one_in(20) => self.pick(&["%", "%x", "%(", "%()s", "%(x)d"]).into(),
+            27 if self.one_in(15) => {
+                self.pick(&["%(nope)s", "%(X)s", "%(PORT)s", "%(known/nope)s", "%(f/nope)s"]).into()
+            }
+            28 => "<lt>".into(),
+            _ => name.into(),
         }
-        text
     }
 
     /// Now and then something is broken anywhere.
@@ -480,7 +404,7 @@ impl Generator {
         let at = (0..=self.rng.usize(..text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
         match self.rng.u8(..4) {
             0 => text.truncate(at),
-            1 => text.insert_str(at, "\n"),
+            1 => text.insert(at, '\n'),
             2 => text.insert_str(
                 at,
                 self.pick(&["[", "]", "=", "%", "<", "\t", "\u{a0}", "\u{feff}", "\r", "\0"]),

@@ -316,6 +316,23 @@ ok",
 }
 
 #[test]
+fn files_that_include_each_other_are_read_once() {
+    filter("[INCLUDES]\nbefore = g.conf\n[Definition]\nfailregex = %(known/failregex)s\n <x>\n")
+        .file(
+            "filter.d/g.conf",
+            "[INCLUDES]\nafter = f.conf\n[Definition]\nfailregex = ^g <HOST>$\nx = ^x <HOST>$\n",
+        )
+        .check(
+            "WARNING No actions were defined for f (ROOT/jail.conf:4:9)
+WARNING Have not found any log file for 'f' jail. (ROOT/jail.conf:5:11)
+['add', 'f', 'auto']
+['multi-set', 'f', 'addfailregex', ['^g <HOST>$', '^x <HOST>$']]
+['start', 'f']
+ok",
+        );
+}
+
+#[test]
 fn layers_lie_in_the_order_of_their_names() {
     jail("[f]\nenabled=1\nfilter=f\n")
         .file("jail.d/b.conf", "[f]\nbantime=b\n")
@@ -521,6 +538,11 @@ wrong");
 fn unreasonable_values_are_read() {
     let nested = format!("[f]\nenabled=1\nfilter=f\naction=a{}\n", "[".repeat(10_000));
     jail(&nested).ours_alone().check_ok(false);
+    let chain = |form: fn(usize) -> String| -> String { (0..10_000).map(form).collect() };
+    let references = chain(|i| format!("x{i} = %(x{})s\n", i + 1));
+    jail(&format!("[f]\nenabled=1\nfilter=f\nbantime=%(x0)s\n{references}")).ours_alone().check_ok(false);
+    let tags = chain(|i| format!("x{i} = <x{}>\n", i + 1));
+    filter(&format!("[Definition]\nfailregex = ^<x0><HOST>$\n{tags}")).ours_alone().check_ok(false);
     let long = format!("[f]\nenabled=1\nfilter=f\nignoreip={}\n", "192.0.2.1 ".repeat(100_000));
     jail(&long).check_ok(true);
     let many: String = (0..10_000).map(|i| format!("  {i}\n")).collect();

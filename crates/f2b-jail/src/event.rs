@@ -63,6 +63,15 @@ pub enum Event {
     Restore(Vec<Ticket>),
     /// The answer to [`Effect::AskHistory`]: nothing for an id that was never banned.
     Told(Asked, Option<History>),
+    /// The answer to [`Effect::AskCommand`].
+    Judged {
+        /// The number of the question.
+        question: u64,
+        /// The id is to be ignored.
+        ignored: bool,
+        /// The answer was known from an earlier question, so that it is nothing to log.
+        known: bool,
+    },
     /// The ban of this number is in the database (or the database has failed, and the ban goes on without it).
     Remembered(u64),
     /// A deadline has come, see [`crate::Jail::next_deadline`].
@@ -84,6 +93,14 @@ pub enum Effect {
         id: Id,
         /// Of all jails, not only of this one.
         overall: bool,
+    },
+    /// Ask the command of `ignorecommand` about an id and come back with [`Event::Judged`]. Failures count in the order of
+    /// the questions, whatever the order of the answers.
+    AskCommand {
+        /// The number to come back with.
+        question: u64,
+        /// The failure or the ban that it is about.
+        ticket: Box<Ticket>,
     },
     /// Put the ban into the database and come back with [`Event::Remembered`].
     Remember {

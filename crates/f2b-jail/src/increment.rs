@@ -7,9 +7,9 @@ use std::fmt;
 
 use f2b_types::{DurationError, Number, str2seconds};
 
+use crate::formula::{Ban, EvalError, Formula, FormulaError};
+
 /// How the ban time grows with each ban of the same id.
-///
-/// `bantime.formula`, a Python expression, is kept but not evaluated by this version: the default formula is in force.
 #[derive(Debug, Clone, Default)]
 pub struct Increment {
     /// Whether history counts at all (`bantime.increment`).
@@ -24,6 +24,7 @@ pub struct Increment {
     random_time: Option<Number>,
     overall_text: Option<String>,
     formula: Option<String>,
+    parsed_formula: Option<Formula>,
 }
 
 /// A value that an option of the family `bantime.*` can't take.
@@ -34,12 +35,15 @@ pub enum IncrementError {
     Duration(DurationError),
     /// A multiplier is no whole number.
     Multiplier(String),
+    /// A formula that can't be understood.
+    Formula(FormulaError),
 }
 
 impl fmt::Display for IncrementError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Duration(error) => error.fmt(f),
+            Self::Formula(error) => error.fmt(f),
             Self::Multiplier(text) => write!(f, "invalid literal for int() with base 10: '{text}'"),
         }
     }
@@ -50,6 +54,12 @@ impl Error for IncrementError {}
 impl From<DurationError> for IncrementError {
     fn from(error: DurationError) -> Self {
         Self::Duration(error)
+    }
+}
+
+impl From<FormulaError> for IncrementError {
+    fn from(error: FormulaError) -> Self {
+        Self::Formula(error)
     }
 }
 
@@ -79,7 +89,10 @@ impl Increment {
             }
             "maxtime" => self.max_time = text.as_deref().map(str2seconds).transpose()?,
             "rndtime" => self.random_time = text.as_deref().map(str2seconds).transpose()?,
-            "formula" => self.formula = text,
+            "formula" => {
+                self.parsed_formula = text.as_deref().map(Formula::parse).transpose()?;
+                self.formula = text;
+            }
             _ => {}
         }
         Ok(())
@@ -113,14 +126,19 @@ impl Increment {
 
     /// Seconds of the ban of an id that has been banned `count` times before, where a first ban takes `ban_time`.
     /// `random` is a number from 0 up to 1.
-    pub fn ban_time(&self, ban_time: f64, count: i64, random: f64) -> f64 {
+    ///
+    /// # Errors
+    ///
+    /// [`EvalError`] where the formula has no value.
+    pub(crate) fn ban_time(&self, ban_time: f64, count: i64, random: f64) -> Result<f64, EvalError> {
         let factor = self.factor_value.unwrap_or(1.0);
-        let mut seconds = match self.multiplier_values.as_slice() {
-            [] => {
+        let mut seconds = match (self.multiplier_values.as_slice(), &self.parsed_formula) {
+            ([], None) => {
                 let doubled = ban_time * (1_u32 << count.clamp(0, 20)) as f64 * factor;
                 doubled.max(ban_time)
             }
-            values => {
+            ([], Some(formula)) => formula.eval(Ban { time: ban_time, count, factor })?.max(ban_time),
+            (values, _) => {
                 let place = usize::try_from(count).unwrap_or(0).min(values.len() - 1);
                 ban_time * factor * values[place]
             }
@@ -128,7 +146,10 @@ impl Increment {
         if let Some(limit) = self.max_time {
             seconds = seconds.min(limit.as_f64());
         }
-        seconds + random * self.random_time.map_or(0.0, Number::as_f64)
+        if seconds.is_infinite() {
+            return Err(EvalError("a ban without end needs bantime = -1"));
+        }
+        Ok(seconds + random * self.random_time.map_or(0.0, Number::as_f64))
     }
 }
 
@@ -161,23 +182,36 @@ mod tests {
         for (count, seconds) in
             [(0, 600.0), (1, 1200.0), (3, 4800.0), (20, 600.0 * 1048576.0), (99, 600.0 * 1048576.0)]
         {
-            assert_eq!(plain.ban_time(600.0, count, 0.5), seconds);
+            assert_eq!(plain.ban_time(600.0, count, 0.5), Ok(seconds));
         }
-        assert_eq!(increment(&[("factor", "0.1")]).ban_time(600.0, 1, 0.0), 600.0);
+        assert_eq!(increment(&[("factor", "0.1")]).ban_time(600.0, 1, 0.0), Ok(600.0));
     }
 
     #[test]
     fn multipliers_end_with_the_last_one() {
         let listed = increment(&[("multipliers", "1 5 30"), ("factor", "2")]);
-        assert_eq!(listed.ban_time(60.0, 1, 0.0), 600.0);
-        assert_eq!(listed.ban_time(60.0, 2, 0.0), 3600.0);
-        assert_eq!(listed.ban_time(60.0, 77, 0.0), 3600.0);
+        assert_eq!(listed.ban_time(60.0, 1, 0.0), Ok(600.0));
+        assert_eq!(listed.ban_time(60.0, 2, 0.0), Ok(3600.0));
+        assert_eq!(listed.ban_time(60.0, 77, 0.0), Ok(3600.0));
+    }
+
+    #[test]
+    fn a_formula_takes_the_place_of_doubling() {
+        let squared = increment(&[("formula", "ban.Time * ban.Count ** 2 * banFactor"), ("factor", "2")]);
+        assert_eq!(squared.ban_time(600.0, 3, 0.0), Ok(10800.0));
+        // A ban never gets shorter, and multipliers win.
+        assert_eq!(increment(&[("formula", "1")]).ban_time(600.0, 3, 0.0), Ok(600.0));
+        let both = increment(&[("formula", "1"), ("multipliers", "7")]);
+        assert_eq!(both.ban_time(600.0, 3, 0.0), Ok(4200.0));
+        let wrong = increment(&[("formula", "ban.Time / (ban.Count - 1)"), ("maxtime", "1h")]);
+        assert_eq!(wrong.ban_time(600.0, 1, 0.0), Err(EvalError("division by zero")));
+        assert!(Increment::default().set("formula", "ban.Time +").is_err());
     }
 
     #[test]
     fn random_time_comes_on_top_of_the_limit() {
         let limited = increment(&[("maxtime", "1h"), ("rndtime", "100")]);
-        assert_eq!(limited.ban_time(600.0, 10, 0.25), 3625.0);
+        assert_eq!(limited.ban_time(600.0, 10, 0.25), Ok(3625.0));
         assert_eq!((limited.max_time(), Increment::default().max_time()), (3600.0, -1.0));
     }
 
@@ -185,7 +219,7 @@ mod tests {
     fn wrong_values_are_quoted_and_change_nothing() {
         let mut options = increment(&[("multipliers", "1 2")]);
         assert_eq!(options.set("multipliers", "1 x"), Err(IncrementError::Multiplier("x".into())));
-        assert_eq!(options.ban_time(60.0, 1, 0.0), 120.0);
+        assert_eq!(options.ban_time(60.0, 1, 0.0), Ok(120.0));
         assert!(options.set("maxtime", "soon").is_err());
     }
 }

@@ -1,6 +1,6 @@
 //! The state machine itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use f2b_types::{FailData, Failure, Id, Level, MatchedLine, Number, Record, Ticket, Time, time2str};
 use jiff::tz::TimeZone;
@@ -8,7 +8,10 @@ use jiff::tz::TimeZone;
 use crate::{Asked, BanManager, Effect, Event, FailManager, History, IgnoreList, Increment, Token};
 
 mod banning;
+mod judging;
 mod unbanning;
+
+use self::judging::{Concern, Question};
 
 /// Seconds between two looks for failures that are out of date.
 const CLEANUP_INTERVAL: f64 = 5.0;
@@ -25,6 +28,8 @@ pub struct Jail {
     pub bans: BanManager,
     /// Who is not counted.
     pub ignore: IgnoreList,
+    /// There is an `ignorecommand`, which has the last word on who is not counted.
+    pub asks_command: bool,
     /// How bans grow.
     pub increment: Increment,
     /// Whether there is a database to ask and to tell.
@@ -34,6 +39,10 @@ pub struct Jail {
     /// Bans on their way through the database, by number.
     pending: BTreeMap<u64, Pending>,
     next_ban: u64,
+    /// What the command has been asked about and not all of it been answered, oldest first.
+    questions: VecDeque<Question>,
+    /// The number of the oldest question.
+    first_question: u64,
     /// Commands that wait for the last of their bans.
     waiting: BTreeMap<u64, Waiting>,
     /// When to tell the actions that a ban got longer.
@@ -82,11 +91,14 @@ impl Jail {
             fails: FailManager::default(),
             bans: BanManager::default(),
             ignore: IgnoreList::default(),
+            asks_command: false,
             increment: Increment::default(),
             has_database: false,
             log_level: Level::INFO,
             pending: BTreeMap::new(),
             next_ban: 0,
+            questions: VecDeque::new(),
+            first_question: 0,
             waiting: BTreeMap::new(),
             prolongs: Vec::new(),
             next_cleanup: None,
@@ -137,6 +149,9 @@ impl Jail {
                 self.weigh_failure(&ticket, opened, history, now, &mut out);
             }
             Event::Told(Asked::Ban(ban), history) => self.extend_ban(ban, history, now, &mut out),
+            Event::Judged { question, ignored, known } => {
+                self.judged(question, ignored, known, now, &mut out);
+            }
             Event::Remembered(ban) => self.announce(ban, &mut out),
             Event::Tick => self.tick(now, &mut out),
             Event::Stop => self.stop(&mut out),
@@ -151,36 +166,16 @@ impl Jail {
             ticket.time = now;
             ticket.first_time = now;
         }
-        if self.is_ignored(&ticket.id, out) {
-            return;
-        }
-        self.log(out, Level::INFO, "filter", |jail| {
-            format!("[{}] Found {} - {}", jail.name, ticket.id, time2str(ticket.time, &jail.zone))
-        });
-        self.count(ticket, 1, now, out);
+        self.judge(ticket, Concern::Failure, now, out);
     }
 
     /// A failure reported by hand (`filter.addAttempt`).
     fn attempt(&mut self, id: Id, lines: Vec<String>, token: Token, now: Time, out: &mut Vec<Effect>) {
-        if self.is_ignored(&id, out) {
-            out.push(Effect::Answer { token, result: Ok(0) });
-            return;
-        }
         let count = lines.len().max(1) as i64;
         let matches = lines.into_iter().map(MatchedLine::Whole).collect();
         let mut ticket = Ticket::new(id, now);
         ticket.data = FailData { matches, ..FailData::default() };
-        self.log(out, Level::INFO, "filter", |jail| {
-            format!("[{}] Attempt {} - {}", jail.name, ticket.id, time2str(now, &jail.zone))
-        });
-        self.count(ticket, count, now, out);
-        out.push(Effect::Answer { token, result: Ok(1) });
-    }
-
-    fn is_ignored(&self, id: &Id, out: &mut Vec<Effect>) -> bool {
-        let Some(reason) = self.ignore.reason(id) else { return false };
-        self.log(out, Level::INFO, "filter", |jail| format!("[{}] Ignore {id} by {reason}", jail.name));
-        true
+        self.judge(ticket, Concern::Attempt { count, token }, now, out);
     }
 
     /// Counts a failure, bans at `maxretry`, and asks for the history of the id.

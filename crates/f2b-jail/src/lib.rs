@@ -17,14 +17,20 @@
 mod ban_manager;
 mod event;
 mod fail_manager;
+mod formula;
+mod id_set;
 mod ignore;
 mod increment;
 mod jail;
+mod list_source;
 mod ordered;
 
 pub use crate::ban_manager::{BanManager, Banned};
 pub use crate::event::{Act, Asked, Effect, Event, History, Token};
 pub use crate::fail_manager::FailManager;
+pub use crate::formula::FormulaError;
+pub use crate::id_set::IdSet;
 pub use crate::ignore::{IgnoreList, IgnoreReason};
 pub use crate::increment::{Increment, IncrementError};
 pub use crate::jail::{Counts, Jail};
+pub use crate::list_source::{ListPlace, ListSource, ListSourceError};

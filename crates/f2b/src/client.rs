@@ -15,6 +15,7 @@ mod config;
 mod connection;
 mod console;
 mod dump;
+mod inspect;
 mod interactive;
 mod session;
 mod shell_words;
@@ -36,6 +37,9 @@ pub use self::console::{Console, Output};
 pub use self::session::Client;
 pub use self::start::{configure, prepare, start};
 use crate::cmdline::{self, Answer, CmdLine, Conf, Dump};
+
+/// What a client says when it can't begin.
+const INIT_FAILED: &str = "Init of command line failed";
 
 /// Something that did not work out; why has been logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,53 +88,110 @@ pub fn resolve(line: &CmdLine, log: &dyn Log, out: &mut Output) -> Result<Option
 }
 
 fn settle(line: &CmdLine, log: &dyn Log, out: &mut Output) -> Result<Option<(Conf, Reader)>, Failed> {
+    if let Some(what) = &line.explain {
+        return inspect::explain(&line.root, what, line.json, log, out).map(|()| None);
+    }
+    if line.test {
+        return test(line, log, out);
+    }
+    let (conf, mut config) = configure_client(line, log, out)?;
+    let Some(style) = line.dump else { return Ok(Some((conf, config))) };
+    let read = config.read(&conf, None, log);
+    print_stream(read.stream, style, out);
+    if read.ok { Ok(None) } else { Err(init_failed(line, log)) }
+}
+
+/// The options with which to run, and the reader that goes on from there.
+fn configure_client(line: &CmdLine, log: &dyn Log, out: &mut Output) -> Result<(Conf, Reader), Failed> {
     let say = |level, message: String| log.write(Record::new(level, "", message));
-    let fail = |message: &str| {
-        say(Level::ERROR, message.into());
-        Failed
-    };
     let mut config = Reader::new(&line.root);
     let conf = config.conf(line, log).map_err(|error| {
         out.print(&format!("ERROR: {error}\n"));
         // A mere test has said what it had to say.
-        if line.test && line.args.is_empty() { Failed } else { fail("Init of command line failed") }
+        if line.test && line.args.is_empty() { Failed } else { init_failed(line, log) }
     })?;
     say(Level::INFO, format!("Using socket file {}", conf.socket.display()));
     let level = conf.loglevel.parse::<Level>().map_or_else(|text| text, |level| level.to_string());
     let (pidfile, target) = (conf.pidfile.display(), &conf.logtarget);
     say(Level::INFO, format!("Using pid file {pidfile}, [{level}] logging to {target}"));
-    if line.dump.is_none() && !line.test {
-        return Ok(Some((conf, config)));
+    Ok((conf, config))
+}
+
+/// Checks the configuration. Every problem and their number go to standard error, the verdict to standard output, as
+/// fail2ban's; the verdict is also against a jail that the server would refuse, which fail2ban does not find out. A command
+/// behind the options is executed if there is nothing against it.
+fn test(line: &CmdLine, log: &dyn Log, out: &mut Output) -> Result<Option<(Conf, Reader)>, Failed> {
+    let report = inspect::check(&line.root);
+    if !line.json {
+        let _ = io::stderr().write_all(inspect::problems(&report).as_bytes());
     }
-    let read = config.read(&conf, None, log);
-    if let Some(style) = line.dump {
-        match read.stream {
-            Some(stream) => print_stream(stream, style, out),
-            None => out.print("ERROR: The configuration stream failed because of the invalid syntax.\n"),
+    // What matters has been said.
+    let quiet = BelowWarning(log);
+    let mut settled = configure_client(line, &quiet, out);
+    let mut ok = false;
+    if let Ok((conf, config)) = &mut settled {
+        let read = config.read(conf, None, &quiet);
+        if let Some(style) = line.dump {
+            print_stream(read.stream, style, out);
         }
-        if !line.test {
-            return if read.ok { Ok(None) } else { Err(fail("Init of command line failed")) };
-        }
+        ok = read.ok && !read.faulty;
     }
-    match (read.ok, line.args.is_empty()) {
+    if line.json {
+        out.print(&inspect::problems_as_json(&report, ok));
+    }
+    let settled = settled?;
+    match (ok, line.args.is_empty()) {
+        (true, false) => return Ok(Some(settled)),
+        (false, false) => return Err(fail(log, "ERROR: test configuration failed")),
+        (true, true) if line.json => {}
         (true, true) => out.print("OK: configuration test is successful\n"),
-        (true, false) => return Ok(Some((conf, config))),
+        (false, true) if line.json => return Err(Failed),
         (false, true) => {
             out.print("ERROR: test configuration failed\n");
             return Err(Failed);
         }
-        (false, false) => return Err(fail("ERROR: test configuration failed")),
     }
     Ok(None)
 }
 
-fn print_stream(stream: Vec<f2b_protocol::Command>, style: Dump, out: &mut Output) {
+fn fail(log: &dyn Log, message: &str) -> Failed {
+    log.write(Record::new(Level::ERROR, "", message));
+    Failed
+}
+
+/// Clients say so, servers don't.
+fn init_failed(line: &CmdLine, log: &dyn Log) -> Failed {
+    if line.is_server() { Failed } else { fail(log, INIT_FAILED) }
+}
+
+/// A log that hears of nothing bad.
+struct BelowWarning<'a>(&'a dyn Log);
+
+impl Log for BelowWarning<'_> {
+    fn enabled(&self, level: Level) -> bool {
+        level < Level::WARNING && self.0.enabled(level)
+    }
+
+    fn write(&self, record: Record) {
+        if self.enabled(record.level) {
+            self.0.write(record);
+        }
+    }
+}
+
+fn print_stream(stream: Option<Vec<f2b_protocol::Command>>, style: Dump, out: &mut Output) {
     const PIECE: usize = 32 << 10;
+    let Some(stream) = stream else {
+        out.print("ERROR: The configuration stream failed because of the invalid syntax.\n");
+        return;
+    };
     let mut text = String::new();
     for command in &stream {
         match style {
             // Writing into a String never fails.
-            Dump::Plain => drop(command.write_repr(&mut text)),
+            Dump::Plain => {
+                let _ = command.write_repr(&mut text);
+            }
             Dump::Pretty => text.push_str(&dump::pretty(&command.clone().into())),
         }
         text.push('\n');
@@ -159,8 +220,8 @@ pub fn print(answer: Answer, args: &[OsString]) -> Result<(), Failed> {
         Answer::Invalid(message) => (format!("ERROR: {message}\n"), Err(Failed)),
     };
     out.print(&text);
-    if done.is_err() {
-        let _ = writeln!(io::stderr(), "Init of command line failed");
+    if done.is_err() && !cmdline::is_server(&program) {
+        let _ = writeln!(io::stderr(), "{INIT_FAILED}");
     }
     done
 }

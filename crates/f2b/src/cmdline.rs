@@ -48,6 +48,8 @@ const OPTIONS: &[(&str, bool)] = &[
     ("--dump-pretty", false),
     ("-t", false),
     ("--test", false),
+    ("--explain", true),
+    ("--json", false),
     ("-v", false),
     ("-i", false),
     ("-q", false),
@@ -84,6 +86,10 @@ pub struct CmdLine {
     pub dump: Option<Dump>,
     /// `-t`: check the configuration.
     pub test: bool,
+    /// `--explain`: a jail, or an option of one.
+    pub explain: Option<String>,
+    /// `--json`: with `-t` or `--explain`, for programs to read.
+    pub json: bool,
     /// `-i`: read commands from standard input.
     pub interactive: bool,
     /// 1, plus the number of `-v`, minus the number of `-q`.
@@ -147,6 +153,8 @@ pub fn parse(argv: &[OsString]) -> Result<CmdLine, Answer> {
         syslogsocket: None,
         dump: None,
         test: false,
+        explain: None,
+        json: false,
         interactive: false,
         verbose: 1,
         force: false,
@@ -162,6 +170,11 @@ pub fn parse(argv: &[OsString]) -> Result<CmdLine, Answer> {
 }
 
 impl CmdLine {
+    /// Whether this is the command line of a server.
+    pub fn is_server(&self) -> bool {
+        is_server(&self.program)
+    }
+
     fn apply(&mut self, Opt { name, value }: Opt) -> Result<(), Answer> {
         match name.as_str() {
             "-c" | "--conf" => self.root = value.into(),
@@ -174,6 +187,8 @@ impl CmdLine {
             "-d" => self.dump = Some(Dump::Plain),
             "--dp" | "--dump-pretty" => self.dump = Some(Dump::Pretty),
             "-t" | "--test" => self.test = true,
+            "--explain" => self.explain = Some(text(&value)),
+            "--json" => self.json = true,
             "-v" => self.verbose += 1,
             "-q" => self.verbose -= 1,
             "-x" => self.force = true,
@@ -189,6 +204,11 @@ impl CmdLine {
         }
         Ok(())
     }
+}
+
+/// Whether a program of this name is the server rather than the client.
+pub fn is_server(program: &str) -> bool {
+    program.ends_with("server")
 }
 
 /// The name under which the program was started, without its directory.

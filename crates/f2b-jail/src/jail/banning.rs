@@ -2,6 +2,7 @@
 
 use f2b_types::{Id, Level, Ticket, Time, seconds2str, time2str};
 
+use super::judging::Concern;
 use super::{Jail, Pending, Waiting};
 use crate::{Act, Asked, Banned, Effect, History, Token};
 
@@ -107,10 +108,14 @@ impl Jail {
             if history.ban_count >= ticket.ban_count {
                 ticket.ban_count = history.ban_count + 1;
             }
-            let seconds = match history.ban_count {
-                ..=0 => plain,
+            let longer = match history.ban_count {
+                ..=0 => Ok(plain),
                 count => self.increment.ban_time(plain, count, self.random.f64()),
             };
+            let seconds = longer.unwrap_or_else(|error| {
+                self.log(out, Level::ERROR, "observer", |_| error.to_string());
+                plain
+            });
             ticket.ban_time = Some(seconds);
             if ticket.time > history.time_of_ban {
                 self.log(&mut afterword, Level::INFO, "observer", |jail| {
@@ -192,10 +197,7 @@ impl Jail {
     pub(super) fn restore(&mut self, tickets: Vec<Ticket>, now: Time, out: &mut Vec<Effect>) {
         for mut ticket in tickets {
             ticket.restored = true;
-            if self.is_ignored(&ticket.id, out) || ticket.end_of_ban(self.bans.ban_time) <= now {
-                continue;
-            }
-            self.ban(ticket, None, now, out);
+            self.judge(ticket, Concern::Restore, now, out);
         }
     }
 }

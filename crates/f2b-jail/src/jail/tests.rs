@@ -39,6 +39,9 @@ impl World {
             Effect::AskHistory { asked, id, .. } => {
                 events.push(Event::Told(asked, self.history.get(&id).copied()))
             }
+            Effect::AskCommand { question, ticket } => {
+                self.seen.push(format!("ask {question} {}", ticket.id))
+            }
             Effect::Remember { ban, ticket } => {
                 let history = History { ban_count: ticket.ban_count, time_of_ban: ticket.time };
                 self.history.insert(ticket.id.clone(), history);
@@ -96,6 +99,46 @@ fn maxretry_failures_lead_to_a_ban_that_ends() {
     world.step(Event::Tick, 1602.001);
     world.expect(&["act unban 192.0.2.1"]);
     assert_eq!(world.jail.next_deadline(), None);
+}
+
+#[test]
+fn a_command_has_the_last_word_and_failures_keep_their_order() {
+    let mut world = World::new();
+    world.jail.log_level = Level::INFO;
+    (world.jail.asks_command, world.jail.fails.max_retry) = (true, 1);
+    for id in ["192.0.2.1", "192.0.2.2", "192.0.2.3"] {
+        world.fail(id, 0.0);
+    }
+    world.expect(&["ask 0 192.0.2.1", "ask 1 192.0.2.2", "ask 2 192.0.2.3"]);
+    let judged = |question, ignored, known| Event::Judged { question, ignored, known };
+    world.step(judged(2, false, false), 1.0);
+    world.step(judged(1, true, false), 1.0);
+    world.step(judged(7, true, false), 1.0);
+    world.expect(&[]);
+    world.step(judged(0, false, false), 1.0);
+    let ban = |id: &str| {
+        [
+            format!("[test] Found {id} - 1970-01-01 00:00:00"),
+            format!("remember {id} for 600"),
+            format!("[test] Ban {id}"),
+            format!("act ban {id}"),
+        ]
+    };
+    let seen = std::mem::take(&mut world.seen);
+    // Both are accepted in one step; what the database answers comes afterwards.
+    let mut expected = [ban("192.0.2.1"), ban("192.0.2.3")].concat();
+    expected.push("[test] Ignore 192.0.2.2 by command".into());
+    expected.sort();
+    let mut sorted = seen.clone();
+    sorted.sort();
+    assert_eq!(sorted, expected, "{seen:?}");
+    assert!(seen[0].contains("Found 192.0.2.1") && seen.iter().any(|line| line.contains("Found 192.0.2.3")));
+    world.fail("192.0.2.4", 2.0);
+    world.step(Event::Attempt { id: Id::parse("192.0.2.5"), lines: vec![], token: Token(9) }, 2.0);
+    world.step(judged(3, true, true), 2.0);
+    world.step(Event::Stop, 3.0);
+    world.step(judged(4, false, false), 3.0);
+    world.expect(&["ask 3 192.0.2.4", "ask 4 192.0.2.5", "answer 9 Ok(0)", "act stop 2"]);
 }
 
 #[test]

@@ -81,6 +81,7 @@ impl Jail {
     }
 
     pub(super) fn stop(&mut self, out: &mut Vec<Effect>) {
+        self.forget_questions(out);
         let tickets = self.flush(out);
         out.push(Effect::Act(Act::Stop(tickets)));
     }

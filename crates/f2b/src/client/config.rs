@@ -108,7 +108,7 @@ fn reader(root: &Path, log: &dyn Log) -> Configurator {
 }
 
 /// Logs the records, and below each where its cause stands.
-fn report(diagnostics: &[Diagnostic], log: &dyn Log) {
+pub(super) fn report(diagnostics: &[Diagnostic], log: &dyn Log) {
     let heard = diagnostics.iter().filter(|diagnostic| log.enabled(diagnostic.record.level));
     let records = heard.map(|diagnostic| {
         let Record { level, logger, .. } = diagnostic.record;

@@ -5,8 +5,8 @@
 
 use std::fs::File;
 
-use f2b_config::{Fault, Judge};
-use f2b_filter::Filter;
+use f2b_config::{Fault, Judge, TagUser};
+use f2b_filter::{Filter, UseDns};
 use f2b_jail::Increment;
 use f2b_protocol::{Command, Value};
 use f2b_types::str2seconds;
@@ -16,21 +16,34 @@ use f2b_types::str2seconds;
 pub(super) struct Trial;
 
 impl Judge for Trial {
-    fn judge(&self, commands: &[Command]) -> Option<Fault> {
+    fn judge(&self, commands: &[Command]) -> Vec<Fault> {
         let mut filter = Filter::new("", 2000);
         let mut increment = Increment::default();
-        commands.iter().find_map(|command| {
-            let option = command.word(2)?;
-            let values: Vec<String> = match command.0.get(3)? {
+        let mut faults = Vec::new();
+        for command in commands {
+            let (Some(option), Some(value)) = (command.word(2), command.0.get(3)) else { continue };
+            let values: Vec<String> = match value {
                 Value::List(values) => values.iter().map(Value::to_text).collect(),
                 value => vec![value.to_text()],
             };
-            values.into_iter().find_map(|value| {
-                let message = attempt(option, &value, &mut filter, &mut increment).err()?;
-                let option = option.strip_prefix("add").unwrap_or(option);
-                Some(Fault { option: option.into(), text: value, message })
-            })
-        })
+            for text in values {
+                if let Err(message) = attempt(option, &text, &mut filter, &mut increment) {
+                    let option = option.strip_prefix("add").unwrap_or(option).into();
+                    faults.push(Fault { option, text, message });
+                }
+            }
+        }
+        faults
+    }
+
+    fn knows_tag(&self, user: TagUser, tag: &str) -> bool {
+        match user {
+            TagUser::Filter => {
+                let opened = format!("<{}>", tag.trim_start_matches('/'));
+                f2b_filter::expand_tags(&opened, UseDns::Warn) != opened
+            }
+            TagUser::Action => f2b_action::is_ban_tag(tag),
+        }
     }
 }
 
@@ -80,9 +93,9 @@ mod tests {
 
     #[track_caller]
     fn check(words: &[&str], expected: Option<(&str, &str)>) {
-        let fault = Trial.judge(&[Command::words(words.iter().copied())]);
-        let seen = fault.as_ref().map(|fault| (fault.option.as_str(), fault.text.as_str()));
-        assert_eq!(seen, expected, "{fault:?}");
+        let faults = Trial.judge(&[Command::words(words.iter().copied())]);
+        let seen = faults.iter().map(|fault| (fault.option.as_str(), fault.text.as_str()));
+        assert_eq!(seen.collect::<Vec<_>>(), Vec::from_iter(expected), "{faults:?}");
     }
 
     #[test]
@@ -101,10 +114,10 @@ mod tests {
     }
 
     #[test]
-    fn of_several_expressions_the_wrong_one_is_named() {
+    fn of_several_expressions_the_wrong_ones_are_named() {
         let mut command = Command::words(["multi-set", "j", "addfailregex"]);
         command.0.push(Value::strings(["^a <HOST>$", "^b <HOST$", "(<HOST>"]));
-        let fault = Trial.judge(&[command]).map(|fault| fault.text);
-        assert_eq!(fault.as_deref(), Some("^b <HOST$"));
+        let faults: Vec<_> = Trial.judge(&[command]).into_iter().map(|fault| fault.text).collect();
+        assert_eq!(faults, ["^b <HOST$", "(<HOST>"]);
     }
 }

@@ -16,6 +16,9 @@ Options:
     -d                      print what the configuration comes to, a command a line
     --dp, --dump-pretty     the same with long commands over many lines
     -t, --test              check the configuration; ahead of start, start only if it is sound
+    --explain <JAIL>[.<OPTION>]
+                            print where the options of a jail come from
+    --json                  with -t or --explain: as JSON
     -i                      read commands from a prompt
     -v                      say more
     -q                      say less
@@ -31,7 +34,7 @@ Options:
 
 /// What `-h` prints for a program of that name (`Fail2banCmdLine.dispUsage`); servers don't list the commands.
 pub fn usage(program: &str) -> String {
-    let is_server = program.ends_with("server");
+    let is_server = super::is_server(program);
     let command = if is_server { "" } else { " <COMMAND>" };
     let commands = if is_server { String::new() } else { format!("\nCommand:\n{COMMANDS}") };
     format!(

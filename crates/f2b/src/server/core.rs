@@ -7,17 +7,19 @@ use std::time::Duration;
 
 use f2b_jail::{Asked, Effect, Event, Token};
 use f2b_protocol::{Command, Reply, Value};
-use f2b_types::{Id, Level, Log, Record, Time};
+use f2b_types::{Id, Level, Log, Record, Ticket, Time};
 use jiff::tz::TimeZone;
 
 use super::database::{Ask, Database};
 use super::errors::{runtime_error, unknown_jail, value_error};
+use super::ignorer::Ignorer;
 use super::jails::Running;
+use super::lists::Lists;
 use super::patience::{Patience, Step};
 use super::reader::{Reader, Watch};
 use super::resolver::Resolver;
 use super::transmitter::{Answer, Outcome, Result};
-use super::worker::Work;
+use super::worker::{Work, earlier_bans};
 use super::{JailKey, Msg};
 use crate::clock;
 use crate::logging::ServerLog;
@@ -39,6 +41,7 @@ pub(super) struct Core {
     pub(super) reader: Reader,
     pub(super) options: ServerOptions,
     pub(super) resolver: Resolver,
+    pub(super) lists: Lists,
     pub(super) sender: Sender<Msg>,
     inbox: Receiver<Msg>,
     next_key: u64,
@@ -79,6 +82,7 @@ impl Core {
         Ok(Self {
             reader: Reader::start(&sender, &resolver, &logger, zone.clone())?,
             resolver,
+            lists: Lists::start(&sender, &logger)?,
             next_purge: clock::now() + PURGE_INTERVAL,
             next_look_up: clock::now() + LOOK_UP_INTERVAL,
             patience: Patience::default(),
@@ -148,8 +152,18 @@ impl Core {
             }
             Msg::Resolved { jail, name, addresses } => {
                 if let Some(running) = self.by_key(jail) {
-                    running.jail.ignore.resolved(&name, addresses);
+                    running.jail.ignore.resolved(&name, &addresses);
                 }
+            }
+            Msg::Listed { jail, list, set } => {
+                self.resolver.look_up(jail, set.names());
+                if let Some(running) = self.by_key(jail) {
+                    running.jail.ignore.listed(&list, set);
+                }
+            }
+            Msg::Judged { jail, question, ignored, known } => {
+                self.step(jail, Event::Judged { question, ignored, known });
+                self.leave(jail);
             }
             Msg::Told { jail, asked, history } => {
                 let in_time = match asked {
@@ -278,6 +292,7 @@ impl Core {
                 let jail = name.to_owned();
                 self.tell_database(Ask::History { key, jail, asked, id, overall });
             }
+            Effect::AskCommand { question, ticket } => self.ask_command(index, question, ticket),
             Effect::Remember { ban, ticket } => {
                 running.backlog.enter();
                 self.patience.begin((key, Step::Record, ban), clock::now());
@@ -294,6 +309,34 @@ impl Core {
                 };
                 running.send(Work::Answer { answer, reply });
             }
+        }
+    }
+
+    /// Asks the command of `ignorecommand`; without a thread for it nobody is ignored.
+    fn ask_command(&mut self, index: usize, number: u64, ticket: Box<Ticket>) {
+        let running = &mut self.jails[index];
+        let (key, name) = (running.key, running.jail.name());
+        running.backlog.enter();
+        if running.ignorer.is_none() {
+            let earlier = self.database.as_ref().map(earlier_bans);
+            match Ignorer::start(key, name, &self.sender, &self.logger, earlier) {
+                Ok(ignorer) => running.ignorer = Some(ignorer),
+                Err(error) => {
+                    let message = format!("[{name}] ignorecommand can't be asked: {error}");
+                    self.logger.write(Record::new(Level::ERROR, "filter", message));
+                    let _ = self.sender.send(Msg::Judged {
+                        jail: key,
+                        question: number,
+                        ignored: false,
+                        known: false,
+                    });
+                    return;
+                }
+            }
+        }
+        let question = running.ignore_question(number, ticket);
+        if let Some(ignorer) = &running.ignorer {
+            ignorer.ask(question);
         }
     }
 
@@ -388,6 +431,7 @@ impl Core {
             })?;
             self.database = Some(database);
         }
+        self.lists.keep_beside((!none).then_some(filename));
         self.reader.tell(Watch::Database(self.database.clone()));
         Ok(())
     }
@@ -406,10 +450,11 @@ impl Core {
         }
     }
 
-    /// Looks up the host names that a jail ignores.
+    /// Looks up the host names and reads the lists that a jail ignores.
     pub(super) fn look_up_ignored(&mut self, name: &str) {
         if let Some(running) = self.jails.iter().find(|jail| jail.jail.name() == name && jail.started) {
             self.resolver.look_up(running.key, running.jail.ignore.names());
+            self.lists.watch(running.key, name, running.jail.ignore.lists());
         }
     }
 }

@@ -96,7 +96,10 @@ impl Running {
         let mut say = |logger, message: String| records.push(Record::new(Level::INFO, logger, message));
         match option {
             "ignoreself" => self.jail.ignore.ignore_self = is_true(words.next_value()?),
-            "ignorecommand" => self.ignore_command = words.next_value()?.clone(),
+            "ignorecommand" => {
+                self.ignore_command = words.next_value()?.clone();
+                self.jail.asks_command = matches!(&self.ignore_command, Value::Str(text) if !text.is_empty());
+            }
             "ignorecache" => self.ignore_cache = ignore_cache(words)?,
             "logencoding" => {
                 let encoding = words.next_str("lower")?;

@@ -1,10 +1,14 @@
 //! A jail as the server runs it: the state machine, the filter, the files and the way to the worker.
 
+use std::time::Duration;
+
 use f2b_action::JailCounts;
 use f2b_filter::Filter;
 use f2b_jail::{Act, Jail};
 use f2b_protocol::Value;
+use f2b_types::Ticket;
 
+use super::ignorer::{CacheOptions, Ignorer, Question};
 use super::reader::{Reader, Watch, Watched};
 use super::worker::{Work, Worker};
 use super::{Backlog, JailKey};
@@ -27,6 +31,8 @@ pub(super) struct Running {
     pub(super) ban_time_extra: Vec<(String, Value)>,
     pub(super) backlog: Backlog,
     pub(super) worker: Option<Worker>,
+    /// Asks the `ignorecommand`, from the first question on.
+    pub(super) ignorer: Option<Ignorer>,
     pub(super) started: bool,
     pub(super) idle: bool,
     /// The filter or the files have changed since the reader got them.
@@ -65,29 +71,12 @@ impl Running {
             ban_time_extra: Vec::new(),
             backlog: Backlog::default(),
             worker: Some(worker),
+            ignorer: None,
             started: false,
             idle: false,
             changed: true,
             stale_files: Vec::new(),
         }
-    }
-
-    /// Options that are set and that this version does not follow, each with what that means.
-    pub(super) fn not_followed(&self) -> Vec<String> {
-        let mut found = Vec::new();
-        if !self.ignore_command.to_text().is_empty() && self.ignore_command != Value::Bool(false) {
-            found.push(("ignorecommand", "it ignores nobody"));
-        }
-        if self.jail.increment.text_option("formula").is_some() {
-            found.push(("bantime.formula", "the default formula is in force"));
-        }
-        if self.jail.ignore.iter().any(|id| id.to_string().contains("file:")) {
-            found.push(("ignoreip = file:", "it ignores nobody"));
-        }
-        let name = self.jail.name();
-        let say =
-            |(option, effect)| format!("Jail '{name}': {option} is not supported by this version: {effect}");
-        found.into_iter().map(say).collect()
     }
 
     /// Hands work to the worker; a jail that has stopped does none.
@@ -97,16 +86,32 @@ impl Running {
         }
     }
 
-    /// Lets the actions do something, with the numbers of this moment.
-    pub(super) fn act(&self, act: Act) {
-        self.backlog.enter();
+    /// A question for the `ignorecommand`, as it is set at this moment.
+    pub(super) fn ignore_question(&self, number: u64, ticket: Box<Ticket>) -> Question {
+        Question {
+            number,
+            ticket,
+            command: self.ignore_command.to_text(),
+            cache: cache_options(&self.ignore_cache),
+            ban_time: self.jail.bans.ban_time,
+            counts: self.counts(),
+        }
+    }
+
+    pub(super) fn counts(&self) -> JailCounts {
         let counts = self.jail.counts();
-        let counts = JailCounts {
+        JailCounts {
             banned: counts.banned as i64,
             banned_total: counts.banned_total as i64,
             found: counts.found as i64,
             found_total: counts.found_total as i64,
-        };
+        }
+    }
+
+    /// Lets the actions do something, with the numbers of this moment.
+    pub(super) fn act(&self, act: Act) {
+        self.backlog.enter();
+        let counts = self.counts();
         let backlog = self.backlog.clone();
         self.send(Work::Act { act, ban_time: self.jail.bans.ban_time, counts, backlog });
     }
@@ -152,4 +157,19 @@ impl Running {
         let tickets = self.jail.bans.iter().filter(|ticket| ticket.banned).cloned().collect();
         self.send(Work::EndReload { tickets });
     }
+}
+
+/// What `[key, number of entries, seconds]` says.
+fn cache_options(value: &Value) -> Option<CacheOptions> {
+    let [key, count, time] = value.as_items()? else { return None };
+    let number = |value: &Value| match value {
+        Value::Int(n) => *n as f64,
+        Value::Float(x) => *x,
+        _ => 0.0,
+    };
+    Some(CacheOptions {
+        key: key.to_text(),
+        max_count: number(count).max(0.0) as usize,
+        max_time: Duration::try_from_secs_f64(number(time).clamp(0.0, 1e9)).unwrap_or_default(),
+    })
 }

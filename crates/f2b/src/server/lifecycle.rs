@@ -91,20 +91,18 @@ impl Core {
         if let Some(names) = &mut self.reloading {
             names.retain(|untouched| untouched != name);
         }
-        for message in self.jails[index].not_followed() {
-            self.log(Level::ERROR, "jail", message);
-        }
         if !self.jails[index].started {
             self.log(Level::DEBUG, "jail", format!("Starting jail '{name}'"));
             let running = &mut self.jails[index];
             running.started = true;
             running.send(Work::Start);
-            self.resolver.look_up(running.key, running.jail.ignore.names());
+            self.look_up_ignored(name);
             self.ship_changes();
             self.restore_bans(index);
             self.reader.tell(Watch::Start(self.jails[index].key));
             self.log(Level::INFO, "jail", format!("Jail '{name}' started"));
         } else if self.reloading.is_some() {
+            self.look_up_ignored(name);
             self.log(Level::INFO, "server", format!("Jail '{name}' reloaded"));
         }
         self.set_idle(name, false)
@@ -188,7 +186,9 @@ impl Core {
 
     fn end_stop(&mut self, key: JailKey) {
         let Some(index) = self.jails.iter().position(|jail| jail.key == key) else { return };
-        let name = self.jails.remove(index).jail.name().to_owned();
+        let running = self.jails.remove(index);
+        let name = running.jail.name().to_owned();
+        self.lists.watch(running.key, &name, std::iter::empty());
         self.log(Level::INFO, "jail", format!("Jail '{name}' stopped"));
         self.tell_database(Ask::DeleteJail(name));
     }

@@ -240,7 +240,7 @@ impl Tail {
 }
 
 /// Opens a file to read, and nothing else: to open a FIFO would wait for somebody who writes, and every jail with it.
-fn open_regular(path: &Path) -> io::Result<File> {
+pub(super) fn open_regular(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
     let kind = file.metadata()?.file_type();
     if kind.is_dir() {

@@ -16,10 +16,12 @@
 mod core;
 mod database;
 mod errors;
+mod ignorer;
 mod jail_options;
 mod jails;
 mod lifecycle;
 mod listener;
+mod lists;
 mod log_file;
 mod notify;
 mod options;
@@ -37,7 +39,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::SyncSender;
 
-use f2b_jail::{Asked, History};
+use f2b_jail::{Asked, History, IdSet, ListSource};
 use f2b_protocol::{Command, Reply};
 use f2b_types::{Failure, Id};
 
@@ -55,6 +57,10 @@ pub(crate) enum Msg {
     Found { jail: JailKey, failure: Failure },
     /// An ignored host name was looked up.
     Resolved { jail: JailKey, name: String, addresses: Vec<Id> },
+    /// Who is in an ignored list now.
+    Listed { jail: JailKey, list: ListSource, set: Arc<IdSet> },
+    /// The command of `ignorecommand` has answered.
+    Judged { jail: JailKey, question: u64, ignored: bool, known: bool },
     /// The database answers what a jail asked.
     Told { jail: JailKey, asked: Asked, history: Option<History> },
     /// The database has a ban.

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use f2b_action::METHODS;
+use f2b_jail::ListSource;
 use f2b_protocol::Value;
 use f2b_types::{Id, Level, Log};
 
@@ -126,9 +127,14 @@ impl Core {
             "addignoreip" => self.add_ignored(name, words)?,
             "delignoreip" => {
                 let text = words.next_text()?;
-                if !self.jail(name)?.jail.ignore.remove(&Id::parse(&text)) {
+                let id = match list_of(&text)? {
+                    Some(list) => Id::raw(list.as_str()),
+                    None => Id::parse(&text),
+                };
+                if !self.jail(name)?.jail.ignore.remove(&id) {
                     return Err(value_error("list.remove(x): x not in list"));
                 }
+                self.look_up_ignored(name);
             }
             "addlogpath" => self.add_log_path(name, words)?,
             "dellogpath" => {
@@ -164,8 +170,14 @@ impl Core {
             let text = word.as_str().ok_or_else(|| {
                 type_error(format!("expected string or bytes-like object, got '{}'", type_name(word)))
             })?;
-            if !text.is_empty() && !self.jail(name)?.jail.ignore.add(Id::parse(text)) {
-                let id = Value::from(Id::parse(text).to_string());
+            let ignore = &mut self.jail(name)?.jail.ignore;
+            let (shown, is_new) = match list_of(text)? {
+                _ if text.is_empty() => continue,
+                Some(list) => (list.to_string(), ignore.add_list(list)),
+                None => (Id::parse(text).to_string(), ignore.add(Id::parse(text))),
+            };
+            if !is_new {
+                let id = Value::from(shown);
                 let message = format!("  Ignore duplicate {id} ({word}), already in ignore list");
                 self.log(Level::MSG, "filter", message);
             }
@@ -250,7 +262,7 @@ impl Core {
         }
     }
 
-    /// `addaction NAME`, `delaction NAME`, `action NAME PROPERTY VALUE`, `action NAME [[PROPERTY, VALUE], ...]`
+    /// `addaction NAME [FILE OPTIONS]`, `delaction NAME`, `action NAME PROPERTY VALUE`, `action NAME [[PROPERTY, VALUE], ...]`
     pub(super) fn change_action(
         &mut self,
         mut name: Words<'_>,
@@ -262,6 +274,10 @@ impl Core {
         let name = name.next_jail()?;
         self.jail(name)?;
         if option == "addaction" && words.len() > 0 {
+            let path = words.next_text()?;
+            if Path::new(&path).file_name().is_some_and(|file| file == "smtp.py") {
+                return self.hand_over(name, Change::AddMail(action, words.next_text()?), answer);
+            }
             let message = format!(
                 "Action '{action}' of jail '{name}' is a Python action, which this version does not run"
             );
@@ -300,6 +316,11 @@ impl Core {
         self.jail(name)?.send(Work::Change { change, answer: answer.cloned() });
         Ok(if answer.is_some() { Outcome::Later } else { Value::None.into() })
     }
+}
+
+/// The list that an entry of `ignoreip` names, if it does.
+fn list_of(entry: &str) -> Result<Option<ListSource>> {
+    ListSource::parse(entry).map_err(|error| value_error(format!("{entry}: {error}")))
 }
 
 /// What is to become of the properties of an action: `PROPERTY VALUE`, `METHOD` or `[[PROPERTY, VALUE], ...]`.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::thread;
 
-use f2b_action::{Actions, Context, EarlierBans, JailCounts, METHODS, Shell, SystemNames};
+use f2b_action::{Actions, Context, EarlierBans, JailCounts, Shell, SystemNames};
 use f2b_jail::Act;
 use f2b_protocol::{Exception, Reply, Value};
 use f2b_types::{FailData, Id, Level, Log, Record, Ticket};
@@ -34,6 +34,8 @@ pub(super) enum Work {
 /// A change of the actions, or a question about them.
 pub(super) enum Change {
     Add(String),
+    /// A name, and options in JSON.
+    AddMail(String, String),
     Delete(String),
     Set {
         action: String,
@@ -181,6 +183,7 @@ impl Actor {
         let mut refusal = None;
         let result = self.with(|actions, context| match change {
             Change::Add(name) => actions.add(&name, context).map(|()| name.into()),
+            Change::AddMail(name, options) => actions.add_mail(&name, &options).map(|()| name.into()),
             Change::Delete(name) => actions.delete(&name).map(|()| Value::None),
             Change::Set { action, properties } => {
                 for (property, value) in properties {
@@ -203,7 +206,7 @@ impl Actor {
             Change::Names => Ok(Value::strings(actions.names())),
             Change::Get { action, property } => actions.get(&action)?.get(&property),
             Change::Properties(action) => Ok(Value::strings(actions.get(&action)?.properties())),
-            Change::Methods(action) => actions.get(&action).map(|_| Value::strings(METHODS.iter().copied())),
+            Change::Methods(action) => Ok(Value::strings(actions.get(&action)?.methods().iter().copied())),
         });
         match (result, refusal) {
             (Err(error), _) => Err(error.to_exception()),
@@ -226,6 +229,11 @@ impl Actor {
         };
         what(&mut self.actions, &context)
     }
+}
+
+/// Who asks the database thread for earlier bans.
+pub(super) fn earlier_bans(database: &Database) -> Box<dyn EarlierBans + Send> {
+    Box::new(Earlier(database.clone()))
 }
 
 /// Earlier bans, asked of the database thread.

@@ -1,0 +1,39 @@
+//! The name that was probably meant.
+
+use strsim::damerau_levenshtein;
+
+/// The candidate that differs from `name` by the least, if that is little enough to be a slip.
+pub(crate) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let slips = match name.chars().count() {
+        0..=2 => return None,
+        3..=4 => 1,
+        5..=12 => 2,
+        _ => 3,
+    };
+    let distance = |candidate: &&str| damerau_levenshtein(&name.to_lowercase(), &candidate.to_lowercase());
+    let near = candidates.into_iter().filter(|candidate| *candidate != name);
+    near.min_by_key(distance).filter(|candidate| distance(candidate) <= slips)
+}
+
+/// The hint that a slip gives.
+pub(crate) fn did_you_mean<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    nearest(name, candidates).map(|candidate| format!("did you mean `{candidate}`?"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slips_are_found_and_other_words_are_not() {
+        let names = ["maxretry", "maxlines", "findtime", "bantime", "port", "HOST"];
+        assert_eq!(nearest("maxretries", names), None);
+        assert_eq!(nearest("maxretyr", names), Some("maxretry"));
+        assert_eq!(nearest("fintime", names), Some("findtime"));
+        assert_eq!(nearest("prot", names), Some("port"));
+        assert_eq!(nearest("host", names), Some("HOST"));
+        assert_eq!(nearest("x", names), None);
+        assert_eq!(nearest("banaction", names), None);
+        assert_eq!(did_you_mean("bantme", names).as_deref(), Some("did you mean `bantime`?"));
+    }
+}
