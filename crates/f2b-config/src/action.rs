@@ -2,6 +2,8 @@
 //!
 //! Answers to `actionreader.ActionReader`.
 
+use std::rc::Rc;
+
 use f2b_protocol::{Command, Value};
 
 use crate::Error;
@@ -9,7 +11,7 @@ use crate::definition::{Definition, given, read_definition};
 use crate::diagnostic::Log;
 use crate::files::Files;
 use crate::python::{absolute, join, stem};
-use crate::setting::{Datum, Options, Setting};
+use crate::setting::{Options, Setting};
 use crate::template::Fallback::Unset;
 use crate::template::Type::{Bool, Text};
 use crate::template::{Wanted, want};
@@ -56,15 +58,15 @@ impl Action {
         }
         let mut init = given(values);
         let name = take_names(&mut init, file, jail);
-        let merged = read_definition(files, base, &join("action.d", &absolute(file)))?;
-        Ok(merged.map(|merged| {
-            let definition = Box::new(Definition::new(merged, TEMPLATE, init));
+        let texts = read_definition(files, base, &join("action.d", &absolute(file)))?;
+        Ok(texts.map(|texts| {
+            let definition = Box::new(Definition::new(texts, TEMPLATE, init));
             Self::Shell { name, definition }
         }))
     }
 
     /// Reads the options, where those of the jail win.
-    pub(crate) fn read(&mut self, jail: &Options, log: &mut Log) -> Result<(), Error> {
+    pub(crate) fn read(&mut self, jail: &Rc<Options>, log: &mut Log) -> Result<(), Error> {
         match self {
             Self::Shell { definition, .. } => definition.read(jail, false, log),
             Self::Program(_) => Ok(()),
@@ -87,23 +89,17 @@ impl Action {
         };
         let combined = definition.combined(IGNORED, log)?;
         let is_known = |name: &str| TEMPLATE.iter().any(|wanted| wanted.name == name);
-        let mut settings: Vec<Value> = Vec::new();
-        let mut take = |name: &str, datum: &Datum| {
-            settings.push(Value::List(vec![name.into(), Value::from(datum)]));
-        };
-        for (name, setting) in combined.iter().filter(|(name, _)| is_known(name)) {
-            take(name, &setting.datum);
-        }
         // Everything else is handed over as given, its tags unresolved: the action resolves them when it runs.
-        for (name, setting) in definition.init.iter() {
-            if !is_known(name) && !name.starts_with("known/") {
-                take(name, &setting.datum);
-            }
-        }
+        let resolved = combined.iter().filter(|(name, _)| is_known(name));
+        let given = definition.init.iter().filter(|(name, _)| !is_known(name) && !name.starts_with("known/"));
+        let settings: Vec<_> = resolved
+            .chain(given)
+            .map(|(name, setting)| Value::List(vec![(&**name).into(), Value::from(&setting.datum)]))
+            .collect();
+        let name = name.as_str();
         let add = Command::words(["set", jail, "addaction", name]);
-        let mut set = Command::words(["multi-set", jail, "action", name]);
-        set.0.push(Value::List(settings));
-        Ok(vec![add, set])
+        let set = vec!["multi-set".into(), jail.into(), "action".into(), name.into(), Value::List(settings)];
+        Ok(vec![add, Command(set)])
     }
 }
 

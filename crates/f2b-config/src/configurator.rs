@@ -9,7 +9,7 @@ use std::rc::Rc;
 use f2b_protocol::{Command, Value};
 use f2b_types::Level;
 
-use crate::diagnostic::{Diagnostic, logger};
+use crate::diagnostic::{Diagnostic, Log, logger};
 use crate::error::{Error, ErrorKind};
 use crate::files::{Files, Reading};
 use crate::jail::Jail;
@@ -177,29 +177,11 @@ impl Configurator {
             return Err(Error::new(ErrorKind::Lookup, "Read jails configuration failed."));
         }
         let mut stream = self.main_commands(&main, &request.main_options)?;
-        let (mut ok, mut faulty, mut jails) = self.read_jails(jails, request)?;
-        for jail in &mut jails {
-            let commands = match jail.commands(request.allow_no_files, &mut self.files.log) {
-                Err(error) if request.spares_jails() => {
-                    faulty = true;
-                    vec![jail.leave_out_for(error, &mut self.files.log)]
-                }
-                commands => commands?,
-            };
-            let judge = request.judge.filter(|_| jail.can_start());
-            let faults = judge.map(|judge| judge.judge(&commands)).unwrap_or_default();
-            match faults.into_iter().next() {
-                None => stream.extend(commands),
-                Some(fault) => {
-                    faulty = true;
-                    stream.push(jail.leave_out(fault, &mut self.files.log)?);
-                }
-            }
-        }
-        let started = jails.iter().filter(|jail| jail.can_start());
-        stream.extend(started.map(|jail| Command::words(["start", &jail.name])));
+        let SetUp { mut ok, faulty, commands, started } = self.set_up_jails(jails, request)?;
         // A server without any jail, because of what is wrong with them, is none that upstream would start.
-        ok &= !faulty || jails.iter().any(Jail::can_start);
+        ok &= !faulty || !started.is_empty();
+        stream.extend(commands);
+        stream.extend(started.iter().map(|name| Command::words(["start", name])));
         Ok((ok, faulty, stream))
     }
 
@@ -245,46 +227,81 @@ impl Configurator {
         Ok(stream)
     }
 
-    /// All jails to be set up, wrong ones among them, and whether the whole is usable and whether a jail was left out that
-    /// upstream would not have spared.
-    fn read_jails(
-        &mut self,
-        jails: Reading,
-        request: &Request<'_>,
-    ) -> Result<(bool, bool, Vec<Jail>), Error> {
+    /// Reads all jails and sets them up, wrong ones among them. Upstream sets the first one up when it has read the last
+    /// one, so what there is to say about setting up comes later, and nothing is said if a jail can't be read. To keep
+    /// them all until then would take several times the memory.
+    fn set_up_jails(&mut self, jails: Reading, request: &Request<'_>) -> Result<SetUp, Error> {
         let names: Vec<Rc<str>> = match &request.jail {
             Some(name) => vec![name.as_str().into()],
             None => jails.merged.section_names().cloned().collect(),
         };
         let mut merged = Rc::unwrap_or_clone(jails.merged);
-        let (mut any_sound, mut any_wrong, mut faulty) = (false, false, false);
-        let mut found = Vec::new();
+        let (mut any_sound, mut any_wrong) = (false, false);
+        let mut all = SetUp::default();
+        let mut later = Log { from: self.files.log.from, diagnostics: Vec::new() };
+        let mut done = Ok(());
         for name in names.iter().filter(|name| &***name != "INCLUDES") {
             let mut jail = Jail::new(name, false);
-            let sound = match jail.read(&mut merged, &self.base, &[], &mut self.files) {
+            match jail.read(&mut merged, &self.base, &[], &mut self.files) {
                 Err(error) if request.spares_jails() => {
-                    faulty = true;
+                    all.faulty = true;
                     jail.leave_out_for(error, &mut self.files.log);
-                    found.push(jail);
-                    continue;
                 }
-                sound => sound?,
-            };
-            if !sound {
-                let skipping = if request.ignore_wrong { " Skipping..." } else { "" };
-                let message = format!("Errors in jail {}.{skipping}", repr(name));
-                let header = merged.sections.get(name).and_then(|body| body.header.as_ref());
-                let place = header.map(|header| header.place());
-                self.files.log.say_at(Level::ERROR, logger::JAILS, message, place);
-                any_wrong = true;
-            } else if jail.is_enabled() {
-                any_sound = true;
-            } else {
-                continue;
+                Err(error) => return Err(error),
+                Ok(false) => {
+                    let skipping = if request.ignore_wrong { " Skipping..." } else { "" };
+                    let message = format!("Errors in jail {}.{skipping}", repr(name));
+                    let header = merged.sections.get(name).and_then(|body| body.header.as_ref());
+                    let place = header.map(|header| header.place());
+                    self.files.log.say_at(Level::ERROR, logger::JAILS, message, place);
+                    any_wrong = true;
+                }
+                Ok(true) if jail.is_enabled() => any_sound = true,
+                Ok(true) => continue,
             }
-            found.push(jail);
+            done = done.and_then(|()| all.add(jail, request, &mut later));
         }
-        Ok(((request.ignore_wrong && any_sound) || !any_wrong, faulty, found))
+        self.files.log.diagnostics.append(&mut later.diagnostics);
+        done?;
+        all.ok = (request.ignore_wrong && any_sound) || !any_wrong;
+        Ok(all)
+    }
+}
+
+/// The jails as far as they are set up.
+#[derive(Default)]
+struct SetUp {
+    /// The whole is usable.
+    ok: bool,
+    /// A jail was left out that upstream would not have spared.
+    faulty: bool,
+    commands: Vec<Command>,
+    /// The names of those to start.
+    started: Vec<String>,
+}
+
+impl SetUp {
+    fn add(&mut self, mut jail: Jail, request: &Request<'_>, log: &mut Log) -> Result<(), Error> {
+        let commands = match jail.commands(request.allow_no_files, log) {
+            Err(error) if request.spares_jails() => {
+                self.faulty = true;
+                vec![jail.leave_out_for(error, log)]
+            }
+            commands => commands?,
+        };
+        let judge = request.judge.filter(|_| jail.can_start());
+        let faults = judge.map(|judge| judge.judge(&commands)).unwrap_or_default();
+        match faults.into_iter().next() {
+            None => self.commands.extend(commands),
+            Some(fault) => {
+                self.faulty = true;
+                self.commands.push(jail.leave_out(fault, log)?);
+            }
+        }
+        if jail.can_start() {
+            self.started.push(jail.name);
+        }
+        Ok(())
     }
 }
 

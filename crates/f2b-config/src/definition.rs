@@ -10,7 +10,7 @@ use crate::Error;
 use crate::diagnostic::Log;
 use crate::error::ErrorKind;
 use crate::files::Files;
-use crate::interpolate::{GetError, Vars};
+use crate::interpolate::Vars;
 use crate::map::Map;
 use crate::merged::{Merged, split_condition};
 use crate::setting::{Datum, Options, Setting};
@@ -20,13 +20,46 @@ use crate::template::{Query, Wanted, convert};
 const DEFINITION: &str = "Definition";
 const INIT: &str = "Init";
 
+/// What the files of a filter or an action say, to whatever jail.
+#[derive(Debug)]
+pub(crate) struct Texts {
+    merged: Rc<Merged>,
+    init: Vec<InitOption>,
+}
+
+/// An option of `[Init]`, which is interpolated without regard to what is given.
+#[derive(Debug)]
+struct InitOption {
+    key: Rc<str>,
+    /// The name under which it stays reachable, unless it is such a name already.
+    known: Option<Rc<str>>,
+    value: Result<Setting, Error>,
+}
+
+impl Texts {
+    pub(crate) fn new(merged: Rc<Merged>) -> Self {
+        let read = |key: Rc<str>| {
+            let place = || Some(merged.own(INIT, &key)?.origin.as_ref()?.place());
+            let value = merged.get(INIT, &key, &Vars::default()).map_err(|error| error.at_place(place()));
+            InitOption { known: (!key.starts_with("known/")).then(|| known(&key)), key, value }
+        };
+        let init = merged.own_keys(INIT).into_iter().filter(|key| &**key != "__name__").map(read).collect();
+        Self { merged, init }
+    }
+}
+
+/// The name under which an option stays reachable, whatever goes before it.
+pub(crate) fn known(key: &str) -> Rc<str> {
+    ["known/", key].concat().into()
+}
+
 /// A filter or an action that a jail uses.
 #[derive(Debug)]
 pub(crate) struct Definition {
-    merged: Rc<Merged>,
+    texts: Rc<Texts>,
     template: &'static [Wanted],
     /// What the brackets say, and from the first [`Definition::read`] on what `[Init]` adds.
-    pub(crate) init: Options,
+    pub(crate) init: Rc<Options>,
     options: Options,
     /// What goes before the file's own values.
     vars: Vars,
@@ -35,11 +68,11 @@ pub(crate) struct Definition {
 }
 
 impl Definition {
-    pub(crate) fn new(merged: Rc<Merged>, template: &'static [Wanted], init: Options) -> Self {
+    pub(crate) fn new(texts: Rc<Texts>, template: &'static [Wanted], init: Options) -> Self {
         Self {
-            merged,
+            texts,
             template,
-            init,
+            init: init.into(),
             options: Options::default(),
             vars: Vars::default(),
             looked_up: Map::default(),
@@ -47,16 +80,17 @@ impl Definition {
     }
 
     /// Reads the options of the template, where what `jail` says wins; with `all`, the others of `[Definition]` too.
-    pub(crate) fn read(&mut self, jail: &Options, all: bool, log: &mut Log) -> Result<(), Error> {
-        let given = jail.merged(&self.init);
-        self.vars = Vars::new(&given);
-        let query = Query { merged: &self.merged, section: DEFINITION, template: self.template };
-        self.options = query.read_texts(&given, &self.vars, log)?;
-        self.read_init(&given)?;
+    pub(crate) fn read(&mut self, jail: &Rc<Options>, all: bool, log: &mut Log) -> Result<(), Error> {
+        let given = [&Rc::clone(&self.init), jail];
+        self.vars = Vars::new(given);
+        let query = Query { merged: &self.texts.merged, section: DEFINITION, template: self.template };
+        let is_given = |name: &str| given.iter().any(|layer| layer.contains(name));
+        self.options = query.read_texts(is_given, &self.vars, log)?;
+        self.read_init(given)?;
         if all {
-            for key in self.merged.own_keys(DEFINITION) {
+            for key in self.texts.merged.own_keys(DEFINITION) {
                 if &*key != "__name__" && !self.options.contains(&key) {
-                    let setting = self.merged.get(DEFINITION, &key, &Vars::default())?;
+                    let setting = self.texts.merged.get(DEFINITION, &key, &Vars::default())?;
                     self.options.insert(key, setting);
                 }
             }
@@ -65,29 +99,24 @@ impl Definition {
     }
 
     /// Adds `[Init]` to what the brackets say; its own values stay reachable as `known/name`.
-    fn read_init(&mut self, given: &Options) -> Result<(), Error> {
-        for key in self.merged.own_keys(INIT).into_iter().filter(|key| &**key != "__name__") {
-            let place = || Some(self.merged.own(INIT, &key)?.origin.as_ref()?.place());
-            let get = || {
-                let setting = self.merged.get(INIT, &key, &Vars::default());
-                setting.map_err(|error| Error::from(error).at_place(place()))
-            };
-            let mut own = None;
-            if !key.starts_with("known/") {
-                let setting = get()?;
-                self.init.insert(format!("known/{key}"), setting.clone());
-                own = Some(setting);
+    fn read_init(&mut self, given: [&Rc<Options>; 2]) -> Result<(), Error> {
+        let init = Rc::make_mut(&mut self.init);
+        for InitOption { key, known, value } in &self.texts.init {
+            let value = || value.as_ref().map_err(Error::clone);
+            if let Some(known) = known {
+                init.insert(Rc::clone(known), value()?.clone());
             }
-            if self.init.contains(&key) {
+            if init.contains(key) {
                 continue;
             }
             // What the jail says of an option holds for its conditional variants too.
-            let wanted = split_condition(&key).and_then(|(base, _)| given.get(base)).cloned();
-            let setting = match wanted.filter(|s| s.datum != Datum::None).or(own) {
+            let is_given = |base: &str| given.iter().find_map(|layer| layer.get(base));
+            let wanted = split_condition(key).and_then(|(base, _)| is_given(base));
+            let setting = match wanted.filter(|setting| setting.datum != Datum::None) {
                 Some(setting) => setting,
-                None => get()?,
+                None => value()?,
             };
-            self.init.insert(key, setting);
+            init.insert(Rc::clone(key), setting.clone());
         }
         Ok(())
     }
@@ -95,20 +124,22 @@ impl Definition {
     /// All options with tags resolved and types converted; options in `ignored` are left as they are, and so are those
     /// that have conditional variants.
     pub(crate) fn combined(&mut self, ignored: &[&str], log: &mut Log) -> Result<Options, Error> {
-        let options = self.options.merged(&self.init);
+        let mut options = self.options.merged(&self.init);
         let conditional = options.keys().filter_map(|key| split_condition(key)).map(|(base, _)| base);
-        let ignored: Map<()> = ignored.iter().copied().chain(conditional).collect();
-        let mut combined = substitute_tags(&options, &ignored, self)?;
-        convert(&mut combined, self.template, log);
-        Ok(combined)
+        let ignored: Vec<&str> = ignored.iter().copied().chain(conditional).collect();
+        for (place, text) in substitute_tags(&options, &ignored, self)? {
+            options.at(place).datum = Datum::Text(text);
+        }
+        convert(&mut options, self.template, log);
+        Ok(options)
     }
 
     /// As [`Definition::combined`] for somebody who only wants to look.
     pub(crate) fn peek(&self, ignored: &[&str]) -> Result<Options, Error> {
         let mut copy = Self {
-            merged: Rc::clone(&self.merged),
+            texts: Rc::clone(&self.texts),
             template: self.template,
-            init: self.init.clone(),
+            init: Rc::clone(&self.init),
             options: self.options.clone(),
             vars: self.vars.clone(),
             looked_up: Map::default(),
@@ -118,7 +149,7 @@ impl Definition {
 
     /// All its files, merged.
     pub(crate) fn files(&self) -> &Merged {
-        &self.merged
+        &self.texts.merged
     }
 
     /// The sections that are read, the one that wins first.
@@ -128,43 +159,48 @@ impl Definition {
 
     /// The sections that are read, with the options that the file itself sets in them.
     pub(crate) fn own_keys(&self) -> impl Iterator<Item = (&'static str, Rc<str>)> {
-        [DEFINITION, INIT]
-            .into_iter()
-            .flat_map(|section| self.merged.own_keys(section).into_iter().map(move |key| (section, key)))
+        [DEFINITION, INIT].into_iter().flat_map(|section| {
+            self.texts.merged.own_keys(section).into_iter().map(move |key| (section, key))
+        })
     }
 
     /// The value of an option as it is read: what is given beside the file counts in `[Definition]` only.
     pub(crate) fn look_at(&self, section: &str, key: &str) -> Result<Setting, Error> {
         let none = Vars::default();
         let vars = if section == DEFINITION { &self.vars } else { &none };
-        Ok(self.merged.get(section, key, vars)?)
+        self.texts.merged.get(section, key, vars)
     }
 
     /// The file itself sets the option in `[Definition]`.
     pub(crate) fn defines(&self, key: &str) -> bool {
-        self.merged.own(DEFINITION, key).is_some()
+        self.texts.merged.own(DEFINITION, key).is_some()
     }
 
     /// The option as the file has it, whatever is given.
     pub(crate) fn get(&self, key: &str) -> Option<Setting> {
-        self.merged.get(DEFINITION, key, &Vars::default()).ok()
+        self.texts.merged.get(DEFINITION, key, &Vars::default()).ok()
     }
 }
 
 /// Any option of the file can stand for a tag (`getCombOption`).
 impl Lookup for Definition {
-    fn look_up(&mut self, tag: &str) -> Result<Option<Rc<str>>, Error> {
-        if let Some(found) = self.looked_up.get(tag) {
-            return Ok(found.clone());
+    fn look_up(&mut self, tag: &str) -> Result<(usize, Option<Rc<str>>), Error> {
+        if let Some((index, found)) = self.looked_up.find(tag) {
+            return Ok((index, found.clone()));
         }
-        let found = match self.merged.get_extended(DEFINITION, tag, &self.vars) {
-            Ok(setting) => (setting.datum != Datum::None).then(|| setting.datum.to_text()),
-            Err(GetError::NoSection(_) | GetError::NoOption(..)) => None,
-            Err(GetError::Failed(error)) if error.kind == ErrorKind::Value => None,
-            Err(GetError::Failed(error)) => return Err(error),
+        let found = match self.texts.merged.get_extended(DEFINITION, tag, &self.vars) {
+            Ok(setting) => {
+                setting.filter(|setting| setting.datum != Datum::None).map(|setting| setting.datum.to_text())
+            }
+            Err(error) if error.kind == ErrorKind::Value => None,
+            Err(error) => return Err(error),
         };
+        let index = self.looked_up.len();
+        if index == 0 {
+            self.looked_up = Map::with_capacity(16);
+        }
         self.looked_up.insert(tag, found.clone());
-        Ok(found)
+        Ok((index, found))
     }
 }
 
@@ -178,11 +214,12 @@ pub(crate) fn given(values: &[(String, String)]) -> Options {
 }
 
 /// Reads the files of a definition such as `filter.d/sshd`; `None` where upstream can't.
-pub(crate) fn read_definition(
-    files: &mut Files,
-    base: &str,
-    name: &str,
-) -> Result<Option<Rc<Merged>>, Error> {
+pub(crate) fn read_definition(files: &mut Files, base: &str, name: &str) -> Result<Option<Rc<Texts>>, Error> {
+    if let Some(texts) = files.definitions.get(name) {
+        return Ok(Some(Rc::clone(texts)));
+    }
     let reading = files.read(base, name)?;
-    Ok(reading.complete.then_some(reading.merged))
+    let texts = reading.complete.then(|| Rc::new(Texts::new(reading.merged)));
+    files.definitions.extend(texts.iter().map(|texts| (name.to_owned(), Rc::clone(texts))));
+    Ok(texts)
 }

@@ -1,5 +1,6 @@
 //! The syntax tree of one file: sections and options with the places where they stand, nothing resolved.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -48,10 +49,22 @@ pub struct Origin {
 impl Origin {
     /// The value as written: its lines, joined, without blanks at the end. Comments and indentation are gone already.
     pub fn text(&self) -> String {
-        let lines: Vec<_> = self.lines.iter().filter_map(|line| self.source.text.get(line.clone())).collect();
-        let mut text = lines.join("\n");
+        self.value().into_owned()
+    }
+
+    /// As [`Origin::text`]; a value of one line is not copied.
+    pub(crate) fn value(&self) -> Cow<'_, str> {
+        let line = |range: &Range<usize>| self.source.text.get(range.clone()).unwrap_or_default();
+        if let [only] = self.lines.as_slice() {
+            return line(only).trim_end_matches(is_space).into();
+        }
+        let mut text = String::with_capacity(self.lines.iter().map(|line| line.len() + 1).sum());
+        for (i, range) in self.lines.iter().enumerate() {
+            text.push_str(if i == 0 { "" } else { "\n" });
+            text.push_str(line(range));
+        }
         text.truncate(text.trim_end_matches(is_space).len());
-        text
+        text.into()
     }
 
     /// Where the name stands.
@@ -73,6 +86,6 @@ impl Origin {
 
     /// Where `needle` stands in the value, or else the value itself.
     pub(crate) fn place_of_text(&self, needle: &str) -> Place {
-        self.place_of(self.text().find(needle).unwrap_or(0))
+        self.place_of(self.value().find(needle).unwrap_or(0))
     }
 }

@@ -6,14 +6,18 @@
 //! file that does not exist is left out without a word, which the stock configuration makes use of.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::rc::Rc;
 
 use f2b_types::Level;
+use foldhash::fast::RandomState;
 
 use crate::Error;
+use crate::definition::Texts;
 use crate::diagnostic::{Log, logger};
-use crate::glob::glob;
+use crate::glob::{glob, has_wildcard};
 use crate::interpolate::Vars;
+use crate::listing::Listings;
 use crate::merged::Merged;
 use crate::parse::{SyntaxError, SyntaxErrorKind, parse};
 use crate::python::{exists, join, repr, repr_list, split_path, stem};
@@ -35,14 +39,17 @@ pub(crate) struct Reading {
 #[derive(Debug, Default)]
 pub(crate) struct Files {
     pub(crate) log: Log,
+    listings: Listings,
     /// All that is wrong in files that were not accepted, line by line.
     pub(crate) syntax_errors: Vec<SyntaxError>,
     /// By name, for instance `filter.d/sshd`.
-    readings: HashMap<String, Reading>,
+    readings: HashMap<String, Reading, RandomState>,
+    /// What those come down to that are filters or actions.
+    pub(crate) definitions: HashMap<String, Rc<Texts>, RandomState>,
     /// By path; or else why there is none.
-    layers: HashMap<String, Result<Rc<Merged>, String>>,
+    layers: HashMap<String, Result<Rc<Merged>, String>, RandomState>,
     /// By the paths that were asked for: those and all they include, in order.
-    lists: HashMap<String, Rc<[Rc<str>]>>,
+    lists: HashMap<String, Rc<[Rc<str>]>, RandomState>,
 }
 
 impl Files {
@@ -52,7 +59,7 @@ impl Files {
             return Ok(reading.clone());
         }
         self.log.trace(Level::INFO, logger::CONFIG, || format!("Loading configs for {name} under {base} "));
-        if !exists(base) {
+        if !self.listings.has_listed(base) && !exists(base) {
             let message = format!("Base configuration directory {base} does not exist ");
             return Err(Error::value(message));
         }
@@ -77,7 +84,7 @@ impl Files {
         self.log.trace(Level::DEBUG, logger::CONFIG, || format!("Reading configs for {name} under {base} "));
         let mut merged = Merged::default();
         let mut complete = false;
-        let paths = layer_paths(&join(base, name));
+        let paths = self.layer_paths(&join(base, name));
         if paths.is_empty() {
             let message = format!("Found no accessible config files for {} under {base}", repr(name));
             self.log.say(Level::ERROR, logger::CONFIG, message);
@@ -121,7 +128,7 @@ impl Files {
     /// The files, each between those that it includes before and after itself. `including` are the files that lead
     /// here: none of them is included again.
     fn with_includes(&mut self, paths: Vec<String>, including: &[&str]) -> Result<Rc<[Rc<str>]>, Error> {
-        let paths = with_locals(paths);
+        let paths = self.with_locals(paths);
         let key = paths.join("\u{1}");
         // Upstream remembers lists whoever includes them, so a circle may look different the second time.
         if let Some(list) = self.lists.get(&key) {
@@ -197,7 +204,7 @@ impl Files {
         if path.contains('\0') {
             return Err(Error::value("embedded null byte"));
         }
-        let layer = match Source::read(path) {
+        let layer = match Source::read(path, self.listings.is_plain(path)) {
             Ok(source) => Ok(self.parse(&Rc::new(source), usize::MAX)?),
             Err(ReadError::Unreadable(error)) => Err(error.to_string()),
             Err(ReadError::TooLarge) => {
@@ -214,6 +221,37 @@ impl Files {
         let found = layer.as_ref().ok().cloned();
         self.layers.insert(path.to_owned(), layer);
         Ok(found)
+    }
+
+    /// The files under a path without extension, as far as there are any.
+    fn layer_paths(&mut self, basename: &str) -> Vec<String> {
+        let directory = format!("{basename}.d");
+        let has_directory = has_wildcard(basename) || self.listings.may_exist(&directory);
+        let mut paths = Vec::new();
+        for extension in ["conf", "local"] {
+            let path = format!("{basename}.{extension}");
+            paths.extend(self.listings.exists(&path).then_some(path));
+            if has_directory {
+                let mut found = glob(&format!("{directory}/*.{extension}"));
+                found.retain(|path| exists(path));
+                found.sort();
+                paths.append(&mut found);
+            }
+        }
+        paths
+    }
+
+    /// Puts the `.local` of each file behind it, unless it has a place of its own.
+    fn with_locals(&mut self, paths: Vec<String>) -> Vec<String> {
+        let mut all = Vec::with_capacity(paths.len());
+        for path in &paths {
+            let local = format!("{}.local", stem(path));
+            let is_there = self.listings.may_exist(&local) && Path::new(&local).is_file();
+            let add = is_there && !paths.contains(&local);
+            all.push(path.clone());
+            all.extend(add.then_some(local));
+        }
+        all
     }
 
     fn parse(&mut self, source: &Rc<Source>, limit: usize) -> Result<Rc<Merged>, Error> {
@@ -238,31 +276,4 @@ fn not_accepted(first: &SyntaxError, all: &[SyntaxError]) -> Error {
         all.iter().skip(1).for_each(|other| error.message += &other.item());
     }
     error
-}
-
-/// The files under a path without extension, as far as there are any.
-fn layer_paths(basename: &str) -> Vec<String> {
-    let in_directory = |extension: &str| {
-        let mut found = glob(&format!("{basename}.d/*.{extension}"));
-        found.sort();
-        found
-    };
-    let mut paths = vec![format!("{basename}.conf")];
-    paths.extend(in_directory("conf"));
-    paths.push(format!("{basename}.local"));
-    paths.extend(in_directory("local"));
-    paths.retain(|path| exists(path));
-    paths
-}
-
-/// Puts the `.local` of each file behind it, unless it has a place of its own.
-fn with_locals(paths: Vec<String>) -> Vec<String> {
-    let mut all = Vec::with_capacity(paths.len());
-    for path in &paths {
-        let local = format!("{}.local", stem(path));
-        let add = !paths.contains(&local) && std::path::Path::new(&local).is_file();
-        all.push(path.clone());
-        all.extend(add.then_some(local));
-    }
-    all
 }

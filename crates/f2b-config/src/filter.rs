@@ -2,10 +2,12 @@
 //!
 //! Answers to `filterreader.FilterReader`.
 
+use std::rc::Rc;
+
 use f2b_protocol::{Command, Value};
 
 use crate::Error;
-use crate::definition::{Definition, given, read_definition};
+use crate::definition::{Definition, Texts, given, read_definition};
 use crate::diagnostic::Log;
 use crate::files::Files;
 use crate::python::{absolute, join};
@@ -40,8 +42,8 @@ impl Filter {
         name: &str,
         options: &[(String, String)],
     ) -> Result<Option<Self>, Error> {
-        let merged = read_definition(files, base, &join("filter.d", &absolute(name)))?;
-        Ok(merged.map(|merged| Self { definition: Definition::new(merged, TEMPLATE, given(options)) }))
+        let texts = read_definition(files, base, &join("filter.d", &absolute(name)))?;
+        Ok(texts.map(|texts| Self { definition: Definition::new(texts, TEMPLATE, given(options)) }))
     }
 
     /// Reads a file that lies anywhere.
@@ -51,7 +53,8 @@ impl Filter {
         options: &[(String, String)],
     ) -> Result<Option<Self>, Error> {
         let reading = files.read_file(path)?;
-        let definition = Definition::new(reading.merged, TEMPLATE, given(options));
+        let texts = Rc::new(Texts::new(reading.merged));
+        let definition = Definition::new(texts, TEMPLATE, given(options));
         Ok(reading.complete.then_some(Self { definition }))
     }
 
@@ -60,7 +63,7 @@ impl Filter {
         let is_given = self.definition.init.get("logtype").is_some_and(|setting| setting.datum.is_true());
         if !is_given && !self.definition.defines("logtype") {
             let logtype = if backend.starts_with("systemd") { "journal" } else { "file" };
-            self.definition.init.insert("logtype", Setting::text(logtype));
+            Rc::make_mut(&mut self.definition.init).insert("logtype", Setting::text(logtype));
         }
     }
 
@@ -87,9 +90,8 @@ pub(crate) fn fill(stream: &mut Vec<Command>, options: &Options, jail: &str) -> 
                     [] => {}
                     [one] => stream.push(Command::words(["set", jail, &add, one])),
                     _ => {
-                        let mut command = Command::words(["multi-set", jail, &add]);
-                        command.0.push(Value::strings(lines));
-                        stream.push(command);
+                        let words = vec!["multi-set".into(), jail.into(), add.into(), Value::strings(lines)];
+                        stream.push(Command(words));
                     }
                 }
             }
@@ -119,7 +121,5 @@ fn fill_journal_matches(stream: &mut Vec<Command>, setting: &Setting, jail: &str
 
 /// `set jail name value`.
 pub(crate) fn set(jail: &str, name: &str, setting: &Setting) -> Command {
-    let mut command = Command::words(["set", jail, name]);
-    command.0.push(Value::from(&setting.datum));
-    command
+    Command(vec!["set".into(), jail.into(), name.into(), Value::from(&setting.datum)])
 }

@@ -42,7 +42,7 @@ pub(crate) fn glob(pattern: &str) -> Vec<String> {
     found
 }
 
-fn has_wildcard(pattern: &str) -> bool {
+pub(crate) fn has_wildcard(pattern: &str) -> bool {
     pattern.contains(['*', '?', '['])
 }
 

@@ -7,12 +7,14 @@
 //! Names are looked up in lower case, but the name of another section is matched as written. So a section with a
 //! capital letter can't be referred to, and neither can `[DEFAULT]` under its own name; `%(default/x)s` can.
 
+use std::borrow::Cow;
 use std::rc::Rc;
+
+use memchr::{memchr, memchr_iter};
 
 use crate::Error;
 use crate::document::Origin;
 use crate::error::ErrorKind;
-use crate::map::Map;
 use crate::merged::{Body, KNOWN, Merged, Raw};
 use crate::parse::DEFAULT;
 use crate::python::{is_space, is_word, lower, repr};
@@ -24,84 +26,49 @@ const MAX_DEPTH: usize = 10;
 /// References in all, for one value.
 const MAX_STEPS: usize = 100_000;
 
-/// Values that go before those of the files when one is interpolated (`vars` of `configparser.get`).
+/// Values that go before those of the files when one is interpolated (`vars` of `configparser.get`), the strongest first.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Vars(Map<Setting>);
+pub(crate) struct Vars(Vec<Rc<Options>>);
 
 impl Vars {
-    /// Names in lower case, values as texts.
-    pub(crate) fn new(options: &Options) -> Self {
-        let mut vars = Map::default();
-        for (key, setting) in options.iter() {
-            let key = if key.bytes().any(|b| b.is_ascii_uppercase() || !b.is_ascii()) {
-                lower(key).into()
-            } else {
-                Rc::clone(key)
-            };
-            let datum = match &setting.datum {
-                Datum::None => Datum::None,
-                datum => Datum::Text(datum.to_text()),
-            };
-            vars.insert(key, Setting { datum, origin: setting.origin.clone() });
-        }
-        Self(vars)
+    pub(crate) fn new<const N: usize>(layers: [&Rc<Options>; N]) -> Self {
+        Self(layers.into_iter().map(in_lower_case).collect())
     }
 
-    pub(crate) fn get(&self, key: &str) -> Option<&Setting> {
-        self.0.get(key)
+    fn get(&self, key: &str) -> Option<&Setting> {
+        self.0.iter().find_map(|layer| layer.get(key))
     }
 }
 
-/// Why there is no value.
-#[derive(Debug)]
-pub(crate) enum GetError {
-    NoSection(String),
-    NoOption(String, String),
-    Failed(Error),
-}
-
-/// Upstream's exception for it.
-impl From<GetError> for Error {
-    fn from(error: GetError) -> Self {
-        match error {
-            GetError::NoSection(section) => Self::config(format!("No section: {}", repr(&section))),
-            GetError::NoOption(option, section) => {
-                Self::config(format!("No option {} in section: {}", repr(&option), repr(&section)))
-            }
-            GetError::Failed(error) => error,
-        }
+/// The options under their names in lower case.
+fn in_lower_case(options: &Rc<Options>) -> Rc<Options> {
+    if options.keys().all(|key| matches!(lower(key), Cow::Borrowed(_))) {
+        return Rc::clone(options);
     }
+    let mut vars = Options::default();
+    for (key, setting) in options.iter() {
+        vars.insert(&*lower(key), setting.clone());
+    }
+    Rc::new(vars)
 }
 
 impl Merged {
     /// The value of an option with all references resolved (`RawConfigParser.get`).
-    pub(crate) fn get(&self, section: &str, option: &str, vars: &Vars) -> Result<Setting, GetError> {
-        let body = self.sections.get(section);
-        if body.is_none() && section != DEFAULT {
-            return Err(GetError::NoSection(section.to_owned()));
-        }
-        let option = lower(option);
-        let mut scope =
-            Scope { merged: self, section, body, option: &option, vars, referred: Vec::new(), steps: 0 };
-        let Some(found) = scope.find(&option) else {
-            return Err(GetError::NoOption(option.into_owned(), section.to_owned()));
-        };
-        let origin = found.origin.cloned();
-        let datum = match &found.datum {
-            Datum::None => Datum::None,
-            Datum::Text(text) if !text.contains('%') => Datum::Text(Rc::clone(text)),
-            Datum::Text(text) => {
-                let mut out = String::with_capacity(text.len());
-                scope.expand(text, &found, 1, &mut out).map_err(GetError::Failed)?;
-                Datum::Text(out.into())
-            }
-            other => return Err(GetError::Failed(not_iterable(other))),
-        };
-        Ok(Setting { datum, origin })
+    pub(crate) fn get(&self, section: &str, option: &str, vars: &Vars) -> Result<Setting, Error> {
+        let mut scope = self.scope(section, vars).ok_or_else(|| no_section(section))?;
+        scope.get(option)?.ok_or_else(|| {
+            Error::config(format!("No option {} in section: {}", repr(&lower(option)), repr(section)))
+        })
     }
 
-    /// As [`Merged::get`], where `known/name` and `section/name` are understood too (`get_ex`).
-    pub(crate) fn get_extended(&self, section: &str, option: &str, vars: &Vars) -> Result<Setting, GetError> {
+    /// As [`Merged::get`], where `known/name` and `section/name` are understood too (`get_ex`). `None` if there is no such
+    /// option.
+    pub(crate) fn get_extended(
+        &self,
+        section: &str,
+        option: &str,
+        vars: &Vars,
+    ) -> Result<Option<Setting>, Error> {
         let plain = |name: &str| !name.contains(|c| c == '>' || is_space(c));
         if let Some((prefix, name)) = split_reference(option).filter(|(_, name)| plain(name)) {
             let known = format!("{KNOWN}{section}");
@@ -111,21 +78,41 @@ impl Merged {
                 _ => &[prefix],
             };
             for section in sections {
-                match self.get(section, name, &Vars::default()) {
-                    Err(GetError::NoSection(_) | GetError::NoOption(..)) => {}
-                    found => return found,
+                let none = Vars::default();
+                let Some(mut scope) = self.scope(section, &none) else { continue };
+                if let Some(setting) = scope.get(name)? {
+                    return Ok(Some(setting));
                 }
             }
         }
-        self.get(section, option, vars)
+        let Some(mut scope) = self.scope(section, vars) else { return Ok(None) };
+        scope.get(option)
     }
+
+    /// Where the options of a section are looked up; `None` if there is no such section.
+    pub(crate) fn scope<'a>(&'a self, section: &'a str, vars: &'a Vars) -> Option<Scope<'a>> {
+        let body = self.sections.get(section).map(|body| &**body);
+        let scope =
+            Scope { merged: self, section, body, vars, option: "".into(), referred: Vec::new(), steps: 0 };
+        (body.is_some() || section == DEFAULT).then_some(scope)
+    }
+}
+
+/// Upstream's exception for it.
+pub(crate) fn no_section(section: &str) -> Error {
+    Error::config(format!("No section: {}", repr(section)))
 }
 
 /// `section` and `name` of a reference `section/name`.
 fn split_reference(reference: &str) -> Option<(&str, &str)> {
-    let (prefix, rest) = reference.split_at(reference.find(|c| c != '-' && !is_word(c))?);
-    let name = rest.strip_prefix('/').filter(|name| !name.is_empty())?;
-    (!prefix.is_empty()).then_some((prefix, name))
+    let slash = memchr(b'/', reference.as_bytes())?;
+    let (prefix, name) = (&reference[..slash], &reference[slash + 1..]);
+    let well_formed = prefix.chars().all(|c| c == '-' || is_word(c)) && !prefix.is_empty();
+    (well_formed && !name.is_empty()).then_some((prefix, name))
+}
+
+fn has_reference(text: &str) -> bool {
+    memchr(b'%', text.as_bytes()).is_some()
 }
 
 fn not_iterable(datum: &Datum) -> Error {
@@ -140,19 +127,39 @@ struct Found<'a> {
     raw: bool,
 }
 
-/// Where names are looked up while one option is resolved.
-struct Scope<'a> {
+/// Where names are looked up while the options of a section are resolved.
+pub(crate) struct Scope<'a> {
     merged: &'a Merged,
     section: &'a str,
     body: Option<&'a Body>,
-    option: &'a str,
     vars: &'a Vars,
+    /// The option that is being resolved.
+    option: Cow<'a, str>,
     /// Options of other sections that the value, or one that refers to it, names as written.
     referred: Vec<(String, &'a Raw)>,
     steps: usize,
 }
 
 impl<'a> Scope<'a> {
+    /// The value of an option with all references resolved; `None` if there is no such option.
+    pub(crate) fn get(&mut self, option: &'a str) -> Result<Option<Setting>, Error> {
+        self.option = lower(option);
+        self.referred.clear();
+        self.steps = 0;
+        let Some(found) = self.find(&self.option) else { return Ok(None) };
+        let datum = match &found.datum {
+            Datum::None => Datum::None,
+            Datum::Text(text) if !has_reference(text) => Datum::Text(Rc::clone(text)),
+            Datum::Text(text) => {
+                let mut out = String::with_capacity(text.len());
+                self.expand(text, &found, 1, &mut out)?;
+                Datum::Text(out.into())
+            }
+            other => return Err(not_iterable(other)),
+        };
+        Ok(Some(Setting { datum, origin: found.origin.cloned() }))
+    }
+
     fn find(&self, name: &str) -> Option<Found<'a>> {
         let from_file =
             |raw: &'a Raw| Found { datum: raw.datum.clone(), origin: raw.origin.as_ref(), raw: true };
@@ -160,7 +167,12 @@ impl<'a> Scope<'a> {
             return Some(from_file(raw));
         }
         if let Some(setting) = self.vars.get(name) {
-            return Some(Found { datum: setting.datum.clone(), origin: setting.origin.as_ref(), raw: false });
+            // What is given counts as a text, whatever it was converted to.
+            let datum = match &setting.datum {
+                Datum::None => Datum::None,
+                datum => Datum::Text(datum.to_text()),
+            };
+            return Some(Found { datum, origin: setting.origin.as_ref(), raw: false });
         }
         self.own(name).map(from_file)
     }
@@ -178,7 +190,7 @@ impl<'a> Scope<'a> {
         let outer = self.referred.len();
         self.refer(text);
         let mut rest = text;
-        while let Some(percent) = rest.find('%') {
+        while let Some(percent) = memchr(b'%', rest.as_bytes()) {
             let offset = text.len() - rest.len() + percent;
             let (before, reference) = rest.split_at(percent);
             out.push_str(before);
@@ -200,7 +212,7 @@ impl<'a> Scope<'a> {
     fn append(&mut self, name: &str, text: &str, depth: usize, out: &mut String) -> Result<(), Error> {
         self.steps += 1;
         if self.steps > MAX_STEPS || out.len() as u64 > MAX_FILE {
-            let option = repr(self.option);
+            let option = repr(&self.option);
             return Err(Error::config(format!(
                 "Too much to substitute: option {option} in section {}",
                 repr(self.section)
@@ -212,7 +224,7 @@ impl<'a> Scope<'a> {
         }
         let found = self.find(name).ok_or_else(|| self.missing(name, text))?;
         match &found.datum {
-            Datum::Text(value) if value.contains('%') => self.expand(value, &found, depth + 1, out),
+            Datum::Text(value) if has_reference(value) => self.expand(value, &found, depth + 1, out),
             Datum::Text(value) => {
                 out.push_str(value);
                 Ok(())
@@ -222,7 +234,7 @@ impl<'a> Scope<'a> {
     }
 
     /// The name between `%(` and `)s`, and what follows.
-    fn reference<'t>(&self, text: &'t str) -> Result<(String, &'t str), Error> {
+    fn reference<'t>(&self, text: &'t str) -> Result<(Cow<'t, str>, &'t str), Error> {
         let fail = |message: String| Error::config(message).hint("a percent sign by itself is written %%");
         let Some(inner) = text.strip_prefix("%(") else {
             return Err(fail(format!("'%' must be followed by '%' or '(', found: {}", repr(text))));
@@ -232,16 +244,17 @@ impl<'a> Scope<'a> {
         else {
             return Err(fail(format!("bad interpolation variable reference {}", repr(text))));
         };
-        Ok((lower(name).into_owned(), behind))
+        Ok((lower(name), behind))
     }
 
     /// Makes the options of other sections that `text` refers to available under the names it gives them.
     fn refer(&mut self, text: &str) {
-        if !text.contains('/') {
+        if memchr(b'/', text.as_bytes()).is_none() {
             return;
         }
+        let opening = |percent: &usize| text[*percent..].starts_with("%(");
         let mut close = 0;
-        for (percent, _) in text.match_indices("%(") {
+        for percent in memchr_iter(b'%', text.as_bytes()).filter(opening) {
             let start = percent + 2;
             if close < start {
                 let Some(length) = text[start..].find(')') else { break };
@@ -278,7 +291,7 @@ impl<'a> Scope<'a> {
 
     /// The value of the option in the files, or else `text`.
     fn raw_value(&self, text: &str) -> String {
-        match self.own(self.option).map(|raw| &raw.datum) {
+        match self.own(&self.option).map(|raw| &raw.datum) {
             Some(Datum::Text(text)) => repr(text),
             Some(other) => other.to_text().to_string(),
             None => repr(text),
@@ -289,7 +302,7 @@ impl<'a> Scope<'a> {
         Error::config(format!(
             "Bad value substitution: option {} in section {} contains an interpolation key {} which is not a valid \
              option name. Raw value: {}",
-            repr(self.option),
+            repr(&self.option),
             repr(self.section),
             repr(name),
             self.raw_value(text)
@@ -300,7 +313,7 @@ impl<'a> Scope<'a> {
         Error::config(format!(
             "Recursion limit exceeded in value substitution: option {} in section {} contains an interpolation key \
              which cannot be substituted in {MAX_DEPTH} steps. Raw value: {}",
-            repr(self.option),
+            repr(&self.option),
             repr(self.section),
             self.raw_value(text)
         ))
@@ -325,8 +338,10 @@ mod tests {
     fn get(layers: &[&str], option: &str) -> Result<String, Error> {
         let mut given = Options::default();
         given.insert("Given", Setting::text("%(__name__)s!"));
-        let setting = merged(layers).get_extended("a", option, &Vars::new(&given));
-        setting.map(|setting| setting.datum.to_text().to_string()).map_err(Error::from)
+        let (merged, vars) = (merged(layers), Vars::new([&given.into()]));
+        let setting =
+            merged.get_extended("a", option, &vars)?.map_or_else(|| merged.get("a", option, &vars), Ok);
+        setting.map(|setting| setting.datum.to_text().to_string())
     }
 
     #[track_caller]

@@ -2,13 +2,15 @@
 //!
 //! Answers to `jailreader.JailReader`.
 
+use std::rc::Rc;
+
 use f2b_protocol::{Command, Value};
 use f2b_types::Level;
 
 use crate::Error;
 use crate::action::Action;
 use crate::bracketed::{extract_options, split_with_options};
-use crate::definition::given;
+use crate::definition::{given, known};
 use crate::diagnostic::{Log, logger};
 use crate::document::Origin;
 use crate::error::ErrorKind;
@@ -76,7 +78,7 @@ pub(crate) struct Jail {
     pub(crate) name: String,
     /// On, whatever `enabled` says.
     pub(crate) forced: bool,
-    pub(crate) options: Options,
+    pub(crate) options: Rc<Options>,
     pub(crate) filter: Option<Filter>,
     pub(crate) actions: Vec<Action>,
     /// Why the jail can't be set up.
@@ -90,7 +92,7 @@ impl Jail {
         Self {
             name: name.to_owned(),
             forced,
-            options: Options::default(),
+            options: Rc::default(),
             filter: None,
             actions: Vec::new(),
             config_error: None,
@@ -139,14 +141,14 @@ impl Jail {
         files: &mut Files,
     ) -> Result<(), Error> {
         let first = Query { merged, section: &self.name, template: FIRST };
-        self.options = first.read_existing(&mut files.log)?.merged(&given(extra));
+        self.options = first.read_existing(&mut files.log)?.merged(&given(extra)).into();
         if !self.is_enabled() {
             return Ok(());
         }
         self.read_filter(merged, base, extra, files)?;
         // What the filter says is known by now, so the rest of the jail can refer to it.
         let all = Query { merged, section: &self.name, template: TEMPLATE };
-        self.options = all.read(&mut files.log)?;
+        self.options = all.read(&mut files.log)?.into();
         if let Some(filter) = &mut self.filter {
             filter.definition.read(&self.options, false, &mut files.log)?;
         }
@@ -202,10 +204,11 @@ impl Jail {
     /// Makes what the filter says available to the jail's options as `known/name`.
     fn publish(&self, merged: &mut Merged, combined: &Options) {
         let Some(body) = merged.sections.get_mut(&self.name) else { return };
+        let options = &mut Rc::make_mut(body).options;
         for (key, setting) in combined.iter() {
             if !key.starts_with("known/") && &**key != "__name__" {
                 let raw = Raw::new(setting.datum.clone(), setting.origin.clone());
-                body.options.insert(format!("known/{key}"), raw);
+                options.insert(known(key), raw);
             }
         }
     }
@@ -248,7 +251,7 @@ impl Jail {
     /// The jail's options and what its filter makes of its own, where the filter wins (`getCombined`).
     pub(crate) fn combined(&mut self, log: &mut Log) -> Result<Options, Error> {
         match &mut self.filter {
-            None => Ok(self.options.clone()),
+            None => Ok((*self.options).clone()),
             Some(filter) => Ok(self.options.merged(&filter.definition.combined(&[], log)?)),
         }
     }

@@ -18,12 +18,31 @@ impl<V> Default for Map<V> {
 }
 
 impl<V> Map<V> {
+    pub(crate) fn with_capacity(capacity: usize) -> Self {
+        Self(IndexMap::with_capacity_and_hasher(capacity, RandomState::default()))
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The value and its place.
+    pub(crate) fn find(&self, key: &str) -> Option<(usize, &V)> {
+        self.0.get_full(key).map(|(index, _, value)| (index, value))
+    }
+
     pub(crate) fn get(&self, key: &str) -> Option<&V> {
         self.0.get(key)
     }
 
     pub(crate) fn get_mut(&mut self, key: &str) -> Option<&mut V> {
         self.0.get_mut(key)
+    }
+
+    /// The value in this place.
+    pub(crate) fn at(&mut self, index: usize) -> &mut V {
+        &mut self.0[index]
     }
 
     pub(crate) fn contains(&self, key: &str) -> bool {
@@ -54,16 +73,10 @@ impl<V: Clone> Map<V> {
 
     /// Both, where `other` wins (`helpers._merge_dicts`).
     pub(crate) fn merged(&self, other: &Self) -> Self {
-        let mut both = self.clone();
+        let mut both = Self::with_capacity(self.len() + other.len());
+        both.update(self);
         both.update(other);
         both
-    }
-}
-
-/// A set of names.
-impl<'a> FromIterator<&'a str> for Map<()> {
-    fn from_iter<I: IntoIterator<Item = &'a str>>(names: I) -> Self {
-        Self(names.into_iter().map(|name| (name.into(), ())).collect())
     }
 }
 

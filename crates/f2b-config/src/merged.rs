@@ -6,6 +6,8 @@
 
 use std::rc::Rc;
 
+use memchr::memchr;
+
 use crate::document::{Document, Origin};
 use crate::map::Map;
 use crate::parse::DEFAULT;
@@ -40,7 +42,8 @@ pub(crate) struct Body {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Merged {
     pub(crate) defaults: Map<Raw>,
-    pub(crate) sections: Map<Body>,
+    /// Shared with the layers, and between them.
+    pub(crate) sections: Map<Rc<Body>>,
 }
 
 /// What overridden options are kept under.
@@ -53,16 +56,16 @@ impl From<&Document> for Merged {
             let name = section.span.clone();
             let header = Origin { source: Rc::clone(&document.source), name, lines: Vec::new() };
             let options = section.options.iter().map(|option| {
-                let datum = Datum::Text(option.origin.text().into());
+                let datum = Datum::Text(option.origin.value().into());
                 (Rc::clone(&option.key), Raw::new(datum, Some(Rc::clone(&option.origin))))
             });
             if &*section.name == DEFAULT {
                 options.for_each(|(key, raw)| merged.defaults.insert(key, raw));
                 continue;
             }
-            let mut body = Body { options: Map::default(), header: Some(Rc::new(header)) };
+            let mut body = Body { options: Map::with_capacity(options.len()), header: Some(Rc::new(header)) };
             options.for_each(|(key, raw)| body.options.insert(key, raw));
-            merged.sections.insert(Rc::clone(&section.name), body);
+            merged.sections.insert(Rc::clone(&section.name), body.into());
         }
         merged
     }
@@ -80,17 +83,18 @@ impl Merged {
                     for (key, raw) in body.options.iter() {
                         conditional.options.insert(format!("{key}{condition}"), raw.clone());
                     }
-                    self.overlay_section(name, &conditional);
+                    self.overlay_section(name, &conditional.into());
                 }
             }
         }
     }
 
-    fn overlay_section(&mut self, name: &str, layer: &Body) {
+    fn overlay_section(&mut self, name: &str, layer: &Rc<Body>) {
         let Some(below) = self.sections.get_mut(name) else {
-            self.sections.insert(name, layer.clone());
+            self.sections.insert(name, Rc::clone(layer));
             return;
         };
+        let below = Rc::make_mut(below);
         let mut known = Map::default();
         for (key, raw) in below.options.iter().filter(|(key, _)| layer.options.contains(key)) {
             known.insert(Rc::clone(key), raw.clone());
@@ -98,8 +102,8 @@ impl Merged {
         put_on_top(&mut below.options, &layer.options);
         let kept = format!("{KNOWN}{name}");
         match self.sections.get_mut(&kept) {
-            Some(body) => body.options.update(&known),
-            None => self.sections.insert(kept, Body { options: known, header: None }),
+            Some(body) => Rc::make_mut(body).options.update(&known),
+            None => self.sections.insert(kept, Rc::new(Body { options: known, header: None })),
         }
     }
 
@@ -144,7 +148,7 @@ fn put_on_top(options: &mut Map<Raw>, layer: &Map<Raw>) {
 
 /// `name` and `?condition` of a conditional section or option.
 pub(crate) fn split_condition(name: &str) -> Option<(&str, &str)> {
-    let (base, condition) = name.split_at(name.find('?')?);
+    let (base, condition) = name.split_at(memchr(b'?', name.as_bytes())?);
     let well_formed = !base.is_empty() && base.chars().all(is_word) && condition.len() > 1;
     (well_formed && !condition.contains('\n')).then_some((base, condition))
 }

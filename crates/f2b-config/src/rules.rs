@@ -3,6 +3,7 @@
 //! Answers to what `fail2banregex.Fail2banRegex.readRegex` takes from `FilterReader` and `JailReader`.
 
 use std::path::Path;
+use std::rc::Rc;
 
 use f2b_protocol::{Command, Value};
 
@@ -131,7 +132,7 @@ impl RulesReader {
         let Some(mut filter) = filter else { return Ok(None) };
         let log = &mut self.files.log;
         filter.apply_backend(backend);
-        filter.definition.read(&Options::default(), false, log)?;
+        filter.definition.read(&Rc::default(), false, log)?;
         let combined = filter.definition.combined(&[], log)?;
         let commands = filter.commands(NO_JAIL, log)?;
         Ok(Some(Rules { commands, combined, definition: Some(filter.definition) }))

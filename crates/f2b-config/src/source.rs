@@ -11,6 +11,8 @@ use std::ops::Range;
 use std::os::unix::fs::FileTypeExt as _;
 use std::rc::Rc;
 
+use memchr::memchr2;
+
 /// Larger files are refused: no configuration is that large.
 pub const MAX_FILE: u64 = 16 << 20;
 
@@ -79,12 +81,9 @@ impl Source {
         Self { path: path.to_owned(), text: text.into(), lines: OnceCell::new() }
     }
 
-    /// Reads a file.
-    pub(crate) fn read(path: &str) -> Result<Self, ReadError> {
-        let mut bytes = Vec::new();
-        open(path)
-            .and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes))
-            .map_err(ReadError::Unreadable)?;
+    /// Reads what is a plain file or has yet to show that it can be read like one.
+    pub(crate) fn read(path: &str, is_plain: bool) -> Result<Self, ReadError> {
+        let bytes = read(path, is_plain).map_err(ReadError::Unreadable)?;
         if bytes.len() as u64 > MAX_FILE {
             return Err(ReadError::TooLarge);
         }
@@ -109,12 +108,18 @@ impl Source {
     }
 }
 
-/// A pipe would keep us waiting for a writer, so it counts as unreadable.
-fn open(path: &str) -> io::Result<File> {
-    if fs::metadata(path)?.file_type().is_fifo() {
+/// The content of a file, or as much of it as shows that it is too large. A pipe would keep us waiting for a writer, so
+/// it counts as unreadable.
+fn read(path: &str, is_plain: bool) -> io::Result<Vec<u8>> {
+    if !is_plain && fs::metadata(path)?.file_type().is_fifo() {
         return Err(io::Error::from(io::ErrorKind::InvalidInput));
     }
-    File::open(path)
+    let file = File::open(path)?;
+    let length = file.metadata()?.len().min(MAX_FILE + 1);
+    let mut bytes = Vec::with_capacity(length as usize);
+    // A file that says it is empty can be made up by the kernel as it is read.
+    file.take(if length == 0 { MAX_FILE + 1 } else { length }).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// A line of a text: where it starts, where its content ends, and where its end sign ends.
@@ -153,7 +158,7 @@ impl Iterator for Lines<'_> {
     fn next(&mut self) -> Option<Line> {
         let start = self.at;
         let rest = self.bytes.get(start..).filter(|rest| !rest.is_empty())?;
-        let length = rest.iter().position(|b| matches!(b, b'\n' | b'\r')).unwrap_or(rest.len());
+        let length = memchr2(b'\n', b'\r', rest).unwrap_or(rest.len());
         let end_sign = match rest.get(length..) {
             Some([b'\r', b'\n', ..]) => 2,
             Some([_, ..]) => 1,

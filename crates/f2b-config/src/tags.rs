@@ -2,189 +2,145 @@
 //!
 //! Answers to `helpers.substituteRecursiveTags`. A tag that is no option stays as it is: it is a shell's redirection, a
 //! `<HOST>` of a filter or something that only a ban can fill in.
+//!
+//! Upstream replaces in rounds until nothing changes. Tags never overlap, so whatever the order in which they are
+//! replaced, the same text comes out: here each value is read once, and tags within tags from the inside out. Only how
+//! upstream gives up depends on its rounds, so a value that could make it do so is left to [`substitute_in_rounds`].
 
-use std::borrow::Cow;
 use std::rc::Rc;
 
-use memchr::{memchr, memchr3};
+use memchr::{memchr, memrchr3};
 
 use crate::Error;
-use crate::map::Map;
-use crate::python::repr;
+use crate::rounds::substitute_in_rounds;
 use crate::setting::{Datum, Options, Setting};
 use crate::source::MAX_FILE;
 
 /// How often one tag is replaced within one value.
-const MAX_REPLACED: usize = 25;
+pub(crate) const MAX_REPLACED: usize = 25;
 /// How many tags are replaced in all values together. The stock filters and actions have some hundreds.
-const MAX_STEPS: usize = 200_000;
+pub(crate) const MAX_STEPS: usize = 200_000;
 
-/// Gives an option that is not among those to resolve.
+/// Gives an option that is not among those to resolve, and its number among all tags that were looked up.
 pub(crate) trait Lookup {
-    fn look_up(&mut self, tag: &str) -> Result<Option<Rc<str>>, Error>;
+    fn look_up(&mut self, tag: &str) -> Result<(usize, Option<Rc<str>>), Error>;
 }
 
-/// Replaces the tags in all `options` by options, again and again until none is left that is one. Tags in `ignored`
-/// are neither replaced nor are their values looked into.
+/// Replaces the tags in all `options` by options until none is left that is one; what comes out are the texts that are
+/// new, with the places of the options. Tags in `ignored` are neither replaced nor are their values looked into.
 ///
 /// # Errors
 ///
 /// Where a value leads back to itself.
 pub(crate) fn substitute_tags(
     options: &Options,
-    ignored: &Map<()>,
+    ignored: &[&str],
     lookup: &mut dyn Lookup,
-) -> Result<Options, Error> {
-    let mut resolved = options.clone();
-    let has_tag = |setting: &Setting| matches!(&setting.datum, Datum::Text(text) if memchr(b'<', text.as_bytes()).is_some());
-    let open = options.iter().filter(|(name, setting)| has_tag(setting) && !ignored.contains(name));
-    let mut open: Vec<_> = open.map(|(name, _)| (Rc::clone(name), Counts::default())).collect();
-    let mut steps = 0;
-    let mut again = true;
-    while again {
-        again = false;
-        for (name, counts) in &mut open {
-            let Some(setting) = resolved.get(name).cloned() else { continue };
-            let text = setting.datum.to_text();
-            let mut value = Substitution {
-                name,
-                setting: &setting,
-                text: Cow::Borrowed(&text),
-                counts,
-                steps: &mut steps,
-            };
-            value.run(&resolved, ignored, lookup)?;
-            if let Cow::Owned(replaced) = value.text
-                && *replaced != *text
-            {
-                again |= find_tag(&replaced, 0).is_some();
-                let datum = Datum::Text(replaced.into());
-                resolved.insert(Rc::clone(name), Setting { datum, origin: setting.origin });
-            }
-        }
-        open.retain(|(name, _)| resolved.get(name).is_some_and(has_tag));
-    }
-    Ok(resolved)
-}
-
-/// How often each tag was replaced, in the order in which they were met.
-#[derive(Debug, Default)]
-struct Counts(Map<usize>);
-
-impl Counts {
-    fn of(&self, tag: &str) -> usize {
-        self.0.get(tag).copied().unwrap_or_default()
-    }
-
-    fn add(&mut self, tag: &str) {
-        match self.0.get_mut(tag) {
-            Some(count) => *count += 1,
-            None => self.0.insert(tag, 1),
-        }
-    }
-
-    /// Python's `repr` of the dictionary.
-    fn repr(&self) -> String {
-        let entries: Vec<_> = self.0.iter().map(|(tag, count)| format!("{}: {count}", repr(tag))).collect();
-        format!("{{{}}}", entries.join(", "))
+) -> Result<Vec<(usize, Rc<str>)>, Error> {
+    let uses = vec![Uses::default(); options.len()];
+    match (Resolver { options, ignored, lookup: &mut *lookup, uses, steps: 0 }).resolve_all() {
+        Some(resolved) => Ok(resolved),
+        None => substitute_in_rounds(options, ignored, lookup),
     }
 }
 
-/// One value in the making.
-struct Substitution<'a> {
-    name: &'a str,
-    setting: &'a Setting,
-    /// Owned as soon as a tag in it was replaced.
-    text: Cow<'a, str>,
-    counts: &'a mut Counts,
+/// The text of a value that has to be resolved.
+pub(crate) fn open_text<'a>(name: &str, setting: &'a Setting, ignored: &[&str]) -> Option<&'a Rc<str>> {
+    let Datum::Text(text) = &setting.datum else { return None };
+    (memchr(b'<', text.as_bytes()).is_some() && !ignored.contains(&name)).then_some(text)
+}
+
+struct Resolver<'a> {
+    options: &'a Options,
+    ignored: &'a [&'a str],
+    lookup: &'a mut dyn Lookup,
+    /// Of the options, in their order, and behind them of what was looked up.
+    uses: Vec<Uses>,
     /// Replaced so far, in all values.
-    steps: &'a mut usize,
+    steps: usize,
 }
 
-impl Substitution<'_> {
-    fn run(&mut self, options: &Options, ignored: &Map<()>, lookup: &mut dyn Lookup) -> Result<(), Error> {
-        let mut from = 0;
-        while let Some((start, end)) = find_tag(&self.text, from) {
-            let tag = &self.text[start + 1..end - 1];
-            if ignored.contains(tag) {
-                from = end;
+/// The number of the value in which a tag was replaced last, and how often it was.
+#[derive(Clone, Default)]
+struct Uses {
+    value: usize,
+    count: usize,
+}
+
+impl Resolver<'_> {
+    /// `None` where upstream may give up: it replaces no tag more often than it is replaced here.
+    fn resolve_all(mut self) -> Option<Vec<(usize, Rc<str>)>> {
+        let mut resolved = Vec::new();
+        let (mut value, mut pending) = (String::new(), Vec::new());
+        for (number, (name, setting)) in self.options.iter().enumerate() {
+            let Some(text) = open_text(name, setting, self.ignored) else { continue };
+            value.clear();
+            pending.push((Rc::clone(text), 0));
+            self.resolve(number, &mut pending, &mut value)?;
+            if *value != **text {
+                resolved.push((number, (*value).into()));
+            }
+        }
+        Some(resolved)
+    }
+
+    /// Appends the value with this number to `out`; `pending` are the texts that are still to be read, each from some
+    /// place on, the innermost replacement last.
+    fn resolve(&mut self, value: usize, pending: &mut Vec<(Rc<str>, usize)>, out: &mut String) -> Option<()> {
+        while let Some((text, at)) = pending.last_mut() {
+            let rest = &text[*at..];
+            let Some(close) = memchr(b'>', rest.as_bytes()) else {
+                out.push_str(rest);
+                pending.pop();
                 continue;
-            }
-            if tag == self.name || self.counts.of(tag) > MAX_REPLACED {
-                return Err(self.leads_to_itself(tag));
-            }
-            match replacement(options, tag, lookup)? {
-                None => from = end,
-                Some(replacement) => {
-                    self.replace(start, end, &replacement)?;
-                    from = start;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Replaces the tag at `start..end` there and wherever else it stands behind it.
-    fn replace(&mut self, start: usize, end: usize, replacement: &str) -> Result<(), Error> {
-        let (text, pattern) = (&*self.text, &self.text[start..end]);
-        let mut out = String::with_capacity(text.len() + replacement.len());
-        let (mut kept, mut at) = (0, start);
-        while let Some(open) = memchr(b'<', &text.as_bytes()[at..]).map(|n| at + n) {
-            if text[open..].starts_with(pattern) {
-                out.push_str(&text[kept..open]);
-                out.push_str(replacement);
-                (kept, at) = (open + pattern.len(), open + pattern.len());
-            } else {
-                at = open + 1;
-            }
+            };
+            out.push_str(&rest[..close]);
+            *at += close + 1;
             if out.len() as u64 > MAX_FILE {
-                return Err(self.grows(&pattern[1..pattern.len() - 1]));
+                return None;
+            }
+            let open = open_tag(out);
+            let replacement = open.map_or(Some(None), |open| self.replace(value, &out[open + 1..]))?;
+            match (open, replacement) {
+                (Some(open), Some(replacement)) => {
+                    out.truncate(open);
+                    pending.push((replacement, 0));
+                }
+                _ => out.push('>'),
             }
         }
-        *self.steps += 1;
-        if *self.steps > MAX_STEPS {
-            return Err(self.grows(&pattern[1..pattern.len() - 1]));
+        Some(())
+    }
+
+    /// What stands for `tag` in a value, if anything does.
+    fn replace(&mut self, value: usize, tag: &str) -> Option<Option<Rc<str>>> {
+        if self.ignored.contains(&tag) {
+            return Some(None);
         }
-        out.push_str(&text[kept..]);
-        self.counts.add(&text[start + 1..end - 1]);
-        self.text = Cow::Owned(out);
-        Ok(())
-    }
-
-    fn grows(&self, tag: &str) -> Error {
-        let message = format!("properties grow beyond all bounds, fail tag: {}, found: {tag}", self.name);
-        Error::value(message).at_place(self.setting.place())
-    }
-
-    fn leads_to_itself(&self, tag: &str) -> Error {
-        let (name, counts, value) = (self.name, self.counts.repr(), &self.text);
-        Error::value(format!(
-            "properties contain self referencing definitions and cannot be resolved, fail tag: {name}, found: {tag} \
-             in {counts}, value: {value}"
-        ))
-        .at_place(self.setting.place_of(&format!("<{tag}>")))
-    }
-}
-
-fn replacement(options: &Options, tag: &str, lookup: &mut dyn Lookup) -> Result<Option<Rc<str>>, Error> {
-    match options.get(tag).map(|setting| &setting.datum) {
-        None | Some(Datum::None) => lookup.look_up(tag),
-        Some(datum) => Ok(Some(datum.to_text())),
-    }
-}
-
-/// The first `<name>` behind `from`, with its brackets: a name has neither a space nor a bracket in it.
-pub(crate) fn find_tag(text: &str, from: usize) -> Option<(usize, usize)> {
-    let bytes = text.as_bytes();
-    let mut open = from + memchr(b'<', bytes.get(from..)?)?;
-    loop {
-        let end = open + 1 + memchr3(b' ', b'<', b'>', &bytes[open + 1..])?;
-        open = match bytes[end] {
-            b'<' => end,
-            b'>' if end > open + 1 => return Some((open, end + 1)),
-            _ => end + memchr(b'<', &bytes[end..])?,
+        let option = self.options.find(tag).filter(|(_, setting)| setting.datum != Datum::None);
+        let (index, replacement) = match option {
+            Some((index, setting)) => (index, setting.datum.to_text()),
+            None => match self.lookup.look_up(tag).ok()? {
+                (index, Some(text)) => (self.options.len() + index, text),
+                (_, None) => return Some(None),
+            },
         };
+        if index >= self.uses.len() {
+            self.uses.resize(index + 1, Uses::default());
+        }
+        let uses = &mut self.uses[index];
+        uses.count = if uses.value == value { uses.count + 1 } else { 1 };
+        uses.value = value;
+        self.steps += 1;
+        let goes_on = index != value && uses.count <= MAX_REPLACED && self.steps <= MAX_STEPS;
+        goes_on.then_some(Some(replacement))
     }
+}
+
+/// Where the tag starts that a bracket behind `text` would close: a name has neither a space nor a bracket in it.
+fn open_tag(text: &str) -> Option<usize> {
+    let open = memrchr3(b' ', b'<', b'>', text.as_bytes())?;
+    (text.as_bytes()[open] == b'<' && open + 1 < text.len()).then_some(open)
 }
 
 #[cfg(test)]
@@ -195,20 +151,31 @@ mod tests {
     struct More;
 
     impl Lookup for More {
-        fn look_up(&mut self, tag: &str) -> Result<Option<Rc<str>>, Error> {
-            Ok((tag == "more").then(|| "M<b>".into()))
+        fn look_up(&mut self, tag: &str) -> Result<(usize, Option<Rc<str>>), Error> {
+            Ok((0, (tag == "more").then(|| "M<b>".into())))
         }
     }
 
-    fn substitute(options: &[(&str, &str)], ignored: &[&str]) -> Result<String, Error> {
+    fn options(texts: &[(&str, &str)]) -> Options {
         let mut map = Options::default();
-        for (key, value) in options {
-            map.insert(*key, Setting::text(value));
+        for (key, text) in texts {
+            map.insert(*key, Setting::text(text));
         }
-        let ignored = ignored.iter().copied().collect();
-        let resolved = substitute_tags(&map, &ignored, &mut More)?;
-        let entries: Vec<_> = resolved.iter().map(|(k, v)| format!("{k}={}", v.datum.to_text())).collect();
-        Ok(entries.join(" "))
+        map
+    }
+
+    fn apply(mut options: Options, changed: Vec<(usize, Rc<str>)>) -> String {
+        for (place, text) in changed {
+            options.at(place).datum = Datum::Text(text);
+        }
+        let entries: Vec<_> = options.iter().map(|(k, v)| format!("{k}={}", v.datum.to_text())).collect();
+        entries.join(" ")
+    }
+
+    fn substitute(texts: &[(&str, &str)], ignored: &[&str]) -> Result<String, Error> {
+        let options = options(texts);
+        let changed = substitute_tags(&options, ignored, &mut More)?;
+        Ok(apply(options, changed))
     }
 
     #[track_caller]
@@ -242,11 +209,25 @@ mod tests {
         let doubling: Vec<_> = doubling.iter().map(|(k, v)| (&**k, &**v)).collect();
         assert!(error(&doubling).starts_with("properties grow beyond all bounds"));
     }
-
     #[test]
-    fn a_tag_has_no_space_and_no_bracket_in_it() {
-        assert_eq!(find_tag("a<b c><><<d\n>", 0), Some((9, 13)));
-        assert_eq!(find_tag("<a>", 1), None);
-        assert_eq!(find_tag("<a", 0), None);
+    fn what_is_resolved_in_one_go_comes_out_of_the_rounds_alike() {
+        const PIECES: [&str; 13] =
+            ["<a>", "<b>", "<c>", "<d>", "<d>", "<more>", "<nope>", "<", ">", "b", "d", " ", ""];
+        let mut rng = fastrand::Rng::with_seed(1);
+        let mut resolved = 0;
+        for _ in 0..20_000 {
+            let mut text =
+                || (0..rng.usize(..6)).map(|_| PIECES[rng.usize(..PIECES.len())]).collect::<String>();
+            let (a, b, c, d) = (text(), text(), text(), text());
+            let options = options(&[("a", &a), ("b", &b), ("c", &c), ("d", &d)]);
+            let ignored: &[&str] = if rng.bool() { &["b"] } else { &[] };
+            let uses = vec![Uses::default(); options.len()];
+            let resolver = Resolver { options: &options, ignored, lookup: &mut More, uses, steps: 0 };
+            let Some(changed) = resolver.resolve_all() else { continue };
+            let in_rounds = substitute_in_rounds(&options, ignored, &mut More).expect("no error either");
+            assert_eq!(apply(options.clone(), changed), apply(options.clone(), in_rounds), "{options:?}");
+            resolved += 1;
+        }
+        assert!(resolved > 2_000, "{resolved}");
     }
 }

@@ -8,7 +8,7 @@ use f2b_types::Level;
 
 use crate::Error;
 use crate::diagnostic::{Log, logger};
-use crate::interpolate::{GetError, Vars};
+use crate::interpolate::{Scope, Vars, no_section};
 use crate::merged::Merged;
 use crate::python::{as_bool, parse_int, repr};
 use crate::setting::{Datum, Options, Setting};
@@ -92,17 +92,18 @@ impl Query<'_> {
     /// All options in their types. That the section does not exist is an error.
     pub(crate) fn read_existing(&self, log: &mut Log) -> Result<Options, Error> {
         if !self.merged.has_section(self.section) {
-            return Err(GetError::NoSection(self.section.to_owned()).into());
+            return Err(no_section(self.section));
         }
         self.read(log)
     }
 
     /// All options in their types.
     pub(crate) fn read(&self, log: &mut Log) -> Result<Options, Error> {
-        let mut options = Options::default();
+        let mut options = Options::with_capacity(self.template.len());
         let vars = Vars::default();
+        let mut scope = self.merged.scope(self.section, &vars);
         for wanted in self.template {
-            let Some(setting) = self.read_one(wanted, &vars, log)? else { continue };
+            let Some(setting) = self.read_one(wanted, scope.as_mut(), log)? else { continue };
             let datum = wanted.kind.convert(&setting.datum).unwrap_or_else(|| {
                 let (name, section, default) = (wanted.name, self.section, wanted.fallback.repr());
                 let message =
@@ -116,32 +117,43 @@ impl Query<'_> {
     }
 
     /// The options that are not `given` already, as texts.
-    pub(crate) fn read_texts(&self, given: &Options, vars: &Vars, log: &mut Log) -> Result<Options, Error> {
-        let mut options = Options::default();
-        for wanted in self.template.iter().filter(|wanted| !given.contains(wanted.name)) {
-            if let Some(setting) = self.read_one(wanted, vars, log)? {
+    pub(crate) fn read_texts(
+        &self,
+        given: impl Fn(&str) -> bool,
+        vars: &Vars,
+        log: &mut Log,
+    ) -> Result<Options, Error> {
+        let mut options = Options::with_capacity(self.template.len());
+        let mut scope = self.merged.scope(self.section, vars);
+        for wanted in self.template.iter().filter(|wanted| !given(wanted.name)) {
+            if let Some(setting) = self.read_one(wanted, scope.as_mut(), log)? {
                 options.insert(wanted.name, setting);
             }
         }
         Ok(options)
     }
 
-    fn read_one(&self, wanted: &Wanted, vars: &Vars, log: &mut Log) -> Result<Option<Setting>, Error> {
-        match self.merged.get(self.section, wanted.name, vars) {
-            Ok(setting) => Ok(Some(setting)),
-            Err(GetError::Failed(error)) => Err(error),
-            Err(error @ GetError::NoSection(_)) => {
-                let message = Error::from(error).to_string();
-                log.say_at(Level::ERROR, logger::CONFIG, message, self.merged.first_place());
-                Ok(Some(Setting { datum: wanted.fallback.datum(), origin: None }))
-            }
-            Err(GetError::NoOption(..)) if matches!(wanted.fallback, Fallback::Unset) => Ok(None),
-            Err(GetError::NoOption(..)) => {
+    fn read_one<'a>(
+        &self,
+        wanted: &'a Wanted,
+        scope: Option<&mut Scope<'a>>,
+        log: &mut Log,
+    ) -> Result<Option<Setting>, Error> {
+        let fallback = || Some(Setting { datum: wanted.fallback.datum(), origin: None });
+        let Some(scope) = scope else {
+            let message = no_section(self.section).to_string();
+            log.say_at(Level::ERROR, logger::CONFIG, message, self.merged.first_place());
+            return Ok(fallback());
+        };
+        match scope.get(wanted.name)? {
+            Some(setting) => Ok(Some(setting)),
+            None if matches!(wanted.fallback, Fallback::Unset) => Ok(None),
+            None => {
                 log.trace(Level::DEBUG, logger::CONFIG, || {
                     let (name, section, default) = (wanted.name, self.section, wanted.fallback.repr());
                     format!("'{name}' not defined in '{section}'. Using default one: {default}")
                 });
-                Ok(Some(Setting { datum: wanted.fallback.datum(), origin: None }))
+                Ok(fallback())
             }
         }
     }

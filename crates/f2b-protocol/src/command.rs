@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::Value;
+use crate::value::write_list;
 
 /// A command as client, configuration and server exchange it: a list of words, most of them texts.
 ///
@@ -15,6 +16,15 @@ impl Command {
     /// A command of texts.
     pub fn words<T: Into<String>>(words: impl IntoIterator<Item = T>) -> Self {
         Self(words.into_iter().map(|word| Value::Str(word.into())).collect())
+    }
+
+    /// Writes the list as Python does, to a text faster than through [`fmt::Display`].
+    ///
+    /// # Errors
+    ///
+    /// Those of `out`.
+    pub fn write_repr(&self, out: &mut impl fmt::Write) -> fmt::Result {
+        write_list(out, "[", &self.0, "]")
     }
 
     /// The word at `index` if it is a text.
@@ -44,12 +54,7 @@ impl From<Command> for Value {
 /// Prints the list as Python does; this is a line of `f2b-client -d`.
 impl fmt::Display for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[")?;
-        for (i, word) in self.0.iter().enumerate() {
-            f.write_str(if i == 0 { "" } else { ", " })?;
-            fmt::Display::fmt(word, f)?;
-        }
-        f.write_str("]")
+        self.write_repr(f)
     }
 }
 

@@ -46,7 +46,7 @@ impl Error for ReplyError {}
 pub fn reply_into_value(reply: Reply) -> Value {
     Value::Tuple(match reply {
         Ok(value) => vec![Value::Int(0), value],
-        Err(exception) => vec![Value::Int(1), Value::Exception(exception)],
+        Err(exception) => vec![Value::Int(1), exception.into()],
     })
 }
 
@@ -60,7 +60,7 @@ pub fn reply_from_value(value: Value) -> Result<Reply, ReplyError> {
         Value::Tuple(mut items) | Value::List(mut items) if items.len() == 2 => {
             match (items.pop(), items.pop()) {
                 (Some(value), Some(Value::Int(0))) => Ok(Ok(value)),
-                (Some(Value::Exception(exception)), Some(_)) => Ok(Err(exception)),
+                (Some(Value::Exception(exception)), Some(_)) => Ok(Err(*exception)),
                 (second, first) => {
                     Err(ReplyError::Malformed(Value::Tuple(first.into_iter().chain(second).collect())))
                 }

@@ -1,6 +1,6 @@
 //! The Python values that fail2ban exchanges.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 use f2b_types::Number;
 
@@ -27,8 +27,8 @@ pub enum Value {
     Dict(Vec<(Value, Value)>),
     /// `{...}`, in the order in which it was sent
     Set(Vec<Value>),
-    /// An instance of an exception class.
-    Exception(Exception),
+    /// An instance of an exception class; boxed, so that all the others are no larger than they need to be.
+    Exception(Box<Exception>),
 }
 
 /// A Python exception: its class and the arguments it was raised with.
@@ -52,9 +52,8 @@ impl Exception {
 /// Prints Python's `repr`: `UnknownJailException('sshd')`.
 impl fmt::Display for Exception {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}(", self.class)?;
-        write_list(f, &self.args)?;
-        f.write_str(")")
+        f.write_str(&self.class)?;
+        write_list(f, "(", &self.args, ")")
     }
 }
 
@@ -113,6 +112,12 @@ impl From<bool> for Value {
     }
 }
 
+impl From<Exception> for Value {
+    fn from(exception: Exception) -> Self {
+        Self::Exception(Box::new(exception))
+    }
+}
+
 impl From<Number> for Value {
     fn from(n: Number) -> Self {
         match n {
@@ -125,87 +130,104 @@ impl From<Number> for Value {
 /// Prints Python's `repr`.
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write_repr(f)
+    }
+}
+
+impl Value {
+    /// Writes Python's `repr`, to a text faster than through [`fmt::Display`].
+    ///
+    /// # Errors
+    ///
+    /// Those of `out`.
+    pub fn write_repr(&self, out: &mut impl fmt::Write) -> fmt::Result {
         match self {
-            Self::None => f.write_str("None"),
-            Self::Bool(true) => f.write_str("True"),
-            Self::Bool(false) => f.write_str("False"),
-            Self::Int(n) => write!(f, "{n}"),
-            Self::Float(x) => write!(f, "{}", Number::Float(*x)),
-            Self::Str(text) => write_str(f, text),
-            Self::Bytes(bytes) => write_bytes(f, bytes),
-            Self::List(items) => {
-                f.write_str("[")?;
-                write_list(f, items)?;
-                f.write_str("]")
-            }
-            Self::Tuple(items) => {
-                f.write_str("(")?;
-                write_list(f, items)?;
-                f.write_str(if items.len() == 1 { ",)" } else { ")" })
-            }
-            Self::Dict(entries) => write_dict(f, entries),
-            Self::Set(items) if items.is_empty() => f.write_str("set()"),
-            Self::Set(items) => {
-                f.write_str("{")?;
-                write_list(f, items)?;
-                f.write_str("}")
-            }
-            Self::Exception(exception) => write!(f, "{exception}"),
+            Self::None => out.write_str("None"),
+            Self::Bool(true) => out.write_str("True"),
+            Self::Bool(false) => out.write_str("False"),
+            Self::Int(n) => write!(out, "{n}"),
+            Self::Float(x) => write!(out, "{}", Number::Float(*x)),
+            Self::Str(text) => write_str(out, text),
+            Self::Bytes(bytes) => write_bytes(out, bytes),
+            Self::List(items) => write_list(out, "[", items, "]"),
+            Self::Tuple(items) => write_list(out, "(", items, if items.len() == 1 { ",)" } else { ")" }),
+            Self::Dict(entries) => write_dict(out, entries),
+            Self::Set(items) if items.is_empty() => out.write_str("set()"),
+            Self::Set(items) => write_list(out, "{", items, "}"),
+            Self::Exception(exception) => write!(out, "{exception}"),
         }
     }
 }
 
-fn write_list(f: &mut fmt::Formatter<'_>, items: &[Value]) -> fmt::Result {
+pub(crate) fn write_list(out: &mut impl fmt::Write, open: &str, items: &[Value], close: &str) -> fmt::Result {
+    out.write_str(open)?;
     for (i, item) in items.iter().enumerate() {
-        f.write_str(if i == 0 { "" } else { ", " })?;
-        fmt::Display::fmt(item, f)?;
+        out.write_str(if i == 0 { "" } else { ", " })?;
+        item.write_repr(out)?;
     }
-    Ok(())
+    out.write_str(close)
 }
 
-fn write_dict(f: &mut fmt::Formatter<'_>, entries: &[(Value, Value)]) -> fmt::Result {
-    f.write_str("{")?;
+fn write_dict(out: &mut impl fmt::Write, entries: &[(Value, Value)]) -> fmt::Result {
+    out.write_str("{")?;
     for (i, (key, value)) in entries.iter().enumerate() {
-        let comma = if i == 0 { "" } else { ", " };
-        write!(f, "{comma}{key}: {value}")?;
+        out.write_str(if i == 0 { "" } else { ", " })?;
+        key.write_repr(out)?;
+        out.write_str(": ")?;
+        value.write_repr(out)?;
     }
-    f.write_str("}")
+    out.write_str("}")
 }
 
 /// Python prefers single quotes and takes double ones only where that saves escaping.
-fn quote_for(has: impl Fn(char) -> bool) -> char {
-    if has('\'') && !has('"') { '"' } else { '\'' }
+fn quote_for(text: &[u8]) -> char {
+    if text.contains(&b'\'') && !text.contains(&b'"') { '"' } else { '\'' }
 }
 
-fn write_str(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
-    let quote = quote_for(|c| text.contains(c));
-    f.write_char(quote)?;
+fn write_str(out: &mut impl fmt::Write, text: &str) -> fmt::Result {
+    let mut next = plain_length(text.as_bytes());
+    let quote = if next == text.len() { '\'' } else { quote_for(text.as_bytes()) };
+    out.write_char(quote)?;
     // What needs no escape, which is nearly everything, is written in one piece.
-    let is_plain = |byte: u8| matches!(byte, b' '..=b'~') && byte != quote as u8 && byte != b'\\';
-    let (mut plain, mut at) = (0, 0);
-    while let Some(next) = text.as_bytes()[at..].iter().position(|byte| !is_plain(*byte)) {
-        let start = at + next;
-        let Some(c) = text[start..].chars().next() else { break };
-        at = start + c.len_utf8();
-        if !c.is_ascii() && is_printable(c) {
+    let mut plain = 0;
+    while let Some(c) = text[next..].chars().next() {
+        let start = next;
+        let behind = start + c.len_utf8();
+        next = behind + plain_length(&text.as_bytes()[behind..]);
+        let is_special = c == quote || c == '\\';
+        if !is_special && is_printable(c) {
             continue;
         }
-        f.write_str(&text[plain..start])?;
-        plain = at;
+        out.write_str(&text[plain..start])?;
+        plain = behind;
         match c {
-            '\n' => f.write_str("\\n")?,
-            '\r' => f.write_str("\\r")?,
-            '\t' => f.write_str("\\t")?,
-            c if c == quote || c == '\\' => write!(f, "\\{c}")?,
+            '\n' => out.write_str("\\n")?,
+            '\r' => out.write_str("\\r")?,
+            '\t' => out.write_str("\\t")?,
+            c if is_special => {
+                out.write_char('\\')?;
+                out.write_char(c)?;
+            }
             c => match u32::from(c) {
-                n @ ..=0xff => write!(f, "\\x{n:02x}")?,
-                n @ ..=0xffff => write!(f, "\\u{n:04x}")?,
-                n => write!(f, "\\U{n:08x}")?,
+                n @ ..=0xff => write!(out, "\\x{n:02x}")?,
+                n @ ..=0xffff => write!(out, "\\u{n:04x}")?,
+                n => write!(out, "\\U{n:08x}")?,
             },
         }
     }
-    f.write_str(&text[plain..])?;
-    f.write_char(quote)
+    out.write_str(&text[plain..])?;
+    out.write_char(quote)
+}
+
+/// How many bytes at the start are such as stand for themselves in any quotes.
+fn plain_length(bytes: &[u8]) -> usize {
+    const TOGETHER: usize = 16;
+    let is_special = |b: u8| !matches!(b, b' '..=b'~') | (b == b'\'') | (b == b'"') | (b == b'\\');
+    // Without a branch for each byte the compiler looks at all of them at once.
+    let are_plain =
+        |chunk: &&[u8; TOGETHER]| chunk.iter().fold(0, |found, b| found | u8::from(is_special(*b))) == 0;
+    let start = bytes.as_chunks().0.iter().take_while(are_plain).count() * TOGETHER;
+    bytes[start..].iter().position(|b| is_special(*b)).map_or(bytes.len(), |n| start + n)
 }
 
 /// `str.isprintable`, as near as Rust's own tables tell: what they escape behind a letter is not printable (there
@@ -217,8 +239,8 @@ fn is_printable(c: char) -> bool {
     !c.is_whitespace() && ['a', c].iter().collect::<String>().escape_debug().count() == 2
 }
 
-fn write_bytes(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
-    let quote = quote_for(|c| bytes.contains(&(c as u8)));
+fn write_bytes(f: &mut impl fmt::Write, bytes: &[u8]) -> fmt::Result {
+    let quote = quote_for(bytes);
     write!(f, "b{quote}")?;
     for &byte in bytes {
         match byte {
@@ -261,7 +283,7 @@ mod tests {
         check(Value::List(vec![Value::None, true.into(), Value::Float(1.0)]), "[None, True, 1.0]");
         check(Value::Dict(vec![("a".into(), Value::Bytes(b"x\xff'".to_vec()))]), "{'a': b\"x\\xff'\"}");
         check(
-            Value::Exception(Exception::new("fail2ban.exceptions", "UnknownJailException", "x")),
+            Exception::new("fail2ban.exceptions", "UnknownJailException", "x"),
             "UnknownJailException('x')",
         );
     }

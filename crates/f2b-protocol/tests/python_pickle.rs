@@ -108,9 +108,9 @@ fn python_reads_what_is_written() {
         Value::Bytes(vec![b'x'; 300]),
         "Grüße € \u{1f600}\n'\"\\".into(),
         "y".repeat(70_000).into(),
-        Value::Tuple(vec![1.into(), Value::Exception(Exception::new("builtins", "ValueError", "bad"))]),
-        Value::Exception(Exception::new("builtins", "IndexError", "list index out of range")),
-        Value::Exception(Exception { module: "builtins".into(), class: "Exception".into(), args: vec![] }),
+        Value::Tuple(vec![1.into(), Exception::new("builtins", "ValueError", "bad").into()]),
+        Exception::new("builtins", "IndexError", "list index out of range").into(),
+        Exception { module: "builtins".into(), class: "Exception".into(), args: vec![] }.into(),
     ];
     let input: String = values.iter().map(|value| to_hex(&encode(value)) + "\n").collect();
     let script = r#"

@@ -95,6 +95,11 @@ pub trait Log: Send + Sync {
 
     /// Takes one record.
     fn write(&self, record: Record);
+
+    /// Takes several that are there at the same time.
+    fn write_all(&self, records: Vec<Record>) {
+        records.into_iter().for_each(|record| self.write(record));
+    }
 }
 
 /// Collects records of every level, for tests.

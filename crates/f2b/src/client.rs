@@ -23,8 +23,8 @@ mod start;
 mod trial;
 
 use std::ffi::OsString;
-use std::fmt::Write as _;
 use std::io::{self, Write};
+use std::mem;
 use std::process::ExitCode;
 
 use f2b_types::{Level, Log, Record};
@@ -97,7 +97,7 @@ fn settle(line: &CmdLine, log: &dyn Log, out: &mut Output) -> Result<Option<(Con
     let (conf, mut config) = configure_client(line, log, out)?;
     let Some(style) = line.dump else { return Ok(Some((conf, config))) };
     let read = config.read(&conf, None, log);
-    print_stream(read.stream.as_deref(), style, out);
+    print_stream(read.stream, style, out);
     if read.ok { Ok(None) } else { Err(init_failed(line, log)) }
 }
 
@@ -132,7 +132,7 @@ fn test(line: &CmdLine, log: &dyn Log, out: &mut Output) -> Result<Option<(Conf,
     if let Ok((conf, config)) = &mut settled {
         let read = config.read(conf, None, &quiet);
         if let Some(style) = line.dump {
-            print_stream(read.stream.as_deref(), style, out);
+            print_stream(read.stream, style, out);
         }
         ok = read.ok && !read.faulty;
     }
@@ -179,20 +179,30 @@ impl Log for BelowWarning<'_> {
     }
 }
 
-fn print_stream(stream: Option<&[f2b_protocol::Command]>, style: Dump, out: &mut Output) {
+fn print_stream(stream: Option<Vec<f2b_protocol::Command>>, style: Dump, out: &mut Output) {
+    const PIECE: usize = 32 << 10;
     let Some(stream) = stream else {
         out.print("ERROR: The configuration stream failed because of the invalid syntax.\n");
         return;
     };
     let mut text = String::new();
-    for command in stream {
-        // Writing into a String never fails.
-        let _ = match style {
-            Dump::Plain => writeln!(text, "{command}"),
-            Dump::Pretty => writeln!(text, "{}", dump::pretty(&command.clone().into())),
-        };
+    for command in &stream {
+        match style {
+            // Writing into a String never fails.
+            Dump::Plain => {
+                let _ = command.write_repr(&mut text);
+            }
+            Dump::Pretty => text.push_str(&dump::pretty(&command.clone().into())),
+        }
+        text.push('\n');
+        if text.len() > PIECE {
+            out.print(&text);
+            text.clear();
+        }
     }
     out.print(&text);
+    // The process is about to end, and gives all of it back at once.
+    mem::forget(stream);
 }
 
 /// Prints what is known without a configuration. There is no log yet, so that its only line stands bare.

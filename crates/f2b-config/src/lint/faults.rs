@@ -37,7 +37,7 @@ pub(super) fn references(jail: &Jail, merged: &Merged, base: &str, files: &mut F
         let needs_filter = |text: &str| jail.filter.is_none() && text.contains("known/");
         let raw = super::raw(merged, &jail.name, &key).map(|raw| &raw.datum);
         if matches!(raw, Some(Datum::Text(text)) if text.contains('%') && !needs_filter(text)) {
-            say(merged.get(&jail.name, &key, &vars).map_err(Error::from).err(), log);
+            say(merged.get(&jail.name, &key, &vars).err(), log);
         }
     }
     if let Some(filter) = &jail.filter {

@@ -9,8 +9,8 @@ use crate::diagnostic::{Log, logger};
 use crate::jail::Jail;
 use crate::judge::{Judge, TagUser};
 use crate::nearest::did_you_mean;
+use crate::rounds::find_tag;
 use crate::setting::Options;
-use crate::tags::find_tag;
 
 /// What a slip in an expression was probably meant to be.
 const FILTER_TAGS: &[&str] =

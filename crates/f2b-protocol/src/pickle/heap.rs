@@ -115,7 +115,7 @@ impl Open<'_> {
                 Value::Dict(entries)
             }
             Node::Exception { module, class, .. } => {
-                Value::Exception(Exception { module: (*module).into(), class: (*class).into(), args: values })
+                Exception { module: (*module).into(), class: (*class).into(), args: values }.into()
             }
         })
     }

@@ -143,7 +143,7 @@ fn what_is_written_reads_back() {
             Value::None,
         ]),
         Value::Dict(vec![("ä€".into(), "x".repeat(1000).into()), (1.into(), Value::Dict(vec![]))]),
-        Value::Tuple(vec![1.into(), Value::Exception(exception)]),
+        Value::Tuple(vec![1.into(), exception.into()]),
     ];
     for value in values {
         assert_eq!(read(&encode(&value)), Ok(value));
@@ -155,7 +155,7 @@ fn cut_and_mutated_pickles_are_errors_or_values_and_never_panics() {
     let sample = Value::List(vec![
         Value::Dict(vec![("key".into(), Value::Tuple(vec![1.into(), 70000.into(), Value::Float(1.5)]))]),
         Value::Set(vec!["a".into()]),
-        Value::Exception(Exception::new("builtins", "ValueError", "x")),
+        Exception::new("builtins", "ValueError", "x").into(),
     ]);
     let whole = encode(&sample);
     for len in 0..whole.len() {

@@ -1,5 +1,6 @@
 //! The configuration, as client and server read it before they talk.
 
+use std::mem;
 use std::path::{Path, PathBuf};
 
 use f2b_config::{Configurator, Diagnostic, Request};
@@ -91,6 +92,10 @@ impl Reader {
         let mut reader = self.begun.take().unwrap_or_else(|| reader(&self.root, log));
         let loaded = reader.load(&request);
         report(&loaded.diagnostics, log);
+        if conf.dump {
+            // The process is about to end, and gives all of it back at once.
+            mem::forget(reader);
+        }
         Read { ok: loaded.ok, stream: loaded.stream, faulty: loaded.faulty }
     }
 }
@@ -104,11 +109,10 @@ fn reader(root: &Path, log: &dyn Log) -> Configurator {
 
 /// Logs the records, and below each where its cause stands.
 pub(super) fn report(diagnostics: &[Diagnostic], log: &dyn Log) {
-    for diagnostic in diagnostics {
+    let heard = diagnostics.iter().filter(|diagnostic| log.enabled(diagnostic.record.level));
+    let records = heard.map(|diagnostic| {
         let Record { level, logger, .. } = diagnostic.record;
-        let logger = if logger == "fail2ban" { "" } else { logger };
-        if log.enabled(level) {
-            log.write(Record::new(level, logger, diagnostic.to_string()));
-        }
-    }
+        Record::new(level, if logger == "fail2ban" { "" } else { logger }, diagnostic.to_string())
+    });
+    log.write_all(records.collect());
 }

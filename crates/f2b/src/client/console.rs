@@ -93,9 +93,13 @@ impl Log for Console {
     }
 
     fn write(&self, record: Record) {
-        if self.enabled(record.level) {
-            let _ = io::stderr().write_all(self.line(&record).as_bytes());
-        }
+        self.write_all(vec![record]);
+    }
+
+    fn write_all(&self, records: Vec<Record>) {
+        let heard = records.iter().filter(|record| self.enabled(record.level));
+        let lines: String = heard.map(|record| self.line(record)).collect();
+        let _ = io::stderr().write_all(lines.as_bytes());
     }
 }
 
