@@ -8,10 +8,13 @@
 //! A tree can be written out in several ways, see [`write::Mode`].
 
 mod ast;
+mod case;
 #[cfg(test)]
 mod differential;
 mod error;
 mod escape;
+#[cfg(test)]
+mod generate;
 mod group;
 mod parse;
 mod simplify;

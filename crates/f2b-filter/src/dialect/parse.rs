@@ -3,6 +3,7 @@
 //! What begins with a parenthesis is read in `group`, what begins with a backslash in `escape`.
 
 use super::ast::{At, Class, ClassItem, Greed, Node};
+use super::case;
 use super::escape::{self, Escape};
 use super::{DialectError, Parsed};
 
@@ -57,10 +58,6 @@ pub(super) fn parse(pattern: &str, multi_line: bool) -> Result<Parsed, DialectEr
     if p.variable_look_behind {
         return Err(DialectError::new("look-behind requires fixed-width pattern", None, pattern));
     }
-    let root = match p.global_case {
-        true => Node::Case { ignore: true, body: Box::new(root) },
-        false => root,
-    };
     Ok(Parsed {
         root,
         #[cfg(test)]
@@ -76,7 +73,6 @@ pub(super) struct Parser<'a> {
     index: usize,
     pub(super) next: Option<Token>,
     pub(super) flags: Flags,
-    pub(super) global_case: bool,
     /// The width of each group, `None` while it is open.
     pub(super) groups: Vec<Option<Width>>,
     pub(super) names: Vec<(String, usize)>,
@@ -95,7 +91,6 @@ impl<'a> Parser<'a> {
             index: 0,
             next: None,
             flags: Flags::default(),
-            global_case: false,
             groups: Vec::new(),
             names: Vec::new(),
             look_behind: None,
@@ -247,24 +242,39 @@ impl<'a> Parser<'a> {
                     let at = if self.flags.multi_line { At::LineEnd } else { At::LastLineEnd };
                     row.push(Node::At(at), (0, 0));
                 }
-                Token::Plain(c) => row.push(Node::Char(c), (1, 1)),
+                Token::Plain(c) => row.push(self.literal(c), (1, 1)),
             }
         }
         let width = row.width();
         Ok((Node::concat(row.nodes), width))
     }
 
+    /// One character, or those that are equal to it.
+    fn literal(&self, c: char) -> Node {
+        let equal = match self.flags.ignore_case {
+            true => case::equal(c, self.flags.ascii),
+            false => return Node::Char(c),
+        };
+        match equal.len() {
+            1 => Node::Char(c),
+            _ => {
+                Node::Class(Class { negated: false, items: equal.into_iter().map(ClassItem::Char).collect() })
+            }
+        }
+    }
+
     fn escaped(&mut self, c: char, row: &mut Row) -> Result<(), DialectError> {
         match escape::outside_class(self, c)? {
             Escape::At(at) => row.push(Node::At(at), (0, 0)),
-            Escape::Char(Some(c)) => row.push(Node::Char(c), (1, 1)),
-            Escape::Char(None) => row.push(Node::Class(Class { negated: false, items: Vec::new() }), (1, 1)),
+            Escape::Char(Some(c)) => row.push(self.literal(c), (1, 1)),
+            Escape::Char(None) => row.push(Node::never(), (1, 1)),
             Escape::Category(item) => {
                 row.push(Node::Class(Class { negated: false, items: vec![item] }), (1, 1));
             }
             Escape::Backref(group) => {
                 let width = self.groups.get(group - 1).copied().flatten().unwrap_or((0, 0));
-                row.push(Node::Backref(group), width);
+                let ignore_case = self.flags.ignore_case;
+                row.push(Node::Backref { group, ignore_case }, width);
             }
         }
         Ok(())
@@ -371,6 +381,9 @@ impl<'a> Parser<'a> {
                     }
                 }
             }
+        }
+        if self.flags.ignore_case {
+            case::close(&mut items, self.flags.ascii);
         }
         Ok(Node::Class(Class { negated, items }))
     }
