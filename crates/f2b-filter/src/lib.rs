@@ -18,6 +18,8 @@ mod dialect;
 mod failregex;
 mod fields;
 mod filter;
+#[cfg(test)]
+mod oracle;
 mod pattern;
 mod pytext;
 mod settings;

@@ -61,7 +61,7 @@ struct Edge {
 /// A date that was found in a line.
 #[derive(Debug)]
 pub(crate) struct DateMatch {
-    template: Arc<Template>,
+    pub(super) template: Arc<Template>,
     pub(crate) spans: Spans,
 }
 

@@ -14,6 +14,8 @@ mod bounds;
 mod calendar;
 mod defaults;
 mod detector;
+#[cfg(test)]
+mod differential;
 mod fields;
 mod template;
 mod zone;

@@ -1,19 +1,15 @@
 //! The dialect against Python itself: the same patterns over the same texts, groups and errors compared.
 //!
-//! `F2B_SEED` begins with other random numbers, `F2B_PYTHON` names another Python.
-//!
 //! Known and left out: of a group that is repeated around something that may be empty, `(a*)*`, Python reports the last
 //! empty round and the engine the last that consumed something. Where it backtracks, the engine does not end such a
 //! repetition with an empty round, but tries the branches behind.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
-use std::path::Path;
-use std::process::{Command, Stdio};
 
 use super::ast::{Greed, Node};
-use super::generate::{Random, generate, mutate};
+use super::generate::{generate, mutate};
 use super::{Mode, Parsed, parse, write};
+use crate::oracle::{Random, ascii, hex, python_prints, seed};
 use crate::pattern::{Pattern, Search, Subject};
 
 /// Reads `flag pattern text` in hexadecimal, answers what `re` makes of it, places in bytes.
@@ -254,18 +250,6 @@ const TEXTS: &[&str] = &[
     "İiıI éÉ µΜ",
 ];
 
-fn seed() -> u64 {
-    std::env::var("F2B_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1)
-}
-
-fn hex(text: &str) -> String {
-    let mut out = String::new();
-    for byte in text.bytes() {
-        write!(out, "{byte:02x}").unwrap();
-    }
-    out
-}
-
 fn ours(pattern: &str, multi: bool, text: &str) -> String {
     let pattern = match Pattern::new(pattern, multi) {
         Ok(pattern) => pattern,
@@ -287,20 +271,6 @@ fn ours(pattern: &str, multi: bool, text: &str) -> String {
     }
 }
 
-/// Python's `ascii()`.
-fn ascii(text: &str) -> String {
-    let mut out = String::new();
-    for c in crate::pytext::repr(text).chars() {
-        match u32::from(c) {
-            0..=0x7f => out.push(c),
-            code @ 0x80..=0xff => write!(out, "\\x{code:02x}").unwrap(),
-            code @ 0x100..=0xffff => write!(out, "\\u{code:04x}").unwrap(),
-            code => write!(out, "\\U{code:08x}").unwrap(),
-        }
-    }
-    out
-}
-
 /// Asks Python for all cases at once; `None` where there is no Python.
 fn python<T: AsRef<str>>(cases: &[(bool, String, T)]) -> Option<Vec<String>> {
     let mut input = String::new();
@@ -308,30 +278,7 @@ fn python<T: AsRef<str>>(cases: &[(bool, String, T)]) -> Option<Vec<String>> {
         let flag = if *multi { "6d" } else { "" };
         writeln!(input, "{flag} {} {}", hex(pattern), hex(text.as_ref())).unwrap();
     }
-    run_python(ORACLE, input)
-}
-
-/// The lines that a program prints; `None` where there is no Python.
-fn run_python(program: &str, input: String) -> Option<Vec<String>> {
-    let path = std::env::var("F2B_PYTHON").unwrap_or_else(|_| "/usr/bin/python3".into());
-    if !Path::new(&path).exists() {
-        assert!(std::env::var_os("F2B_CI").is_none(), "{path} is missing");
-        let test = std::thread::current();
-        let _ = writeln!(std::io::stderr(), "skipped: {} needs {path}", test.name().unwrap_or("a test"));
-        return None;
-    }
-    let mut child = Command::new(path)
-        .args(["-c", program])
-        .env("PYTHONIOENCODING", "utf-8")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    let writer = std::thread::spawn(move || stdin.write_all(input.as_bytes()).unwrap());
-    let output = child.wait_with_output().unwrap();
-    writer.join().unwrap();
-    Some(String::from_utf8(output.stdout).unwrap().lines().map(Into::into).collect())
+    python_prints(ORACLE, input)
 }
 
 fn compare<T: AsRef<str>>(cases: &[(bool, String, T)]) -> Vec<String> {
@@ -440,7 +387,7 @@ fn generated_patterns_match_and_fail_as_in_python() {
 
 #[test]
 fn every_character_is_what_it_is_to_python() {
-    let Some(lines) = run_python(CHARACTERS, String::new()) else { return };
+    let Some(lines) = python_prints(CHARACTERS, String::new()) else { return };
     let (bits, cased) = lines.split_first().unwrap();
     let categories =
         [(1, r"\w"), (2, r"\s"), (4, r"\d")].map(|(bit, text)| (bit, Pattern::new(text, false).unwrap()));
