@@ -10,10 +10,12 @@ import os
 import random
 import sys
 import time
+import warnings
 
 if os.path.isdir("/usr/lib/python3/dist-packages/fail2ban"):
     sys.path.append("/usr/lib/python3/dist-packages")
 logging.disable(logging.CRITICAL)
+warnings.simplefilter("ignore")
 
 try:
     from re import _constants as ops, _parser as parser

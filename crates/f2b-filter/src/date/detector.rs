@@ -142,7 +142,7 @@ impl DateDetector {
                 let mut count = 0;
                 let ignore_known = !self.slots.is_empty();
                 for template in defaults(self.year_now).listed {
-                    let wrap = |inner: &str| set_date(pattern, bounds::unbound(inner));
+                    let wrap = |inner: &str| bounds::set_date(pattern, bounds::unbound(inner));
                     let wrapped = wrap(template.pattern.as_ref().unwrap_or(&template.name));
                     let wrapped = Template::new(&wrapped, self.year_now)?;
                     self.add(Arc::new(wrapped), ignore_known)?;
@@ -385,26 +385,6 @@ impl Slot {
     }
 }
 
-/// `pattern` with `date` in place of each `{DATE}`, in any case, that is not behind a backslash.
-fn set_date(pattern: &str, date: &str) -> String {
-    const TAG: &str = "{DATE}";
-    let upper = pattern.to_ascii_uppercase();
-    let mut out = String::new();
-    let mut read = 0;
-    for (at, _) in upper.match_indices(TAG) {
-        let before = pattern.get(read..at).unwrap_or("");
-        out.push_str(before);
-        if pattern.get(..at).is_some_and(|before| before.ends_with('\\')) {
-            out.push_str(pattern.get(at..at + TAG.len()).unwrap_or(""));
-        } else {
-            out.push_str(date);
-        }
-        read = at + TAG.len();
-    }
-    out.push_str(pattern.get(read..).unwrap_or(""));
-    out
-}
-
 fn char_at(line: &str, index: usize) -> Option<char> {
     line.chars().nth(index)
 }
@@ -480,6 +460,11 @@ mod tests {
         assert!(DateDetector::new(2026).append("%Q").is_err());
         let mut twice = detector(&["%Y"]);
         assert_eq!(twice.append("%Y").unwrap_err().to_string(), "There is already a template with name Year");
+    }
+
+    #[test]
+    fn an_empty_date_in_an_empty_line_is_no_error() {
+        assert!(find(&mut detector(&["{NONE}"]), "").is_some());
     }
 
     #[test]

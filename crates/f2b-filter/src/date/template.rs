@@ -11,7 +11,7 @@ use super::calendar::{self, Clock, DateError};
 use super::fields;
 use crate::dialect::DialectError;
 use crate::pattern::{Pattern, Spans};
-use crate::pytext::repr;
+use crate::pytext::{ascii_digits, repr};
 
 /// A `datepattern` that can't be used; prints upstream's text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -206,7 +206,7 @@ impl Template {
                 calendar::moment(fields, default_offset, clock)
             }
             Reading::Epoch { group: index, long } => {
-                let text = group(index).ok_or_else(|| none_is_no("float"))?;
+                let text = ascii_digits(group(index).ok_or_else(|| none_is_no("float"))?);
                 let value: f64 = text.parse().map_err(|_| DateError::Invalid)?;
                 let divisor = match text.len() {
                     16.. if long && !text.contains('.') => 1_000_000.0,
