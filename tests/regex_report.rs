@@ -193,8 +193,9 @@ fn dates_are_read_as_upstream_reads_them() {
     }
     fs::write(&log, text).unwrap();
     let log = log.to_str().unwrap();
-    for zone in ["Europe/Zurich", "America/New_York", "UTC"] {
-        for options in [
+    for (place, zone) in ["Europe/Zurich", "America/New_York", "UTC"].into_iter().enumerate() {
+        // Each zone gets a third of the options; the detector itself is compared in `f2b-filter`.
+        let options = [
             &[][..],
             &["--TZ", "UTC+0100"],
             &["-d", r"^\[{DATE}\]"],
@@ -203,7 +204,8 @@ fn dates_are_read_as_upstream_reads_them() {
             &["-d", "%Y-%m-%d"],
             &["-d", "%H:%M"],
             &["-d", "audit\\({EPOCH}"],
-        ] {
+        ];
+        for options in options.into_iter().skip(place).step_by(3) {
             let rows = |program: &Path| {
                 let mut command = Command::new(program);
                 command.args([log, "from <ADDR>$", "-o", "<ip> <time>"]).args(options).env("TZ", zone);

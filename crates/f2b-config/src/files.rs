@@ -51,7 +51,7 @@ impl Files {
         }
         self.log.trace(Level::INFO, logger::CONFIG, || format!("Loading configs for {name} under {base} "));
         if !exists(base) {
-            let message = format!("Base configuration directory {base} does not exist");
+            let message = format!("Base configuration directory {base} does not exist ");
             return Err(Error::value(message));
         }
         let reading = self.read_layers(base, name)?;
@@ -166,9 +166,9 @@ impl Files {
                 continue;
             }
             let found = self.with_includes(vec![included], &chain)?;
-            if found.is_empty() && self.log.from <= Level::DEBUG {
+            if found.is_empty() && self.log.from <= Level::TRACEDEBUG {
                 let message = format!("Included file {} is left out, it can't be read", repr(name));
-                self.log.say_at(Level::DEBUG, logger::INCLUDES, message, setting.place_of(name));
+                self.log.say_at(Level::TRACEDEBUG, logger::INCLUDES, message, setting.place_of(name));
             }
             list.extend(found.iter().cloned());
             if list.len() > MAX_FILES {

@@ -30,6 +30,8 @@ pub struct DateDetector {
     last_start: Edge,
     last_end: Edge,
     first_unused: usize,
+    /// What there is to say since the last time somebody asked.
+    records: Vec<Record>,
 }
 
 /// A template in the list.
@@ -114,6 +116,7 @@ impl DateDetector {
             last_start: Edge { at: 1, ..Edge::default() },
             last_end: Edge { at: NOWHERE, ..Edge::default() },
             first_unused: 0,
+            records: Vec::new(),
         }
     }
 
@@ -123,20 +126,23 @@ impl DateDetector {
     }
 
     /// Adds what a line of `datepattern` asks for: a pattern, `{DEFAULT}`, `{^LN-BEG}`, `{NONE}`, or the defaults at the
-    /// place of `{DATE}`. Answers with what upstream logs about it.
+    /// place of `{DATE}`.
     ///
     /// # Errors
     ///
     /// [`DatePatternError`] for a wrong field or a template that is there already.
-    pub fn append(&mut self, pattern: &str) -> Result<Record, DatePatternError> {
+    pub fn append(&mut self, pattern: &str) -> Result<(), DatePatternError> {
         let key = if pattern.contains('%') { pattern.to_owned() } else { pattern.to_uppercase() };
-        let info = |message: String| Record::new(Level::INFO, "datedetector", message);
         match key.as_str() {
             // Upstream's `{DEFAULT}` filters out every template, so that the defaults are taken if it stands alone.
-            "{DEFAULT}" => return Ok(info("  default filtered date pattern: 0 template(s)".into())),
+            "{DEFAULT}" => {
+                self.say(Level::INFO, "  default filtered date pattern: 0 template(s)".into());
+                return Ok(());
+            }
             "{^LN-BEG}" => {
                 let count = self.add_defaults(true)?;
-                return Ok(info(format!("  default filtered date pattern: {count} template(s)")));
+                self.say(Level::INFO, format!("  default filtered date pattern: {count} template(s)"));
+                return Ok(());
             }
             key if key.contains("{DATE}") => {
                 let mut count = 0;
@@ -149,16 +155,25 @@ impl DateDetector {
                     count += 1;
                 }
                 let pattern = repr(pattern);
-                return Ok(info(format!("  default date pattern for `{pattern}`: {count} template(s)")));
+                self.say(Level::INFO, format!("  default date pattern for `{pattern}`: {count} template(s)"));
+                return Ok(());
             }
             _ => {}
         }
         let pattern = if key == "{NONE}" { "{UNB}^" } else { pattern };
         let template = Template::new(pattern, self.year_now)?;
         let shown = template.pattern.clone().unwrap_or_default();
-        let record = info(format!("  date pattern `{shown}`: `{}`", template.name));
-        self.add(Arc::new(template), false)?;
-        Ok(record)
+        self.say(Level::INFO, format!("  date pattern `{shown}`: `{}`", template.name));
+        self.add(Arc::new(template), false)
+    }
+
+    /// What upstream logs, since the last call.
+    pub(crate) fn take_records(&mut self) -> impl Iterator<Item = Record> + '_ {
+        self.records.drain(..)
+    }
+
+    fn say(&mut self, level: Level, message: String) {
+        self.records.push(Record::new(level, "datedetector", message));
     }
 
     /// How many templates there are; none before the first line if no `datepattern` is set.
@@ -191,7 +206,9 @@ impl DateDetector {
     ) -> Result<Option<DateMatch>, DateError> {
         if self.slots.is_empty() {
             // The default templates have different names.
-            let _ = self.add_defaults(false);
+            if let Ok(count) = self.add_defaults(false) {
+                self.say(Level::INFO, format!("  default date pattern: {count} template(s)"));
+            }
         }
         let first = self.try_last(line)?;
         let found = match first.certain {
@@ -234,6 +251,8 @@ impl DateDetector {
             }
             return Ok(());
         }
+        let shown = template.pattern.as_deref().unwrap_or("");
+        self.say(Level::DEBUG, format!("  date pattern regex for `{shown}`: `{}`", template.regex));
         self.slots.push(Slot { template, hits: 0, matches: 0, last_used: Time(0.0), distance: NOWHERE });
         Ok(())
     }

@@ -238,8 +238,8 @@ impl Filter {
         let mut detector = DateDetector::new(self.rules.year_now);
         detector.set_default_offset(self.default_offset());
         for pattern in patterns.split('\n').map(strip).filter(|pattern| !pattern.is_empty()) {
-            let record = detector.append(pattern)?;
-            self.state.records.push(record);
+            detector.append(pattern)?;
+            self.state.records.extend(detector.take_records());
         }
         self.state.detector = Some(detector);
         Ok(())

@@ -2,9 +2,12 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use f2b_filter::Encoding;
+use f2b_types::Record;
+
+use crate::logging::of_invalid_bytes;
 
 /// Bytes that are read at once.
 const CHUNK: usize = 64 * 1024;
@@ -15,11 +18,28 @@ pub(super) struct FileLines {
     encoding: Encoding,
     buffer: Vec<u8>,
     start: usize,
+    path: PathBuf,
+    /// What is said once of a line that is not in the encoding.
+    records: Option<[Record; 2]>,
+    warned: bool,
 }
 
 impl FileLines {
     pub(super) fn open(path: &Path, encoding: Encoding) -> io::Result<Self> {
-        Ok(Self { file: File::open(path)?, encoding, buffer: Vec::new(), start: 0 })
+        Ok(Self {
+            file: File::open(path)?,
+            encoding,
+            buffer: Vec::new(),
+            start: 0,
+            path: path.into(),
+            records: None,
+            warned: false,
+        })
+    }
+
+    /// What there is to say of the last line.
+    pub(super) fn take_records(&mut self) -> Option<[Record; 2]> {
+        self.records.take()
     }
 
     /// The next line without its end.
@@ -28,7 +48,12 @@ impl FileLines {
             let rest = self.buffer.get(self.start..).unwrap_or(&[]);
             if let Some(end) = self.encoding.line_end(rest) {
                 let line = rest.get(..end).unwrap_or(rest);
-                let text = self.encoding.decode_line(line).0.into_owned();
+                let (text, is_valid) = self.encoding.decode_line(line);
+                if !is_valid && !self.warned {
+                    self.warned = true;
+                    self.records = Some(of_invalid_bytes(line, &self.path, self.encoding.name()));
+                }
+                let text = text.into_owned();
                 self.start += end;
                 return Ok(Some(text));
             }

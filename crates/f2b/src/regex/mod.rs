@@ -7,11 +7,13 @@
 //! | `options` | the command line, read as Python's `optparse` reads it |
 //! | `rules` | the expressions, from a filter, a jail or the command line |
 //! | `lines` | the lines, from a file or the command line |
+//! | `hosts` | the addresses of host names |
 //! | `trial` | lines through the filter, and what becomes of them |
 //! | `report` | the report at the end |
 //! | `tokens` | `--out`: only what was found, in a given form |
 //! | `output` | where all that goes |
 
+mod hosts;
 mod lines;
 mod options;
 mod output;
@@ -69,9 +71,10 @@ pub fn run(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut out = Output::new(quiet, *level.as_ref().unwrap_or(&Level::CRITICAL), options.verbose);
     let result = match level {
         Ok(_) => trial(&options, &mut out),
-        Err(error) => {
-            out.print(&format!("ERROR: {error}")).map_err(Failure::from).and(Err(Failure::Reported))
-        }
+        Err(error) => say_title(&mut out)
+            .and_then(|()| out.fail(&error))
+            .map_err(Failure::from)
+            .and(Err(Failure::Reported)),
     };
     let result = result
         .and_then(|()| Ok(out.flush()?))
@@ -107,12 +110,14 @@ fn answer(stop: Stop) -> ExitCode {
     }
 }
 
+fn say_title(out: &mut Output) -> io::Result<()> {
+    ["", "Running tests", "=============", ""].into_iter().try_for_each(|line| out.say(line))
+}
+
 /// Reads the expressions and the lines, tries them and reports.
 fn trial(options: &Options, out: &mut Output) -> Result<(), Failure> {
     let [log, regex, ignore @ ..] = options.args.as_slice() else { return Err(Failure::Reported) };
-    for line in ["", "Running tests", "=============", ""] {
-        out.say(line)?;
-    }
+    say_title(out)?;
     let mut trial = Trial::new(options, crate::clock::now(), crate::clock::local_zone(), out)?;
     let is_journal = log.starts_with("systemd-journal");
     let backend = if is_journal { "systemd" } else { "auto" };
@@ -140,7 +145,7 @@ fn open(log: &str, options: &Options, out: &mut Output) -> Result<Source, Failur
     let encoding = match Encoding::parse(&options.encoding) {
         Ok(encoding) => encoding,
         Err(error) => {
-            out.print(&format!("ERROR: {error}"))?;
+            out.fail(&error.to_string())?;
             return Err(Failure::Reported);
         }
     };

@@ -1,15 +1,15 @@
 //! Lines through the filter, and what becomes of each: matched, missed or ignored (`Fail2banRegex.testRegex` and
 //! `process`).
 
-use std::net::ToSocketAddrs;
 use std::path::Path;
 use std::time::Instant;
 
 use f2b_filter::{Filter, Found, LineContext, Who};
-use f2b_types::{Id, Number, Time};
+use f2b_types::{Id, Level, Number, Record, Time};
 use jiff::tz::TimeZone;
 
 use super::Failure;
+use super::hosts::Hosts;
 use super::lines::FileLines;
 use super::options::Options;
 use super::output::Output;
@@ -60,6 +60,7 @@ pub(super) struct Trial {
     date_pattern_set: bool,
     max_lines_set: bool,
     zone: TimeZone,
+    hosts: Hosts,
 }
 
 /// Where the lines come from.
@@ -104,11 +105,14 @@ impl Trial {
             date_pattern_set: false,
             max_lines_set: false,
             zone,
+            hosts: Hosts::default(),
         };
         let fail = |out: &mut Output, error: String| -> Result<(), Failure> {
-            out.print(&format!("ERROR: {error}"))?;
+            out.fail(&error)?;
             Err(Failure::Reported)
         };
+        let created = ["Setting usedns = warn for Filter(None)", "Created Filter(None)"];
+        out.log(created.map(|message| Record::new(Level::DEBUG, "filter", message)))?;
         if options.max_lines != 0
             && let Err(error) = trial.set_max_lines(&options.max_lines.to_string(), out)?
         {
@@ -126,6 +130,9 @@ impl Trial {
         }
         if let Some(word) = options.use_dns.as_deref().filter(|word| !word.is_empty()) {
             trial.filter.set_use_dns(word);
+            let message = format!("Setting usedns = {} for Filter(None)", trial.filter.use_dns());
+            out.log(trial.filter.take_records())?;
+            out.log([Record::new(Level::DEBUG, "filter", message)])?;
         }
         trial.filter.set_raw_hosts(options.raw);
         trial.filter.set_check_all(options.check_all && options.out.is_none());
@@ -197,6 +204,11 @@ impl Trial {
         let tokens = options.out.as_deref().map(Tokens::new);
         let start = Instant::now();
         while let Some(line) = source.next_line()? {
+            if let Source::File(lines) = source
+                && let Some(records) = lines.take_records()
+            {
+                out.log(records)?;
+            }
             let line = f2b_filter::trim_line_end(&line);
             if line.is_empty() || line.starts_with('#') {
                 continue;
@@ -339,15 +351,20 @@ impl Trial {
                 Vec::new()
             }
         };
-        let identified = found.into_iter().flat_map(|match_| {
+        let mut identified = Vec::with_capacity(found.len());
+        for match_ in found {
             let ids = match &match_.who {
                 None => vec![None],
                 Some(Who::Id(id)) => vec![Some(id.clone())],
-                Some(Who::Host(host)) => addresses(host).into_iter().map(Some).collect(),
+                Some(Who::Host(host)) => {
+                    let (ids, records) = self.hosts.addresses(host, self.filter.use_dns());
+                    out.log(records)?;
+                    ids.into_iter().map(Some).collect()
+                }
             };
-            ids.into_iter().map(move |id| Identified { id, match_: match_.clone() })
-        });
-        Ok(identified.collect())
+            identified.extend(ids.into_iter().map(|id| Identified { id, match_: match_.clone() }));
+        }
+        Ok(identified)
     }
 
     pub(super) fn zone(&self) -> &TimeZone {
@@ -366,15 +383,6 @@ impl RegexHits {
     fn new(regex: String) -> Self {
         Self { regex, hits: 0, matches: Vec::new() }
     }
-}
-
-/// The addresses of a host; none if it has none.
-fn addresses(host: &str) -> Vec<Id> {
-    let Ok(addresses) = (host, 0).to_socket_addrs() else { return Vec::new() };
-    let mut ids: Vec<Id> = addresses.map(|address| Id::from(address.ip())).collect();
-    ids.sort();
-    ids.dedup();
-    ids
 }
 
 /// Whether the word is a file to read lines from.
