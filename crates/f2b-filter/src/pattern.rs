@@ -122,6 +122,11 @@ impl Pattern {
         &self.parsed.names
     }
 
+    /// Whether lines of plain ASCII are for the linear engine.
+    pub(crate) fn is_linear(&self) -> bool {
+        self.ascii.screen.is_none()
+    }
+
     /// Number of groups.
     #[cfg(test)]
     pub(crate) fn groups(&self) -> usize {

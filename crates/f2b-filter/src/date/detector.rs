@@ -11,7 +11,7 @@ use f2b_types::{Level, Number, Record, Time};
 use super::bounds;
 use super::calendar::{Clock, DateError};
 use super::defaults::defaults;
-use super::template::{DatePatternError, Template};
+use super::template::{DatePatternError, Template, TemplateHits};
 use crate::pattern::{Search, Spans, Subject};
 use crate::pytext::repr;
 
@@ -63,25 +63,15 @@ struct Edge {
 /// A date that was found in a line.
 #[derive(Debug)]
 pub(crate) struct DateMatch {
-    pub(super) template: Arc<Template>,
+    template: Arc<Template>,
     pub(crate) spans: Spans,
 }
 
-/// What a report says about a template.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TemplateHits {
-    /// How often it gave the date of a line.
-    pub hits: u64,
-    /// Its name.
-    pub name: String,
-    /// Its weight in the order of the list.
-    pub weight: f64,
-    /// What the weight of one hit is.
-    pub template_weight: f64,
-    /// Its pattern; the epoch and TAI64N have none.
-    pub pattern: Option<String>,
-    /// Its expression.
-    pub regex: String,
+impl DateMatch {
+    /// The name of the template.
+    pub(crate) fn template_name(&self) -> &str {
+        &self.template.name
+    }
 }
 
 /// A candidate: where it was found and by which template.

@@ -401,7 +401,7 @@ fn ours(case: &Case) -> Vec<String> {
                             "{} {} {moment} {} {}",
                             whole.start,
                             whole.end,
-                            ascii(&found.template.name),
+                            ascii(found.template_name()),
                             group.map_or("None".into(), ascii)
                         )
                     }

@@ -70,6 +70,23 @@ pub(super) struct Template {
     compiled: OnceLock<Result<Compiled, DialectError>>,
 }
 
+/// What a report says about a template.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TemplateHits {
+    /// How often it gave the date of a line.
+    pub hits: u64,
+    /// Its name.
+    pub name: String,
+    /// Its weight in the order of the list.
+    pub weight: f64,
+    /// What the weight of one hit is.
+    pub template_weight: f64,
+    /// Its pattern; the epoch and TAI64N have none.
+    pub pattern: Option<String>,
+    /// Its expression.
+    pub regex: String,
+}
+
 /// The expression with its fields: letter and group.
 #[derive(Debug)]
 pub(super) struct Compiled {

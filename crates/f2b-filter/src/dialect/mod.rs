@@ -17,10 +17,12 @@ mod escape;
 mod generate;
 mod group;
 mod parse;
+mod pieces;
 mod simplify;
 mod write;
 
 pub use self::error::DialectError;
+pub(crate) use self::pieces::{Piece, pieces};
 pub(crate) use self::write::{Mode, write, write_screen};
 
 use self::ast::Node;

@@ -5,6 +5,7 @@
 use super::ast::{At, Class, ClassItem, Greed, Node};
 use super::case;
 use super::escape::{self, Escape};
+use super::pieces::Piece;
 use super::{DialectError, Parsed};
 
 /// Groups deeper than this are refused, so that a pattern can't exhaust the stack. The engine has its own limit of 64.
@@ -81,10 +82,12 @@ pub(super) struct Parser<'a> {
     /// Conditions by number, which may be defined later.
     pub(super) conditions: Vec<(usize, usize)>,
     pub(super) variable_look_behind: bool,
+    /// In characters; kept if they are asked for.
+    pub(super) pieces: Option<Vec<Piece>>,
 }
 
 impl<'a> Parser<'a> {
-    fn new(pattern: &'a str) -> Result<Self, DialectError> {
+    pub(super) fn new(pattern: &'a str) -> Result<Self, DialectError> {
         let mut parser = Self {
             pattern,
             chars: pattern.chars().collect(),
@@ -96,6 +99,7 @@ impl<'a> Parser<'a> {
             look_behind: None,
             conditions: Vec::new(),
             variable_look_behind: false,
+            pieces: None,
         };
         parser.advance()?;
         Ok(parser)
@@ -203,9 +207,11 @@ impl<'a> Parser<'a> {
             let (node, (least, most)) = self.sequence(depth, depth == 0 && branches.is_empty())?;
             width = (width.0.min(least), width.1.max(most));
             branches.push(node);
+            let bar = self.position();
             if !self.eat('|')? {
                 break;
             }
+            self.note_bar(depth, bar);
         }
         match branches.len() {
             1 => Ok((branches.remove(0), width)),
@@ -220,6 +226,7 @@ impl<'a> Parser<'a> {
             if matches!(token, Token::Plain('|' | ')')) {
                 break;
             }
+            let (start, length) = (self.position(), row.nodes.len());
             self.advance()?;
             match token {
                 Token::Escaped(c) => self.escaped(c, &mut row)?,
@@ -244,6 +251,7 @@ impl<'a> Parser<'a> {
                 }
                 Token::Plain(c) => row.push(self.literal(c), (1, 1)),
             }
+            self.note_piece(depth, start, row.nodes.len() > length);
         }
         let width = row.width();
         Ok((Node::concat(row.nodes), width))

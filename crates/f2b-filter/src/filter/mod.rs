@@ -7,14 +7,17 @@
 //! | [`search`] | runs the expressions over a line | `Filter.findFailure`, `_ignoreLine` |
 //! | [`buffer`] | the lines that an expression sees at once | `failregex.Regex.search` |
 //! | [`connection`] | merges what lines of one connection say | `Filter._mergeFailure` |
+//! | [`explain`] | why a line was missed | |
 //! | [`found`] | what comes out | the lists that `findFailure` returns |
 
 mod buffer;
 mod connection;
+mod explain;
 mod found;
 mod line;
 mod search;
 
+pub use self::explain::{Explainer, Explanation, Nearest, Sought};
 pub use self::found::{Found, Who};
 pub use self::line::{LineContext, LineError};
 

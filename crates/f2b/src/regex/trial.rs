@@ -4,11 +4,12 @@
 use std::path::Path;
 use std::time::Instant;
 
-use f2b_filter::{Filter, Found, LineContext, Who};
+use f2b_filter::{Explainer, Filter, Found, LineContext, Who};
 use f2b_types::{Id, Level, Number, Record, Time};
 use jiff::tz::TimeZone;
 
 use super::Failure;
+use super::beyond::{self, Profile, Verdict};
 use super::hosts::Hosts;
 use super::lines::FileLines;
 use super::options::Options;
@@ -41,6 +42,8 @@ pub(super) struct Lines {
     pub(super) kept: Vec<String>,
     /// The same lines without their dates, for debuggex.
     pub(super) kept_without_date: Vec<String>,
+    /// Why they are not of another kind, for those that are kept.
+    pub(super) explained: Vec<Vec<String>>,
 }
 
 /// A filter and what the lines so far came to.
@@ -61,6 +64,8 @@ pub(super) struct Trial {
     max_lines_set: bool,
     zone: TimeZone,
     hosts: Hosts,
+    explainer: Explainer,
+    pub(super) profile: Profile,
 }
 
 /// Where the lines come from.
@@ -106,6 +111,8 @@ impl Trial {
             max_lines_set: false,
             zone,
             hosts: Hosts::default(),
+            explainer: Explainer::default(),
+            profile: Profile::default(),
         };
         let fail = |out: &mut Output, error: String| -> Result<(), Failure> {
             out.fail(&error)?;
@@ -264,6 +271,18 @@ impl Trial {
         }
         let without_date = self.settle_buffered(buffered, line, options);
         self.tested += 1;
+        let verdict = match (is_ignored, failures) {
+            (true, _) => Verdict::Ignored,
+            (false, 0) => Verdict::Missed,
+            (false, _) => Verdict::Matched,
+        };
+        if options.json {
+            out.print(&beyond::line_json(line, verdict, &found, self.filter.ignored_by()).to_string())?;
+        }
+        let context = context(&self.zone);
+        if options.profile {
+            self.profile.try_line(&self.filter, line, &context);
+        }
         let (lines, keep) = if is_ignored {
             let few = options.print_all_ignored || self.ignored.count <= self.max_lines;
             (&mut self.ignored, !options.print_no_ignored && few)
@@ -274,6 +293,9 @@ impl Trial {
             (&mut self.missed, !options.print_no_missed && few)
         };
         lines.count += 1;
+        if keep && options.explain && verdict == Verdict::Missed {
+            lines.explained.push(beyond::explain(&mut self.explainer, &self.filter, line, &context));
+        }
         if keep {
             lines.kept.push(line.to_owned());
             lines.kept_without_date.push(without_date);
@@ -311,6 +333,9 @@ impl Trial {
             let without_date = start + &end;
             if let Some(place) = self.missed.kept.iter().position(|kept| *kept == whole) {
                 self.missed.kept.remove(place);
+                if options.explain {
+                    self.missed.explained.remove(place);
+                }
                 if options.debuggex
                     && let Some(place) =
                         self.missed.kept_without_date.iter().position(|kept| *kept == without_date)
@@ -336,12 +361,7 @@ impl Trial {
 
     /// What the filter finds in a line, each host in place of its addresses.
     fn find(&mut self, line: &str, out: &mut Output) -> Result<Vec<Identified>, Failure> {
-        let context = LineContext {
-            now: crate::clock::now(),
-            zone: &self.zone,
-            in_operation: true,
-            check_find_time: false,
-        };
+        let context = context(&self.zone);
         let found = self.filter.process_line(line, &context);
         out.log(self.filter.take_records())?;
         let found = match found {
@@ -383,6 +403,10 @@ impl RegexHits {
     fn new(regex: String) -> Self {
         Self { regex, hits: 0, matches: Vec::new() }
     }
+}
+
+fn context(zone: &TimeZone) -> LineContext<'_> {
+    LineContext { now: crate::clock::now(), zone, in_operation: true, check_find_time: false }
 }
 
 /// Whether the word is a file to read lines from.
