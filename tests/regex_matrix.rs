@@ -196,6 +196,12 @@ fn command_lines(dir: &Path, is_old: bool) -> Vec<Vec<String>> {
         let (log, regex) = &logs[index % 11];
         lines.push([log.as_str(), regex].iter().chain(*options).map(|word| (*word).to_owned()).collect());
     }
+    // What is no file is a line, even if something of that name is there; nobody waits for it.
+    let fifo = dir.join("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRUSR).unwrap();
+    let fifo = fifo.to_str().unwrap().to_owned();
+    lines.push(vec![fifo.clone(), "from <HOST>".into()]);
+    lines.push(vec!["x from ::1".into(), fifo]);
     lines.extend(GIVEN.iter().map(|words| words.iter().map(|word| (*word).to_owned()).collect()));
     lines
 }

@@ -23,6 +23,7 @@ mod oracle;
 mod pattern;
 mod pytext;
 mod settings;
+mod single;
 mod tags;
 
 pub use crate::date::{DateDetector, DatePatternError, TemplateHits, UnknownZone, validate_time_zone};
