@@ -236,6 +236,12 @@ fn comparable(output: &Output, is_old: bool) -> String {
 /// without the time that it is now.
 fn without_head(line: &str) -> String {
     let is_now = |word: &str| word.parse::<f64>().is_ok_and(|time| time > 1.7e9 && word.contains('.'));
+    // With `-v`: `192.0.2.1  Wed Nov 25 10:00:00 2026`.
+    let year = jiff::Zoned::now().strftime(" %Y").to_string();
+    let bare = line.trim_end_matches(" (multiple regex matched)");
+    if bare.ends_with(&year) && line.starts_with("|      ") {
+        return bare.split("  ").filter(|part| !part.ends_with(&year)).collect();
+    }
     if line.split(' ').next().is_some_and(is_now) {
         return line.split_once(' ').map_or("now", |(_, rest)| rest).to_owned();
     }
