@@ -2,6 +2,8 @@
 //! tests that need something which isn't there.
 #![allow(dead_code, unreachable_pub, reason = "each test includes this file and uses its own part of it")]
 
+pub mod filters;
+
 use std::fs;
 use std::io::{Write, stderr};
 use std::path::{Path, PathBuf};

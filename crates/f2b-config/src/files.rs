@@ -180,9 +180,9 @@ impl Files {
                 continue;
             }
             let found = self.with_includes(vec![included], &chain)?;
-            if found.is_empty() && self.log.from <= Level::DEBUG {
+            if found.is_empty() && self.log.from <= Level::TRACEDEBUG {
                 let message = format!("Included file {} is left out, it can't be read", repr(name));
-                self.log.say_at(Level::DEBUG, logger::INCLUDES, message, setting.place_of(name));
+                self.log.say_at(Level::TRACEDEBUG, logger::INCLUDES, message, setting.place_of(name));
             }
             list.extend(found.iter().cloned());
             if list.len() > MAX_FILES {

@@ -31,6 +31,8 @@ pub struct RulesReader {
 pub struct Rules {
     /// The commands that would set it up in a server, such as `multi-set NAME addfailregex [...]`.
     pub commands: Vec<Command>,
+    /// How many of the diagnostics that wait came up before the commands were made of the options.
+    pub said_before_commands: usize,
     combined: Options,
     definition: Option<Definition>,
 }
@@ -41,6 +43,11 @@ impl Rules {
         let combined = self.combined.get(name).map(|setting| Value::from(&setting.datum));
         let from_file = || self.definition.as_ref()?.get(name).map(|setting| Value::from(&setting.datum));
         combined.or_else(from_file)
+    }
+
+    /// The options of the filter's brackets and of its `[Init]`, in order.
+    pub fn init_names(&self) -> impl Iterator<Item = &str> {
+        self.definition.iter().flat_map(|definition| definition.init.keys()).map(|name| &**name)
     }
 
     /// All options after everything is resolved, in upstream's order.
@@ -93,8 +100,10 @@ impl RulesReader {
             return Ok(None);
         }
         let combined = jail.combined(&mut self.files.log)?;
+        let said_before_commands = self.files.log.diagnostics.len();
         let commands = jail.commands(true, &mut self.files.log)?;
-        Ok(Some(Rules { commands, combined, definition: jail.filter.map(|filter| filter.definition) }))
+        let definition = jail.filter.map(|filter| filter.definition);
+        Ok(Some(Rules { commands, said_before_commands, combined, definition }))
     }
 
     /// Reads the filter `filter.d/name` under `root`, with all its layers. `None` where it can't be read.
@@ -134,8 +143,9 @@ impl RulesReader {
         filter.apply_backend(backend);
         filter.definition.read(&Rc::default(), false, log)?;
         let combined = filter.definition.combined(&[], log)?;
+        let said_before_commands = log.diagnostics.len();
         let commands = filter.commands(NO_JAIL, log)?;
-        Ok(Some(Rules { commands, combined, definition: Some(filter.definition) }))
+        Ok(Some(Rules { commands, said_before_commands, combined, definition: Some(filter.definition) }))
     }
 }
 

@@ -6,8 +6,11 @@
 use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
+use std::sync::Arc;
 
 use encoding_rs::Encoding as Table;
+
+use crate::single::Single;
 
 /// How the bytes of a log file are to be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,7 +19,7 @@ pub struct Encoding {
     kind: Kind,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Kind {
     Utf8,
     Latin1,
@@ -25,6 +28,11 @@ enum Kind {
     Utf16,
     Utf16Le,
     Utf16Be,
+    /// With a byte order mark, and little-endian without one.
+    Utf32,
+    Utf32Le,
+    Utf32Be,
+    Single(Arc<Single>),
     Table(&'static Table),
 }
 
@@ -71,7 +79,7 @@ impl Encoding {
 
     /// The text of `bytes`, and whether all of them were valid.
     pub fn decode<'b>(&self, bytes: &'b [u8]) -> (Cow<'b, str>, bool) {
-        match self.kind {
+        match &self.kind {
             Kind::Utf8 => match std::str::from_utf8(bytes) {
                 Ok(text) => (text.into(), true),
                 Err(_) => (String::from_utf8_lossy(bytes), false),
@@ -92,6 +100,20 @@ impl Encoding {
             },
             Kind::Utf16Le => decode_by(encoding_rs::UTF_16LE, bytes),
             Kind::Utf16Be => decode_by(encoding_rs::UTF_16BE, bytes),
+            Kind::Utf32 => match bytes {
+                [0xff, 0xfe, 0, 0, rest @ ..] => decode_32(rest, u32::from_le_bytes),
+                [0, 0, 0xfe, 0xff, rest @ ..] => decode_32(rest, u32::from_be_bytes),
+                bytes => decode_32(bytes, u32::from_le_bytes),
+            },
+            Kind::Utf32Le => decode_32(bytes, u32::from_le_bytes),
+            Kind::Utf32Be => decode_32(bytes, u32::from_be_bytes),
+            Kind::Single(single) => match std::str::from_utf8(bytes) {
+                Ok(text) if text.is_ascii() => (text.into(), true),
+                _ => {
+                    let (text, valid) = single.decode(bytes);
+                    (text.into(), valid)
+                }
+            },
             Kind::Table(table) => decode_by(table, bytes),
         }
     }
@@ -109,12 +131,15 @@ impl Encoding {
 
     /// The first byte behind the first line in `bytes`, its newline included; `None` where the line isn't complete.
     pub fn line_end(&self, bytes: &[u8]) -> Option<usize> {
-        let newline = match self.kind {
-            Kind::Utf16 | Kind::Utf16Le => [b'\n', 0],
-            Kind::Utf16Be => [0, b'\n'],
+        let newline: &[u8] = match self.kind {
+            Kind::Utf16 | Kind::Utf16Le => b"\n\0",
+            Kind::Utf16Be => b"\0\n",
+            Kind::Utf32 | Kind::Utf32Le => b"\n\0\0\0",
+            Kind::Utf32Be => b"\0\0\0\n",
             _ => return memchr::memchr(b'\n', bytes).map(|at| at + 1),
         };
-        bytes.chunks_exact(2).position(|unit| unit == newline).map(|at| at * 2 + 2)
+        let width = newline.len();
+        bytes.chunks_exact(width).position(|unit| unit == newline).map(|at| (at + 1) * width)
     }
 }
 
@@ -128,6 +153,22 @@ fn decode_by<'b>(table: &'static Table, bytes: &'b [u8]) -> (Cow<'b, str>, bool)
     (text, !malformed)
 }
 
+/// Units of four bytes; what is left at the end is one that is malformed.
+fn decode_32(bytes: &[u8], unit: fn([u8; 4]) -> u32) -> (Cow<'static, str>, bool) {
+    let (units, rest) = bytes.as_chunks::<4>();
+    let mut valid = rest.is_empty();
+    let mut text = String::with_capacity(units.len());
+    for bytes in units {
+        let c = char::from_u32(unit(*bytes));
+        valid &= c.is_some();
+        text.push(c.unwrap_or(char::REPLACEMENT_CHARACTER));
+    }
+    if !rest.is_empty() {
+        text.push(char::REPLACEMENT_CHARACTER);
+    }
+    (text.into(), valid)
+}
+
 /// Python folds case and takes `-`, `_` and blanks for the same.
 fn kind_of(name: &str) -> Option<Kind> {
     let plain: String = name.to_ascii_lowercase().replace([' ', '-'], "_");
@@ -137,14 +178,17 @@ fn kind_of(name: &str) -> Option<Kind> {
             Kind::Latin1
         }
         "ascii" | "us_ascii" | "646" | "ansi_x3.4_1968" => Kind::Ascii,
+        "utf_32" | "utf32" | "u32" => Kind::Utf32,
+        "utf_32_le" | "utf_32le" | "utf32le" => Kind::Utf32Le,
+        "utf_32_be" | "utf_32be" | "utf32be" => Kind::Utf32Be,
         "utf_16" | "utf16" | "u16" => Kind::Utf16,
         "utf_16_le" | "utf_16le" | "utf16le" | "unicodelittleunmarked" => Kind::Utf16Le,
         "utf_16_be" | "utf_16be" | "utf16be" | "unicodebigunmarked" => Kind::Utf16Be,
         plain => {
-            let label = match plain.strip_prefix("cp125") {
-                Some(digit) => format!("windows-125{digit}"),
-                None => plain.replace('_', "-").replace("iso8859", "iso-8859"),
-            };
+            if let Some(single) = Single::named(plain) {
+                return Some(Kind::Single(single.into()));
+            }
+            let label = plain.replace('_', "-");
             let table =
                 Table::for_label(label.as_bytes()).or_else(|| Table::for_label(plain.as_bytes())).filter(
                     |table| *table != encoding_rs::REPLACEMENT && *table != encoding_rs::X_USER_DEFINED,
@@ -165,6 +209,43 @@ mod tests {
         assert_eq!(encoding.decode_line(bytes), (expected.into(), valid));
     }
 
+    /// Prints for each name the 256 bytes as text, each by itself; or nothing for an unknown one.
+    const ORACLE: &str = r#"
+import sys
+for name in sys.stdin.read().split():
+    try:
+        print(" ".join("%x" % ord(bytes([b]).decode(name, "replace") or "!") for b in range(256)))
+    except LookupError:
+        print()
+"#;
+
+    #[test]
+    fn single_bytes_are_what_they_are_to_python() {
+        let names = "utf-8 latin-1 iso-8859-1 iso8859-2 iso8859-3 iso8859-4 iso8859-5 iso8859-6 iso8859-7 iso8859-8 \
+                     iso8859-9 iso8859-10 iso8859-11 iso8859-13 iso8859-14 iso8859-15 iso8859-16 latin2 latin9 l5 cyrillic \
+                     arabic greek hebrew cp1250 cp1251 cp1252 cp1253 cp1254 cp1255 cp1256 cp1257 cp1258 windows-1252 \
+                     windows_1251 1252 cp866 ibm866 cp874 koi8-r koi8_u mac-cyrillic macroman mac_roman tis-620 ascii us-ascii \
+                     klingon cp437 cp850 cp852 cp858";
+        let names: Vec<&str> = names.split_whitespace().collect();
+        let Some(answers) = crate::oracle::python_prints(ORACLE, names.join(" ")) else { return };
+        let mut differences = Vec::new();
+        for (name, answer) in names.iter().zip(&answers) {
+            let Ok(encoding) = Encoding::parse(name) else {
+                if !answer.is_empty() {
+                    differences.push(format!("{name}: unknown"));
+                }
+                continue;
+            };
+            for (byte, theirs) in (0..=u8::MAX).zip(answer.split(' ')) {
+                let ours = encoding.decode(&[byte]).0.chars().next().map_or(0x21, u32::from);
+                if format!("{ours:x}") != *theirs {
+                    differences.push(format!("{name}: {byte:#x} is {ours:x} instead of {theirs}"));
+                }
+            }
+        }
+        assert!(differences.is_empty(), "{}", differences.join("\n"));
+    }
+
     #[test]
     fn lines_lose_their_end() {
         check("auto", b"a b\r\n", "a b", true);
@@ -174,6 +255,10 @@ mod tests {
         check("UTF_16", b"\xfe\xff\0a", "a", true);
         check("cp1251", b"\xcf\xf0", "Пр", true);
         check("koi8-r", b"\xf0", "П", true);
+        check("cp1252", b"a\x81\x80", "a\u{fffd}€", false);
+        check("cp437", b"\x81\n", "ü", true);
+        check("utf-32", b"\xff\xfe\0\0a\0\0\0\n\0\0\0", "a", true);
+        check("utf-32-be", b"\0\0\0a\0\x11\0\0\0", "a\u{fffd}\u{fffd}", false);
     }
 
     #[test]

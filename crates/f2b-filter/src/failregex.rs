@@ -142,6 +142,11 @@ impl Regex {
         fields
     }
 
+    /// Whether the linear engine does it.
+    pub(crate) fn is_linear(&self) -> bool {
+        self.pattern.is_linear()
+    }
+
     /// What `<SKIPLINES>` skipped.
     pub(crate) fn skipped(&self, text: &str, spans: &Spans) -> String {
         self.skip_groups.iter().filter_map(|group| text.get(spans.get(*group)?)).collect()

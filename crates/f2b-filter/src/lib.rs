@@ -18,9 +18,12 @@ mod dialect;
 mod failregex;
 mod fields;
 mod filter;
+#[cfg(test)]
+mod oracle;
 mod pattern;
 mod pytext;
 mod settings;
+mod single;
 mod tags;
 
 pub use crate::date::{DateDetector, DatePatternError, TemplateHits, UnknownZone, validate_time_zone};
@@ -28,7 +31,9 @@ pub use crate::decode::{Encoding, UnknownEncoding, trim_line_end};
 pub use crate::dialect::DialectError;
 pub use crate::failregex::RegexError;
 pub use crate::fields::{Field, Fields, Line};
-pub use crate::filter::{Filter, Found, InvalidMaxLines, LineContext, LineError, Who};
+pub use crate::filter::{
+    Explainer, Explanation, Filter, Found, InvalidMaxLines, LineContext, LineError, Nearest, Sought, Who,
+};
 pub use crate::pytext::repr;
 pub use crate::settings::UseDns;
 pub use crate::tags::{expand as expand_tags, group_of as group_of_field};

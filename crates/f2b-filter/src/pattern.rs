@@ -122,6 +122,11 @@ impl Pattern {
         &self.parsed.names
     }
 
+    /// Whether lines of plain ASCII are for the linear engine.
+    pub(crate) fn is_linear(&self) -> bool {
+        self.ascii.screen.is_none()
+    }
+
     /// Number of groups.
     #[cfg(test)]
     pub(crate) fn groups(&self) -> usize {
@@ -136,7 +141,7 @@ impl Pattern {
     /// The first match in `subject`. A line that doesn't match costs no allocation, unless it takes the
     /// backtracking engine to find that out.
     pub(crate) fn search(&self, subject: Subject<'_>) -> Search {
-        match self.program(subject.shape) {
+        match self.program(subject) {
             None => Search::Exhausted,
             Some(program) if !program.may_match(subject) => Search::Missed,
             Some(program) => program.captures(subject, 0),
@@ -145,11 +150,13 @@ impl Pattern {
 
     /// The first match at or behind the byte `start`, which look-behinds may look past.
     pub(crate) fn search_from(&self, subject: Subject<'_>, start: usize) -> Search {
-        self.program(subject.shape).map_or(Search::Exhausted, |program| program.captures(subject, start))
+        self.program(subject).map_or(Search::Exhausted, |program| program.captures(subject, start))
     }
 
-    fn program(&self, shape: Shape) -> Option<&Program> {
-        let exact = (self.asks_for_line_end && !shape.one_line) || (self.asks_for_words && !shape.ascii);
+    fn program(&self, subject: Subject<'_>) -> Option<&Program> {
+        let shape = subject.shape;
+        let exact = (self.asks_for_line_end && !shape.one_line)
+            || (self.asks_for_words && (!shape.ascii || subject.text.is_empty()));
         let [other, other_exact, ascii_exact] = &self.others;
         let place = match (shape.ascii, exact) {
             (true, false) => return Some(&self.ascii),

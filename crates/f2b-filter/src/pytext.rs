@@ -1,5 +1,7 @@
 //! Texts as Python quotes, cuts and strips them.
 
+use std::borrow::Cow;
+
 /// `repr` of a text: in single quotes unless it contains one and no double quote.
 pub fn repr(text: &str) -> String {
     let quote = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
@@ -31,6 +33,28 @@ fn is_printable(c: char) -> bool {
         return c == ' ' || c.is_ascii_graphic();
     }
     !c.is_whitespace() && ['a', c].iter().collect::<String>().escape_debug().count() == 2
+}
+
+/// The zeros of the scripts that have digits of their own; the other nine follow each.
+const ZEROS: &[u32] = &[
+    0x660, 0x6f0, 0x7c0, 0x966, 0x9e6, 0xa66, 0xae6, 0xb66, 0xbe6, 0xc66, 0xce6, 0xd66, 0xde6, 0xe50, 0xed0,
+    0xf20, 0x1040, 0x1090, 0x17e0, 0x1810, 0x1946, 0x19d0, 0x1a80, 0x1a90, 0x1b50, 0x1bb0, 0x1c40, 0x1c50,
+    0xa620, 0xa8d0, 0xa900, 0xa9d0, 0xa9f0, 0xaa50, 0xabf0, 0xff10, 0x104a0, 0x10d30, 0x11066, 0x110f0,
+    0x11136, 0x111d0, 0x112f0, 0x11450, 0x114d0, 0x11650, 0x116c0, 0x11730, 0x118e0, 0x11950, 0x11c50,
+    0x11d50, 0x11da0, 0x11f50, 0x16a60, 0x16ac0, 0x16b50, 0x1d7ce, 0x1d7d8, 0x1d7e2, 0x1d7ec, 0x1d7f6,
+    0x1e140, 0x1e2f0, 0x1e4f0, 0x1e950, 0x1fbf0,
+];
+
+/// The text with the digits of other scripts as ASCII digits, as `int()` and `float()` read them.
+pub(crate) fn ascii_digits(text: &str) -> Cow<'_, str> {
+    if text.is_ascii() {
+        return text.into();
+    }
+    let digit = |c: char| {
+        let zero = ZEROS.get(ZEROS.partition_point(|zero| *zero <= u32::from(c)).checked_sub(1)?)?;
+        char::from_digit(u32::from(c) - zero, 10)
+    };
+    text.chars().map(|c| digit(c).unwrap_or(c)).collect()
 }
 
 /// `str.isspace` of one character.
@@ -80,6 +104,12 @@ mod tests {
         ] {
             assert_eq!(repr(text), quoted);
         }
+    }
+
+    #[test]
+    fn digits_of_all_scripts_count() {
+        assert_eq!(ascii_digits("1٣२９é"), "1329é");
+        assert_eq!(ascii_digits("12"), "12");
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod format;
 mod sink;
 
 use std::io;
+use std::path::Path;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -50,6 +51,19 @@ impl std::fmt::Display for TargetError {
 }
 
 impl std::error::Error for TargetError {}
+
+/// What is said of a line that is not in the encoding of its log.
+pub(crate) fn of_invalid_bytes(line: &[u8], path: &Path, encoding: &str) -> [Record; 2] {
+    let (path, shown) = (path.display(), f2b_protocol::Value::Bytes(line.to_vec()));
+    [
+        format!("Error decoding line from '{path}' with '{encoding}'."),
+        format!(
+            "Consider setting logencoding to appropriate encoding for this jail. Continuing to process line \
+             ignoring invalid characters: {shown}"
+        ),
+    ]
+    .map(|message| Record::new(Level::WARNING, "filter", message))
+}
 
 impl ServerLog {
     /// A log at `INFO` to standard output, with times in `zone`.

@@ -150,6 +150,26 @@ pub(super) fn unbound(pattern: &str) -> &str {
     pattern.strip_suffix(r"(?=\b|\W|$)").unwrap_or(pattern)
 }
 
+/// `pattern` with `date` in place of each `{DATE}`, in any case, that is not behind a backslash.
+pub(super) fn set_date(pattern: &str, date: &str) -> String {
+    const TAG: &str = "{DATE}";
+    let upper = pattern.to_ascii_uppercase();
+    let mut out = String::new();
+    let mut read = 0;
+    for (at, _) in upper.match_indices(TAG) {
+        let before = pattern.get(read..at).unwrap_or("");
+        out.push_str(before);
+        if pattern.get(..at).is_some_and(|before| before.ends_with('\\')) {
+            out.push_str(pattern.get(at..at + TAG.len()).unwrap_or(""));
+        } else {
+            out.push_str(date);
+        }
+        read = at + TAG.len();
+    }
+    out.push_str(pattern.get(read..).unwrap_or(""));
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 use jiff::{Span, ToSpan};
 
 use super::zone::{UnknownZone, validate_time_zone};
-use crate::pytext::repr;
+use crate::pytext::{ascii_digits, repr};
 
 /// What time it is, and where.
 #[derive(Debug, Clone, Copy)]
@@ -207,7 +207,7 @@ fn day_of_week(first: Date, week: i64, start: Weekday, weekday: i64) -> i64 {
 }
 
 fn number(text: &str) -> Result<i64, DateError> {
-    text.trim().parse().map_err(|_| DateError::Invalid)
+    ascii_digits(text.trim()).parse().map_err(|_| DateError::Invalid)
 }
 
 /// The place of a name, or of its first `length` letters, in `names`.

@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use super::template::Template;
 
 /// Upstream's list, in its order.
-const PATTERNS: &[&str] = &[
+pub(super) const PATTERNS: &[&str] = &[
     r"%ExY(?P<_sep>[-/.])%m(?P=_sep)%d(?:T|  ?)%H:%M:%S(?:[.,]%f)?(?:\s*%z)?",
     r"(?:%a )?%b %d %k:%M:%S(?:\.%f)?(?: %ExY)?",
     r"(?:%a )?%b %d %ExY %k:%M:%S(?:\.%f)?",

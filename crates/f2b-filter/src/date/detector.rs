@@ -11,7 +11,7 @@ use f2b_types::{Level, Number, Record, Time};
 use super::bounds;
 use super::calendar::{Clock, DateError};
 use super::defaults::defaults;
-use super::template::{DatePatternError, Template};
+use super::template::{DatePatternError, Template, TemplateHits};
 use crate::pattern::{Search, Spans, Subject};
 use crate::pytext::repr;
 
@@ -30,6 +30,8 @@ pub struct DateDetector {
     last_start: Edge,
     last_end: Edge,
     first_unused: usize,
+    /// What there is to say since the last time somebody asked.
+    records: Vec<Record>,
 }
 
 /// A template in the list.
@@ -65,21 +67,11 @@ pub(crate) struct DateMatch {
     pub(crate) spans: Spans,
 }
 
-/// What a report says about a template.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TemplateHits {
-    /// How often it gave the date of a line.
-    pub hits: u64,
-    /// Its name.
-    pub name: String,
-    /// Its weight in the order of the list.
-    pub weight: f64,
-    /// What the weight of one hit is.
-    pub template_weight: f64,
-    /// Its pattern; the epoch and TAI64N have none.
-    pub pattern: Option<String>,
-    /// Its expression.
-    pub regex: String,
+impl DateMatch {
+    /// The name of the template.
+    pub(crate) fn template_name(&self) -> &str {
+        &self.template.name
+    }
 }
 
 /// A candidate: where it was found and by which template.
@@ -114,6 +106,7 @@ impl DateDetector {
             last_start: Edge { at: 1, ..Edge::default() },
             last_end: Edge { at: NOWHERE, ..Edge::default() },
             first_unused: 0,
+            records: Vec::new(),
         }
     }
 
@@ -123,42 +116,54 @@ impl DateDetector {
     }
 
     /// Adds what a line of `datepattern` asks for: a pattern, `{DEFAULT}`, `{^LN-BEG}`, `{NONE}`, or the defaults at the
-    /// place of `{DATE}`. Answers with what upstream logs about it.
+    /// place of `{DATE}`.
     ///
     /// # Errors
     ///
     /// [`DatePatternError`] for a wrong field or a template that is there already.
-    pub fn append(&mut self, pattern: &str) -> Result<Record, DatePatternError> {
+    pub fn append(&mut self, pattern: &str) -> Result<(), DatePatternError> {
         let key = if pattern.contains('%') { pattern.to_owned() } else { pattern.to_uppercase() };
-        let info = |message: String| Record::new(Level::INFO, "datedetector", message);
         match key.as_str() {
             // Upstream's `{DEFAULT}` filters out every template, so that the defaults are taken if it stands alone.
-            "{DEFAULT}" => return Ok(info("  default filtered date pattern: 0 template(s)".into())),
+            "{DEFAULT}" => {
+                self.say(Level::INFO, "  default filtered date pattern: 0 template(s)".into());
+                return Ok(());
+            }
             "{^LN-BEG}" => {
                 let count = self.add_defaults(true)?;
-                return Ok(info(format!("  default filtered date pattern: {count} template(s)")));
+                self.say(Level::INFO, format!("  default filtered date pattern: {count} template(s)"));
+                return Ok(());
             }
             key if key.contains("{DATE}") => {
                 let mut count = 0;
                 let ignore_known = !self.slots.is_empty();
                 for template in defaults(self.year_now).listed {
-                    let wrap = |inner: &str| set_date(pattern, bounds::unbound(inner));
+                    let wrap = |inner: &str| bounds::set_date(pattern, bounds::unbound(inner));
                     let wrapped = wrap(template.pattern.as_ref().unwrap_or(&template.name));
                     let wrapped = Template::new(&wrapped, self.year_now)?;
                     self.add(Arc::new(wrapped), ignore_known)?;
                     count += 1;
                 }
                 let pattern = repr(pattern);
-                return Ok(info(format!("  default date pattern for `{pattern}`: {count} template(s)")));
+                self.say(Level::INFO, format!("  default date pattern for `{pattern}`: {count} template(s)"));
+                return Ok(());
             }
             _ => {}
         }
         let pattern = if key == "{NONE}" { "{UNB}^" } else { pattern };
         let template = Template::new(pattern, self.year_now)?;
         let shown = template.pattern.clone().unwrap_or_default();
-        let record = info(format!("  date pattern `{shown}`: `{}`", template.name));
-        self.add(Arc::new(template), false)?;
-        Ok(record)
+        self.say(Level::INFO, format!("  date pattern `{shown}`: `{}`", template.name));
+        self.add(Arc::new(template), false)
+    }
+
+    /// What upstream logs, since the last call.
+    pub(crate) fn take_records(&mut self) -> impl Iterator<Item = Record> + '_ {
+        self.records.drain(..)
+    }
+
+    fn say(&mut self, level: Level, message: String) {
+        self.records.push(Record::new(level, "datedetector", message));
     }
 
     /// How many templates there are; none before the first line if no `datepattern` is set.
@@ -191,7 +196,9 @@ impl DateDetector {
     ) -> Result<Option<DateMatch>, DateError> {
         if self.slots.is_empty() {
             // The default templates have different names.
-            let _ = self.add_defaults(false);
+            if let Ok(count) = self.add_defaults(false) {
+                self.say(Level::INFO, format!("  default date pattern: {count} template(s)"));
+            }
         }
         let first = self.try_last(line)?;
         let found = match first.certain {
@@ -234,6 +241,8 @@ impl DateDetector {
             }
             return Ok(());
         }
+        let shown = template.pattern.as_deref().unwrap_or("");
+        self.say(Level::DEBUG, format!("  date pattern regex for `{shown}`: `{}`", template.regex));
         self.slots.push(Slot { template, hits: 0, matches: 0, last_used: Time(0.0), distance: NOWHERE });
         Ok(())
     }
@@ -385,26 +394,6 @@ impl Slot {
     }
 }
 
-/// `pattern` with `date` in place of each `{DATE}`, in any case, that is not behind a backslash.
-fn set_date(pattern: &str, date: &str) -> String {
-    const TAG: &str = "{DATE}";
-    let upper = pattern.to_ascii_uppercase();
-    let mut out = String::new();
-    let mut read = 0;
-    for (at, _) in upper.match_indices(TAG) {
-        let before = pattern.get(read..at).unwrap_or("");
-        out.push_str(before);
-        if pattern.get(..at).is_some_and(|before| before.ends_with('\\')) {
-            out.push_str(pattern.get(at..at + TAG.len()).unwrap_or(""));
-        } else {
-            out.push_str(date);
-        }
-        read = at + TAG.len();
-    }
-    out.push_str(pattern.get(read..).unwrap_or(""));
-    out
-}
-
 fn char_at(line: &str, index: usize) -> Option<char> {
     line.chars().nth(index)
 }
@@ -480,6 +469,11 @@ mod tests {
         assert!(DateDetector::new(2026).append("%Q").is_err());
         let mut twice = detector(&["%Y"]);
         assert_eq!(twice.append("%Y").unwrap_err().to_string(), "There is already a template with name Year");
+    }
+
+    #[test]
+    fn an_empty_date_in_an_empty_line_is_no_error() {
+        assert!(find(&mut detector(&["{NONE}"]), "").is_some());
     }
 
     #[test]

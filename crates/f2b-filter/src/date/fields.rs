@@ -83,6 +83,13 @@ pub(super) fn expand(pattern: &str, year_now: i16) -> Result<Expanded, String> {
         expanded.regex.push_str(before);
         expanded.name.push_str(before);
         let behind = from.get(1..).unwrap_or("");
+        // Python's own way to write a field, which upstream's ends up as.
+        let (behind, spelled_out) = match behind.strip_prefix('(').and_then(|inner| inner.split_once(")s")) {
+            Some((key, _)) if FIELDS.iter().any(|(known, ..)| *known == key) => {
+                (behind.get(1..).unwrap_or(""), true)
+            }
+            _ => (behind, false),
+        };
         let Some((key, regex, name)) = FIELDS.iter().find(|(key, ..)| behind.starts_with(key)) else {
             return Err(match behind.chars().next() {
                 None => "incomplete format".into(),
@@ -100,7 +107,7 @@ pub(super) fn expand(pattern: &str, year_now: i16) -> Result<Expanded, String> {
             expanded.regex.push_str(regex);
         }
         expanded.name.push_str(name);
-        rest = behind.get(key.len()..).unwrap_or("");
+        rest = behind.get(key.len() + if spelled_out { ")s".len() } else { 0 }..).unwrap_or("");
     }
     expanded.regex.push_str(rest);
     expanded.name.push_str(rest);
@@ -165,6 +172,8 @@ mod tests {
         let expanded = expand(r"^%Y-%Exd%% %k", 2026).unwrap();
         assert_eq!(expanded.regex, r"^(?P<Y>\d{4})-(?P<d>[1-2]\d|0[1-9]|3[0-1])%  ?(?P<H>[0-2]?\d)");
         assert_eq!(expanded.name, "^Year-ExDay% %k");
+        assert_eq!(expand("%(Y)s", 2026).unwrap().name, "Year");
+        assert!(expand("%s", 2026).is_err());
         assert_eq!(expand("a%", 2026).err().as_deref(), Some("incomplete format"));
         assert_eq!(
             expand("é%Q", 2026).err().as_deref(),

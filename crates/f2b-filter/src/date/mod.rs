@@ -14,12 +14,14 @@ mod bounds;
 mod calendar;
 mod defaults;
 mod detector;
+#[cfg(test)]
+mod differential;
 mod fields;
 mod template;
 mod zone;
 
-pub use self::detector::{DateDetector, TemplateHits};
-pub use self::template::DatePatternError;
+pub use self::detector::DateDetector;
+pub use self::template::{DatePatternError, TemplateHits};
 pub use self::zone::{UnknownZone, validate_time_zone};
 
 pub(crate) use self::calendar::{Clock, DateError};

@@ -11,7 +11,7 @@ use super::calendar::{self, Clock, DateError};
 use super::fields;
 use crate::dialect::DialectError;
 use crate::pattern::{Pattern, Spans};
-use crate::pytext::repr;
+use crate::pytext::{ascii_digits, repr};
 
 /// A `datepattern` that can't be used; prints upstream's text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +68,23 @@ pub(super) struct Template {
     pub(super) line_anchored: bool,
     reading: Reading,
     compiled: OnceLock<Result<Compiled, DialectError>>,
+}
+
+/// What a report says about a template.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TemplateHits {
+    /// How often it gave the date of a line.
+    pub hits: u64,
+    /// Its name.
+    pub name: String,
+    /// Its weight in the order of the list.
+    pub weight: f64,
+    /// What the weight of one hit is.
+    pub template_weight: f64,
+    /// Its pattern; the epoch and TAI64N have none.
+    pub pattern: Option<String>,
+    /// Its expression.
+    pub regex: String,
 }
 
 /// The expression with its fields: letter and group.
@@ -206,7 +223,7 @@ impl Template {
                 calendar::moment(fields, default_offset, clock)
             }
             Reading::Epoch { group: index, long } => {
-                let text = group(index).ok_or_else(|| none_is_no("float"))?;
+                let text = ascii_digits(group(index).ok_or_else(|| none_is_no("float"))?);
                 let value: f64 = text.parse().map_err(|_| DateError::Invalid)?;
                 let divisor = match text.len() {
                     16.. if long && !text.contains('.') => 1_000_000.0,

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
-use crate::pytext::repr;
+use crate::pytext::{ascii_digits, repr};
 
 /// A zone that isn't known; prints as upstream's `ValueError`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,7 +76,7 @@ const ZONES: &[(i32, &str)] = &[
 pub fn validate_time_zone(zone: &str) -> Result<i32, UnknownZone> {
     let unknown = |name: Option<&str>| UnknownZone { zone: zone.into(), name: name.map(Into::into) };
     // Python's `$` lets a newline at the end pass.
-    let text = zone.strip_suffix('\n').unwrap_or(zone);
+    let text = &*ascii_digits(zone.strip_suffix('\n').unwrap_or(zone));
     let (name, offset) = match text.find(['+', '-']) {
         Some(at) => text.split_at(at),
         None => (text, ""),

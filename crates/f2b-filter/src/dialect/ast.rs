@@ -1,7 +1,7 @@
 //! The tree of a pattern.
 //!
-//! Flags are resolved while parsing: each node says itself what it depends on, only the case stays a scope
-//! ([`Node::Case`]), because the engine folds cases itself.
+//! Flags are resolved while parsing: each node says itself what it depends on, and where the case is ignored, classes
+//! name every character that is equal.
 
 /// A piece of a pattern.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,8 +18,6 @@ pub(super) enum Node {
     At(At),
     /// A capturing group with its number.
     Group { index: usize, body: Box<Node> },
-    /// What is inside heeds the case or not.
-    Case { ignore: bool, body: Box<Node> },
     /// `(?=...)` and its kin.
     Look { behind: bool, negative: bool, body: Box<Node> },
     /// `(?>...)`
@@ -27,7 +25,7 @@ pub(super) enum Node {
     /// `*`, `+`, `?`, `{m,n}`; no `max` for no limit.
     Repeat { min: u32, max: Option<u32>, greed: Greed, body: Box<Node> },
     /// `\1`, `(?P=name)`
-    Backref(usize),
+    Backref { group: usize, ignore_case: bool },
     /// `(?(1)yes|no)`
     Conditional { group: usize, yes: Box<Node>, no: Box<Node> },
     /// One after the other.
@@ -104,15 +102,42 @@ impl Node {
             | Node::Any { .. }
             | Node::Class(_)
             | Node::At(_)
-            | Node::Backref(_) => Vec::new(),
+            | Node::Backref { .. } => Vec::new(),
             Node::Group { body, .. }
-            | Node::Case { body, .. }
             | Node::Look { body, .. }
             | Node::Atomic(body)
             | Node::Repeat { body, .. } => vec![body],
             Node::Conditional { yes, no, .. } => vec![yes, no],
             Node::Concat(nodes) | Node::Alt(nodes) => nodes.iter().collect(),
         }
+    }
+
+    /// The node with `change` applied to those directly below.
+    pub(super) fn map(self, change: &mut impl FnMut(Node) -> Node) -> Node {
+        let mut boxed = |body: Box<Node>| Box::new(change(*body));
+        match self {
+            Node::Group { index, body } => Node::Group { index, body: boxed(body) },
+            Node::Look { behind, negative, body } => Node::Look { behind, negative, body: boxed(body) },
+            Node::Atomic(body) => Node::Atomic(boxed(body)),
+            Node::Repeat { min, max, greed, body } => Node::Repeat { min, max, greed, body: boxed(body) },
+            Node::Conditional { group, yes, no } => {
+                Node::Conditional { group, yes: boxed(yes), no: boxed(no) }
+            }
+            Node::Concat(nodes) => Node::Concat(nodes.into_iter().map(change).collect()),
+            Node::Alt(nodes) => Node::Alt(nodes.into_iter().map(change).collect()),
+            leaf => leaf,
+        }
+    }
+
+    /// Shows `see` this node and all below.
+    pub(super) fn each(&self, see: &mut impl FnMut(&Node)) {
+        see(self);
+        self.children().into_iter().for_each(|child| child.each(see));
+    }
+
+    /// What matches nowhere.
+    pub(super) fn never() -> Node {
+        Node::Class(Class { negated: false, items: Vec::new() })
     }
 
     /// Whether `test` holds for this node or one below.
@@ -124,7 +149,7 @@ impl Node {
     pub(super) fn is_zero_width(&self) -> bool {
         match self {
             Node::Empty | Node::At(_) | Node::Look { .. } => true,
-            Node::Char(_) | Node::Any { .. } | Node::Class(_) | Node::Backref(_) => false,
+            Node::Char(_) | Node::Any { .. } | Node::Class(_) | Node::Backref { .. } => false,
             _ => self.children().into_iter().all(Node::is_zero_width),
         }
     }
@@ -133,12 +158,12 @@ impl Node {
     pub(super) fn always_consumes(&self) -> bool {
         match self {
             Node::Char(_) | Node::Any { .. } | Node::Class(_) => true,
-            Node::Group { body, .. } | Node::Case { body, .. } | Node::Atomic(body) => body.always_consumes(),
+            Node::Group { body, .. } | Node::Atomic(body) => body.always_consumes(),
             Node::Repeat { min, body, .. } => *min > 0 && body.always_consumes(),
             Node::Conditional { yes, no, .. } => yes.always_consumes() && no.always_consumes(),
             Node::Concat(nodes) => nodes.iter().any(Node::always_consumes),
             Node::Alt(nodes) => nodes.iter().all(Node::always_consumes),
-            Node::Empty | Node::At(_) | Node::Look { .. } | Node::Backref(_) => false,
+            Node::Empty | Node::At(_) | Node::Look { .. } | Node::Backref { .. } => false,
         }
     }
 
@@ -146,12 +171,9 @@ impl Node {
     pub(super) fn ends_with(&self, last: char) -> bool {
         match self {
             Node::Char(c) => *c == last,
-            Node::Any { .. } | Node::Class(_) | Node::Backref(_) => false,
+            Node::Any { .. } | Node::Class(_) | Node::Backref { .. } => false,
             Node::Empty | Node::At(_) | Node::Look { .. } => true,
-            Node::Group { body, .. }
-            | Node::Case { body, .. }
-            | Node::Atomic(body)
-            | Node::Repeat { body, .. } => body.ends_with(last),
+            Node::Group { body, .. } | Node::Atomic(body) | Node::Repeat { body, .. } => body.ends_with(last),
             Node::Conditional { yes, no, .. } => yes.ends_with(last) && no.ends_with(last),
             Node::Alt(nodes) => nodes.iter().all(|node| node.ends_with(last)),
             Node::Concat(nodes) => {

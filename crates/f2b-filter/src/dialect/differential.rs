@@ -1,16 +1,16 @@
 //! The dialect against Python itself: the same patterns over the same texts, groups and errors compared.
 //!
 //! Known and left out: of a group that is repeated around something that may be empty, `(a*)*`, Python reports the last
-//! empty round and the engine the last that consumed something.
+//! empty round and the engine the last that consumed something. Where it backtracks, the engine does not end such a
+//! repetition with an empty round, but tries the branches behind.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
-use std::path::Path;
-use std::process::{Command, Stdio};
 
+use super::ast::{Greed, Node};
+use super::generate::{generate, mutate};
+use super::{Mode, Parsed, parse, write};
+use crate::oracle::{Random, ascii, hex, python_prints, seed};
 use crate::pattern::{Pattern, Search, Subject};
-
-const PYTHON: &str = "/usr/bin/python3";
 
 /// Reads `flag pattern text` in hexadecimal, answers what `re` makes of it, places in bytes.
 const ORACLE: &str = r#"
@@ -26,11 +26,27 @@ for line in sys.stdin:
     except RecursionError:
         print("E deep")
         continue
+    except SystemError:
+        print("?")
+        continue
     if m is None:
         print("N")
         continue
     at = lambda i: len(text[:i].encode())
     print("M", *("-" if a < 0 else "%d:%d" % (at(a), at(b)) for a, b in m.regs))
+"#;
+
+/// Prints the categories of every character in which Python and the engine may agree (`w`, `s`, `d` as bits), and `-`
+/// for those that its Unicode tables don't know; then the characters that have a case, each with its equals.
+const CHARACTERS: &str = r#"
+import re, unicodedata
+known = [c for c in map(chr, range(0x110000)) if not 0xd800 <= ord(c) < 0xe000]
+bit = lambda c: sum(n for n, r in ((1, r"\w"), (2, r"\s"), (4, r"\d")) if re.match(r, c))
+print("".join("-" if unicodedata.category(c) == "Cn" else str(bit(c)) for c in known))
+cased = [c for c in known if c.lower() != c or c.upper() != c]
+text = "".join(cased)
+for c in cased:
+    print(c, "".join(re.findall(re.escape(c), text, re.I)))
 "#;
 
 /// Patterns that say something about each feature, good and bad.
@@ -181,6 +197,26 @@ const PATTERNS: &[&str] = &[
     r"([-/])\d\1(?(3)x|y)(b)(c)",
     r"(?=^|\b|\W)(\d+)(?=\b|\W|$)",
     r"((?:^|(?P<sq>(?<=^\[))|(?P<se>(?<=\baudit\()))\d+\b(?:\.\d{3,6})?)(?:(?(se)(?=:\d+\)))|(?(sq)(?=\])))",
+    // What generated patterns found.
+    r"\B",
+    r"\B()|",
+    r"(?P<n>|x){0}a|(?P=n)b",
+    r"(x){0}(?(1)(a)|b)\2?",
+    r"()\1?|b",
+    r"(^|b)a*\1c?",
+    r"(?(1)(?:){2}|)(a){2}",
+    r"(a)?(?:(?(1)))+b",
+    "(?ai)µ|k",
+    "(?i)i+",
+    "(?i)[h-j]+|[^i]",
+    "(?i)(É)\\1",
+    r"\N{LATIN SMALL LETTER A}|\N{em dash}",
+    r"\N{LATINSMALLLETTERA}",
+    r"\N",
+    r"\N{",
+    r"\N{}",
+    r"[\N{DIGIT ONE}-\N{DIGIT THREE}]+",
+    "(?(+)a)",
 ];
 
 const TEXTS: &[&str] = &[
@@ -211,15 +247,8 @@ const TEXTS: &[&str] = &[
     "-1-2-2-x é-1-1-ybc",
     "Kx kx \u{212a}x",
     "\u{1F600}",
+    "İiıI éÉ µΜ",
 ];
-
-fn hex(text: &str) -> String {
-    let mut out = String::new();
-    for byte in text.bytes() {
-        write!(out, "{byte:02x}").unwrap();
-    }
-    out
-}
 
 fn ours(pattern: &str, multi: bool, text: &str) -> String {
     let pattern = match Pattern::new(pattern, multi) {
@@ -242,53 +271,25 @@ fn ours(pattern: &str, multi: bool, text: &str) -> String {
     }
 }
 
-/// Python's `ascii()`.
-fn ascii(text: &str) -> String {
-    let mut out = String::new();
-    for c in crate::pytext::repr(text).chars() {
-        match u32::from(c) {
-            0..=0x7f => out.push(c),
-            code @ 0x80..=0xff => write!(out, "\\x{code:02x}").unwrap(),
-            code @ 0x100..=0xffff => write!(out, "\\u{code:04x}").unwrap(),
-            code => write!(out, "\\U{code:08x}").unwrap(),
-        }
-    }
-    out
-}
-
 /// Asks Python for all cases at once; `None` where there is no Python.
-fn python(cases: &[(bool, String, &str)]) -> Option<Vec<String>> {
-    if !Path::new(PYTHON).exists() {
-        assert!(std::env::var_os("F2B_CI").is_none(), "{PYTHON} is missing");
-        let test = std::thread::current();
-        let _ = writeln!(std::io::stderr(), "skipped: {} needs {PYTHON}", test.name().unwrap_or("a test"));
-        return None;
-    }
-    let mut child = Command::new(PYTHON)
-        .args(["-c", ORACLE])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+fn python<T: AsRef<str>>(cases: &[(bool, String, T)]) -> Option<Vec<String>> {
     let mut input = String::new();
     for (multi, pattern, text) in cases {
         let flag = if *multi { "6d" } else { "" };
-        writeln!(input, "{flag} {} {}", hex(pattern), hex(text)).unwrap();
+        writeln!(input, "{flag} {} {}", hex(pattern), hex(text.as_ref())).unwrap();
     }
-    let mut stdin = child.stdin.take().unwrap();
-    let writer = std::thread::spawn(move || stdin.write_all(input.as_bytes()).unwrap());
-    let output = child.wait_with_output().unwrap();
-    writer.join().unwrap();
-    Some(String::from_utf8(output.stdout).unwrap().lines().map(Into::into).collect())
+    python_prints(ORACLE, input)
 }
 
-fn compare(cases: &[(bool, String, &str)]) -> Vec<String> {
+fn compare<T: AsRef<str>>(cases: &[(bool, String, T)]) -> Vec<String> {
     let Some(theirs) = python(cases) else { return Vec::new() };
     assert_eq!(theirs.len(), cases.len());
     let mut differences = Vec::new();
     for ((multi, pattern, text), theirs) in cases.iter().zip(theirs) {
+        let text = text.as_ref();
         let ours = ours(pattern, *multi, text);
-        if ours != theirs {
+        // "The span of capturing group is wrong, please report a bug".
+        if ours != theirs && theirs != "?" {
             differences
                 .push(format!("{pattern:?} multi={multi} on {text:?}\n  ours   {ours}\n  python {theirs}"));
         }
@@ -319,7 +320,7 @@ const PIECES: &[&str] = &[
 
 #[test]
 fn random_patterns_match_and_fail_as_in_python() {
-    let mut state: u64 = std::env::var("F2B_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
+    let mut state: u64 = seed();
     let mut random = |below: usize| {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 33) as usize % below
@@ -340,10 +341,84 @@ fn random_patterns_match_and_fail_as_in_python() {
             pattern.push_str(piece);
         }
         pattern.push_str(&")".repeat(open));
+        if parse(&pattern, false).is_ok_and(|parsed| is_beyond_comparison(&parsed)) {
+            continue;
+        }
         for text in ["ab\n", "aab c", "ba é\nabc\n", "bacaéa"] {
             cases.push((false, pattern.clone(), text));
         }
     }
     let differences = compare(&cases);
     assert!(differences.is_empty(), "{} differences:\n{}", differences.len(), differences.join("\n"));
+}
+
+/// Whether the engines are known to differ: in repetitions of something that may be empty, if there is a group in it or
+/// it takes backtracking; and releases before 3.11.5 are wrong about some possessive groups.
+fn is_beyond_comparison(parsed: &Parsed) -> bool {
+    let irregular = write(parsed, Mode { ascii: false, exact: false }).irregular;
+    parsed.root.any(&|node| match node {
+        Node::Repeat { greed: Greed::Possessive, body, .. } => {
+            !matches!(**body, Node::Char(_) | Node::Class(_) | Node::Any { .. })
+        }
+        Node::Repeat { body, .. } => {
+            !body.always_consumes() && (irregular || body.any(&|node| matches!(node, Node::Group { .. })))
+        }
+        _ => false,
+    })
+}
+
+#[test]
+fn generated_patterns_match_and_fail_as_in_python() {
+    let mut random = Random::new(seed());
+    let mut cases = Vec::new();
+    for _ in 0..3000 {
+        let made = generate(&mut random);
+        if parse(&made.pattern, false).is_ok_and(|parsed| is_beyond_comparison(&parsed)) {
+            continue;
+        }
+        let multi = random.once_in(3);
+        for text in [made.text.clone(), mutate(&mut random, &made.text), mutate(&mut random, &made.text)] {
+            cases.push((multi, made.pattern.clone(), text));
+        }
+    }
+    let differences = compare(&cases);
+    assert!(differences.is_empty(), "{} differences:\n{}", differences.len(), differences.join("\n"));
+}
+
+#[test]
+fn every_character_is_what_it_is_to_python() {
+    let Some(lines) = python_prints(CHARACTERS, String::new()) else { return };
+    let (bits, cased) = lines.split_first().unwrap();
+    let categories =
+        [(1, r"\w"), (2, r"\s"), (4, r"\d")].map(|(bit, text)| (bit, Pattern::new(text, false).unwrap()));
+    let mut buffer = [0; 4];
+    let mut differences = Vec::new();
+    for (c, theirs) in (0..=0x10_ffff).filter_map(char::from_u32).zip(bits.chars()) {
+        let subject = Subject::new(c.encode_utf8(&mut buffer));
+        let ours: u32 = categories
+            .iter()
+            .map(|(bit, text)| if matches!(text.search(subject), Search::Found(_)) { *bit } else { 0 })
+            .sum();
+        if theirs != '-' && theirs.to_digit(10) != Some(ours) {
+            differences.push(format!("{c:?}: ours {ours}, python {theirs}"));
+        }
+    }
+    for line in cased {
+        let (c, equal) = line.split_once(' ').unwrap();
+        let c = c.chars().next().unwrap();
+        // Newer tables of Unicode know more letters.
+        let ours: String =
+            super::case::equal(c, false).into_iter().filter(|c| bits_of(bits, *c) != Some('-')).collect();
+        if ours != equal {
+            differences.push(format!("{c:?}: ours {ours}, python {equal}"));
+        }
+    }
+    assert!(differences.is_empty(), "{} differences:\n{}", differences.len(), differences.join("\n"));
+}
+
+/// What Python said of a character.
+fn bits_of(bits: &str, c: char) -> Option<char> {
+    let code = u32::from(c) as usize;
+    let surrogates = if code >= 0xe000 { 0x800 } else { 0 };
+    bits.as_bytes().get(code - surrogates).copied().map(char::from)
 }

@@ -3,6 +3,7 @@
 use super::DialectError;
 use super::ast::{At, Category, ClassItem};
 use super::parse::Parser;
+use crate::pytext::repr;
 
 /// What an escape outside of a class is.
 pub(super) enum Escape {
@@ -105,7 +106,7 @@ fn character(p: &mut Parser<'_>, c: char) -> Result<Option<char>, DialectError> 
         'x' => return hexadecimal(p, c, 2),
         'u' => return hexadecimal(p, c, 4),
         'U' => return hexadecimal(p, c, 8),
-        'N' => return Err(p.error("named characters are not supported", 2)),
+        'N' => return named(p),
         c if c.is_ascii_alphanumeric() => return Err(bad(p, c)),
         c => c,
     }))
@@ -119,6 +120,26 @@ fn hexadecimal(p: &mut Parser<'_>, c: char, length: usize) -> Result<Option<char
     match u32::from_str_radix(&digits, 16) {
         Ok(code) if code <= 0x10_ffff => Ok(char::from_u32(code)),
         _ => Err(p.error(format!("bad escape \\{c}{digits}"), digits.len() + 2)),
+    }
+}
+
+/// `{NAME}` behind `\N`.
+fn named(p: &mut Parser<'_>) -> Result<Option<char>, DialectError> {
+    if !p.eat('{')? {
+        return Err(p.error("missing {", 0));
+    }
+    let name = p.take_until('}', "character name")?;
+    // The table forgives hyphens and blanks that Python does not forgive.
+    let is_exact = |c: &char| match unicode_names2::name(*c) {
+        Some(known) => known.to_string().eq_ignore_ascii_case(&name),
+        None => true,
+    };
+    match unicode_names2::character(&name).filter(is_exact) {
+        Some(c) => Ok(Some(c)),
+        None => {
+            let message = format!("undefined character name {}", repr(&name));
+            Err(p.error(message, name.chars().count() + r"\N{}".len()))
+        }
     }
 }
 

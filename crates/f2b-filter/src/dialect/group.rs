@@ -51,17 +51,11 @@ impl Parser<'_> {
                             self.error_since("global flags not at the start of the expression", start)
                         );
                     }
-                    self.global_case |= self.flags.ignore_case;
                     return Ok(());
                 }
-                let ignore = self.flags.ignore_case;
                 let result = self.body(depth, start);
                 self.flags = outer;
                 let (node, width) = result?;
-                let node = match ignore == outer.ignore_case {
-                    true => node,
-                    false => Node::Case { ignore, body: Box::new(node) },
-                };
                 row.push_group(node, width);
                 Ok(())
             }
@@ -125,7 +119,8 @@ impl Parser<'_> {
                 return Err(self.error("cannot refer to an open group", length + 1));
             };
             self.check_look_behind(group)?;
-            row.push(Node::Backref(group), width);
+            let ignore_case = self.flags.ignore_case;
+            row.push(Node::Backref { group, ignore_case }, width);
             return Ok(());
         }
         match self.get()? {

@@ -8,16 +8,21 @@
 //! A tree can be written out in several ways, see [`write::Mode`].
 
 mod ast;
+mod case;
 #[cfg(test)]
 mod differential;
 mod error;
 mod escape;
+#[cfg(test)]
+mod generate;
 mod group;
 mod parse;
+mod pieces;
 mod simplify;
 mod write;
 
 pub use self::error::DialectError;
+pub(crate) use self::pieces::{Piece, pieces};
 pub(crate) use self::write::{Mode, write, write_screen};
 
 use self::ast::Node;

@@ -3,7 +3,9 @@
 //! What begins with a parenthesis is read in `group`, what begins with a backslash in `escape`.
 
 use super::ast::{At, Class, ClassItem, Greed, Node};
+use super::case;
 use super::escape::{self, Escape};
+use super::pieces::Piece;
 use super::{DialectError, Parsed};
 
 /// Groups deeper than this are refused, so that a pattern can't exhaust the stack. The engine has its own limit of 64.
@@ -57,10 +59,6 @@ pub(super) fn parse(pattern: &str, multi_line: bool) -> Result<Parsed, DialectEr
     if p.variable_look_behind {
         return Err(DialectError::new("look-behind requires fixed-width pattern", None, pattern));
     }
-    let root = match p.global_case {
-        true => Node::Case { ignore: true, body: Box::new(root) },
-        false => root,
-    };
     Ok(Parsed {
         root,
         #[cfg(test)]
@@ -76,7 +74,6 @@ pub(super) struct Parser<'a> {
     index: usize,
     pub(super) next: Option<Token>,
     pub(super) flags: Flags,
-    pub(super) global_case: bool,
     /// The width of each group, `None` while it is open.
     pub(super) groups: Vec<Option<Width>>,
     pub(super) names: Vec<(String, usize)>,
@@ -85,22 +82,24 @@ pub(super) struct Parser<'a> {
     /// Conditions by number, which may be defined later.
     pub(super) conditions: Vec<(usize, usize)>,
     pub(super) variable_look_behind: bool,
+    /// In characters; kept if they are asked for.
+    pub(super) pieces: Option<Vec<Piece>>,
 }
 
 impl<'a> Parser<'a> {
-    fn new(pattern: &'a str) -> Result<Self, DialectError> {
+    pub(super) fn new(pattern: &'a str) -> Result<Self, DialectError> {
         let mut parser = Self {
             pattern,
             chars: pattern.chars().collect(),
             index: 0,
             next: None,
             flags: Flags::default(),
-            global_case: false,
             groups: Vec::new(),
             names: Vec::new(),
             look_behind: None,
             conditions: Vec::new(),
             variable_look_behind: false,
+            pieces: None,
         };
         parser.advance()?;
         Ok(parser)
@@ -208,9 +207,11 @@ impl<'a> Parser<'a> {
             let (node, (least, most)) = self.sequence(depth, depth == 0 && branches.is_empty())?;
             width = (width.0.min(least), width.1.max(most));
             branches.push(node);
+            let bar = self.position();
             if !self.eat('|')? {
                 break;
             }
+            self.note_bar(depth, bar);
         }
         match branches.len() {
             1 => Ok((branches.remove(0), width)),
@@ -225,6 +226,7 @@ impl<'a> Parser<'a> {
             if matches!(token, Token::Plain('|' | ')')) {
                 break;
             }
+            let (start, length) = (self.position(), row.nodes.len());
             self.advance()?;
             match token {
                 Token::Escaped(c) => self.escaped(c, &mut row)?,
@@ -247,24 +249,40 @@ impl<'a> Parser<'a> {
                     let at = if self.flags.multi_line { At::LineEnd } else { At::LastLineEnd };
                     row.push(Node::At(at), (0, 0));
                 }
-                Token::Plain(c) => row.push(Node::Char(c), (1, 1)),
+                Token::Plain(c) => row.push(self.literal(c), (1, 1)),
             }
+            self.note_piece(depth, start, row.nodes.len() > length);
         }
         let width = row.width();
         Ok((Node::concat(row.nodes), width))
     }
 
+    /// One character, or those that are equal to it.
+    fn literal(&self, c: char) -> Node {
+        let equal = match self.flags.ignore_case {
+            true => case::equal(c, self.flags.ascii),
+            false => return Node::Char(c),
+        };
+        match equal.len() {
+            1 => Node::Char(c),
+            _ => {
+                Node::Class(Class { negated: false, items: equal.into_iter().map(ClassItem::Char).collect() })
+            }
+        }
+    }
+
     fn escaped(&mut self, c: char, row: &mut Row) -> Result<(), DialectError> {
         match escape::outside_class(self, c)? {
             Escape::At(at) => row.push(Node::At(at), (0, 0)),
-            Escape::Char(Some(c)) => row.push(Node::Char(c), (1, 1)),
-            Escape::Char(None) => row.push(Node::Class(Class { negated: false, items: Vec::new() }), (1, 1)),
+            Escape::Char(Some(c)) => row.push(self.literal(c), (1, 1)),
+            Escape::Char(None) => row.push(Node::never(), (1, 1)),
             Escape::Category(item) => {
                 row.push(Node::Class(Class { negated: false, items: vec![item] }), (1, 1));
             }
             Escape::Backref(group) => {
                 let width = self.groups.get(group - 1).copied().flatten().unwrap_or((0, 0));
-                row.push(Node::Backref(group), width);
+                let ignore_case = self.flags.ignore_case;
+                row.push(Node::Backref { group, ignore_case }, width);
             }
         }
         Ok(())
@@ -371,6 +389,9 @@ impl<'a> Parser<'a> {
                     }
                 }
             }
+        }
+        if self.flags.ignore_case {
+            case::close(&mut items, self.flags.ascii);
         }
         Ok(Node::Class(Class { negated, items }))
     }

@@ -13,9 +13,13 @@ const MAX_MARKS: usize = 4;
 
 /// An equal pattern, more regular if possible.
 pub(super) fn simplify(root: Node) -> Node {
-    let root = below(root, None);
+    let root = below(without_unused(root), None);
     let mut references = Vec::new();
-    collect_references(&root, &mut references);
+    root.each(&mut |node| {
+        if let Node::Backref { group, .. } = node {
+            references.push(*group);
+        }
+    });
     // Conditions may refer to groups further on, whose numbers would change.
     let conditional = root.any(&|node| matches!(node, Node::Conditional { .. }));
     match references.is_empty() || conditional {
@@ -29,7 +33,6 @@ pub(super) fn simplify(root: Node) -> Node {
 fn split_marks(node: Node, references: &[usize]) -> Node {
     match node {
         Node::Group { index, body } => Node::Group { index, body: Box::new(split_marks(*body, references)) },
-        Node::Case { ignore, body } => Node::Case { ignore, body: Box::new(split_marks(*body, references)) },
         Node::Concat(nodes) => {
             let mut nodes: Vec<Node> = nodes.into_iter().map(|node| split_marks(node, references)).collect();
             while let Some((start, end, marks)) = mark_span(&nodes, references) {
@@ -49,7 +52,7 @@ fn mark_span(nodes: &[Node], references: &[usize]) -> Option<(usize, usize, Vec<
     nodes.iter().enumerate().find_map(|(start, node)| {
         let Node::Group { index, body } = node else { return None };
         let marks = marks_of(body)?;
-        let refers = |node: &Node| *node == Node::Backref(*index);
+        let refers = |node: &Node| matches!(node, Node::Backref { group, .. } if group == index);
         let end = nodes.iter().rposition(refers).filter(|end| *end > start)?;
         let span = nodes.get(start..=end)?;
         let count = |list: &[usize]| list.iter().filter(|group| *group == index).count();
@@ -70,7 +73,7 @@ fn branch(span: &[Node], mark: char) -> Node {
     };
     let row = span.iter().enumerate().map(|(place, node)| match node {
         Node::Group { .. } if place == 0 => Node::Group { index, body: Box::new(Node::Char(mark)) },
-        Node::Backref(group) if *group == index => Node::Char(mark),
+        Node::Backref { group, .. } if *group == index => Node::Char(mark),
         node => node.clone(),
     });
     Node::Concat(row.collect())
@@ -89,18 +92,41 @@ fn marks_of(body: &Node) -> Option<Vec<char>> {
     marks.filter(|marks| (1..=MAX_MARKS).contains(&marks.len()))
 }
 
-fn collect_references(node: &Node, references: &mut Vec<usize>) {
-    if let Node::Backref(group) = node {
-        references.push(*group);
-    }
-    node.children().into_iter().for_each(|child| collect_references(child, references));
+fn collect_groups(node: &Node, groups: &mut BTreeSet<usize>) {
+    node.each(&mut |node| {
+        if let Node::Group { index, .. } = node {
+            groups.insert(*index);
+        }
+    });
 }
 
-fn collect_groups(node: &Node, groups: &mut BTreeSet<usize>) {
-    if let Node::Group { index, .. } = node {
-        groups.insert(*index);
+/// Drops what is to come no times. The groups in it never take part.
+fn without_unused(root: Node) -> Node {
+    let mut unused = BTreeSet::new();
+    let is_unused = |node: &Node| matches!(node, Node::Repeat { max: Some(0), .. });
+    if !root.any(&is_unused) {
+        return root;
     }
-    node.children().into_iter().for_each(|child| collect_groups(child, groups));
+    let mut known = None;
+    while known.replace(unused.len()) != Some(unused.len()) {
+        root.each(&mut |node| match node {
+            node if is_unused(node) => collect_groups(node, &mut unused),
+            Node::Conditional { group, yes, .. } if unused.contains(group) => {
+                collect_groups(yes, &mut unused)
+            }
+            _ => {}
+        });
+    }
+    drop_unused(root, &unused)
+}
+
+fn drop_unused(node: Node, unused: &BTreeSet<usize>) -> Node {
+    match node {
+        Node::Repeat { max: Some(0), .. } => Node::Empty,
+        Node::Backref { group, .. } if unused.contains(&group) => Node::never(),
+        Node::Conditional { group, no, .. } if unused.contains(&group) => drop_unused(*no, unused),
+        node => node.map(&mut |child| drop_unused(child, unused)),
+    }
 }
 
 /// `before` always consumes characters and stands directly in front of `node`.
@@ -117,9 +143,11 @@ fn below(node: Node, before: Option<&Node>) -> Node {
         }
         Node::Group { index, body } => Node::Group { index, body: boxed(body, before) },
         Node::Atomic(body) => Node::Atomic(boxed(body, before)),
-        Node::Case { ignore, body } => Node::Case { ignore, body: boxed(body, before) },
         // From the second round on something else stands before the body.
-        Node::Repeat { min, max, greed, body } => Node::Repeat { min, max, greed, body: boxed(body, None) },
+        Node::Repeat { min, max, greed, body } => match boxed(body, None) {
+            body if *body == Node::Empty => Node::Empty,
+            body => Node::Repeat { min, max, greed, body },
+        },
         Node::Conditional { group, yes, no } => {
             let (yes, no) = (boxed(yes, before), boxed(no, before));
             match (&*yes, &*no) {
@@ -128,7 +156,10 @@ fn below(node: Node, before: Option<&Node>) -> Node {
                 _ => Node::Conditional { group, yes, no },
             }
         }
-        Node::Alt(nodes) => Node::Alt(nodes.into_iter().map(|node| below(node, before)).collect()),
+        Node::Alt(nodes) => match nodes.into_iter().map(|node| below(node, before)).collect::<Vec<_>>() {
+            nodes if nodes.iter().all(|node| *node == Node::Empty) => Node::Empty,
+            nodes => Node::Alt(nodes),
+        },
         Node::Concat(nodes) => concat(nodes, before),
         leaf => leaf,
     }

@@ -52,7 +52,6 @@ pub(crate) fn write_screen(parsed: &Parsed, mode: Mode) -> String {
 fn eased_at_end(node: &Node) -> Option<bool> {
     let regular = |node: &Node| !node.any(&|node| !is_regular(node));
     match node {
-        Node::Case { body, .. } => eased_at_end(body),
         Node::Concat(nodes) => match nodes.split_last()? {
             (Node::Look { behind: false, negative: false, body }, before) => {
                 Some(regular(body) && before.iter().all(regular))
@@ -89,7 +88,7 @@ impl Parsed {
 /// Whether the linear engine knows what the node is, leaving aside what is below.
 fn is_regular(node: &Node) -> bool {
     match node {
-        Node::Look { .. } | Node::Atomic(_) | Node::Backref(_) | Node::Conditional { .. } => false,
+        Node::Look { .. } | Node::Atomic(_) | Node::Backref { .. } | Node::Conditional { .. } => false,
         Node::Repeat { greed, .. } => *greed != Greed::Possessive,
         Node::At(At::WordBoundary { ascii } | At::NoWordBoundary { ascii }) => !ascii,
         _ => true,
@@ -135,9 +134,12 @@ impl<'a> Writer<'a> {
                 self.wrapped("(", body);
             }
             Node::Atomic(body) => self.wrapped("(?>", body),
-            Node::Backref(group) => {
+            Node::Backref { group, ignore_case } => {
                 let group = self.number_of(*group);
-                self.format(format_args!(r"\k<{group}>"));
+                match ignore_case {
+                    true => self.format(format_args!(r"(?i:\k<{group}>)")),
+                    false => self.format(format_args!(r"\k<{group}>")),
+                }
             }
             Node::Conditional { group, yes, no } => {
                 let group = self.number_of(*group);
@@ -163,10 +165,11 @@ impl<'a> Writer<'a> {
         match node {
             Node::Look { .. } => {}
             Node::Group { body, .. } | Node::Atomic(body) => self.wrapped("(?:", body),
-            Node::Backref(group) => match self.parsed.group(*group) {
-                Some(body) if is_small(body) => self.wrapped("(?i:", body),
+            Node::Backref { group, ignore_case: false } => match self.parsed.group(*group) {
+                Some(body) if is_small(body) => self.wrapped("(?:", body),
                 _ => self.text.push_str("(?s:.*)"),
             },
+            Node::Backref { .. } => self.text.push_str("(?s:.*)"),
             Node::Conditional { yes, no, .. } => {
                 self.text.push_str("(?:");
                 self.node(yes);
@@ -192,8 +195,6 @@ impl<'a> Writer<'a> {
             Node::Any { newline: true } => self.text.push_str("(?s:.)"),
             Node::Class(class) => self.class(class),
             Node::At(at) => self.at(*at),
-            Node::Case { ignore: true, body } => self.wrapped("(?i:", body),
-            Node::Case { ignore: false, body } => self.wrapped("(?-i:", body),
             Node::Repeat { min, max, greed, body } => self.repeat(*min, *max, *greed, body),
             Node::Concat(nodes) => nodes.iter().for_each(|node| self.piece(node)),
             Node::Alt(nodes) => {
@@ -232,8 +233,18 @@ impl<'a> Writer<'a> {
         if body.is_zero_width() {
             return self.repeat_of_nothing(min, greed, body);
         }
+        let may_be_nothing = self.screen
+            && body.any(&|node| {
+                matches!(node, Node::Look { .. } | Node::Conditional { .. } | Node::Backref { .. })
+            });
         match body {
-            Node::Char(_) | Node::Class(_) | Node::Any { .. } | Node::Group { .. } | Node::Case { .. } => {
+            body if may_be_nothing || matches!(body, Node::Conditional { .. }) => {
+                // The engine repeats nothing that it sees to be empty.
+                self.text.push_str("(?:");
+                self.piece(body);
+                self.text.push_str(r"|[^\x{0}-\x{10FFFF}])");
+            }
+            Node::Char(_) | Node::Class(_) | Node::Any { .. } | Node::Group { .. } => {
                 self.node(body);
             }
             body => self.wrapped("(?:", body),
@@ -289,6 +300,10 @@ impl<'a> Writer<'a> {
     /// A place with a word character before it and behind it one as the first of `ahead` says, or the other way round.
     fn boundary(&mut self, ascii: bool, [after_word, after_other]: [&str; 2]) {
         self.irregular = true;
+        if after_word == "(?=" {
+            // To Python 3.11 there is not even the absence of a boundary in an empty text.
+            self.text.push_str(r"(?!\A\z)");
+        }
         let word = if ascii { ASCII_WORD } else { UNICODE_WORD };
         self.format(format_args!(
             "(?:(?<=[{word}]){after_word}[{word}])|(?<![{word}]){after_other}[{word}]))"
@@ -296,13 +311,20 @@ impl<'a> Writer<'a> {
     }
 
     fn class(&mut self, class: &Class) {
-        match (class.items.is_empty(), class.negated) {
+        let is_empty = class.items.iter().all(|item| match item {
+            ClassItem::Char(c) => self.mode.ascii && !c.is_ascii(),
+            _ => false,
+        });
+        match (is_empty, class.negated) {
             (true, false) => self.text.push_str(r"[^\x{0}-\x{10FFFF}]"),
             (true, true) => self.node(&Node::Any { newline: true }),
             (false, negated) => {
                 let close = self.open_class(negated);
                 for item in &class.items {
-                    self.class_item(item);
+                    match item {
+                        ClassItem::Char(c) if self.mode.ascii && !c.is_ascii() => {}
+                        item => self.class_item(item),
+                    }
                 }
                 self.text.push_str(close);
             }
@@ -374,7 +396,17 @@ fn push_class_char(text: &mut String, c: char) {
     }
 }
 
-/// Worth repeating in place of a reference to it.
+/// Worth repeating in place of a reference to it, and free of conditions on the place where it stands.
 fn is_small(body: &Node) -> bool {
-    !body.any(&|node| matches!(node, Node::Backref(_) | Node::Repeat { .. } | Node::Concat(_)))
+    !body.any(&|node| {
+        !matches!(
+            node,
+            Node::Empty
+                | Node::Char(_)
+                | Node::Any { .. }
+                | Node::Class(_)
+                | Node::Group { .. }
+                | Node::Alt(_)
+        )
+    })
 }

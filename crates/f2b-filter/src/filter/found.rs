@@ -3,6 +3,7 @@
 use f2b_types::{Failure, Family, Id, Number, Time};
 
 use crate::fields::{Field, Fields};
+use crate::pytext::ascii_digits;
 use crate::settings::UseDns;
 
 /// A match of a `failregex`.
@@ -91,12 +92,15 @@ pub(super) fn identify(fields: &mut Fields, raw_hosts: bool, use_dns: UseDns) ->
     }
 }
 
+/// The address or its subnet. A prefix that is too long leaves the address whole, whatever it is.
 fn address_id(text: &str, family: Family, cidr: Option<&str>) -> Id {
     let Some(cidr) = cidr else { return Id::parse_family(text, family, None) };
-    match cidr.parse::<u8>().map(|prefix| Id::parse_family(text, family, Some(prefix))) {
-        Ok(id @ Id::Net { .. }) => id,
-        _ => Id::raw(&format!("{text}/{cidr}")),
-    }
+    let widest = match family {
+        Family::Inet4 => 32,
+        Family::Inet6 => 128,
+    };
+    let prefix = ascii_digits(cidr).parse().map_or(widest, |prefix: u8| prefix.min(widest));
+    Id::parse_family(text, family, Some(prefix))
 }
 
 /// A host that looks like an address is one (`DNSUtils.textToIp`).
@@ -144,7 +148,7 @@ mod tests {
         check(&[("ip6", "2001:DB8::1")], UseDns::Warn, "2001:db8::1");
         check(&[("ip4", "192.0.2.1"), ("cidr", "24")], UseDns::Warn, "192.0.2.0/24");
         check(&[("ip4", "192.0.2.300")], UseDns::Warn, "192.0.2.300");
-        check(&[("ip4", "192.0.2.1"), ("cidr", "99")], UseDns::Warn, "192.0.2.1/99");
+        check(&[("ip4", "192.0.2.1"), ("cidr", "99")], UseDns::Warn, "192.0.2.1");
     }
 
     #[test]

@@ -139,7 +139,9 @@ impl State {
             DateError::Invalid => LineError { exception: "ValueError()".into() },
         };
         let Some(detector) = &mut self.detector else { return Ok(Dated::Missing) };
-        let Some(found) = detector.match_line(Subject::new(line), context.now).map_err(failed)? else {
+        let found = detector.match_line(Subject::new(line), context.now);
+        self.records.extend(detector.take_records());
+        let Some(found) = found.map_err(failed)? else {
             return Ok(Dated::Missing);
         };
         let place = found.spans.get(1).unwrap_or_else(|| before_last(line));

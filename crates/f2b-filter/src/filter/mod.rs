@@ -7,14 +7,17 @@
 //! | [`search`] | runs the expressions over a line | `Filter.findFailure`, `_ignoreLine` |
 //! | [`buffer`] | the lines that an expression sees at once | `failregex.Regex.search` |
 //! | [`connection`] | merges what lines of one connection say | `Filter._mergeFailure` |
+//! | [`explain`] | why a line was missed | |
 //! | [`found`] | what comes out | the lists that `findFailure` returns |
 
 mod buffer;
 mod connection;
+mod explain;
 mod found;
 mod line;
 mod search;
 
+pub use self::explain::{Explainer, Explanation, Nearest, Sought};
 pub use self::found::{Found, Who};
 pub use self::line::{LineContext, LineError};
 
@@ -238,8 +241,8 @@ impl Filter {
         let mut detector = DateDetector::new(self.rules.year_now);
         detector.set_default_offset(self.default_offset());
         for pattern in patterns.split('\n').map(strip).filter(|pattern| !pattern.is_empty()) {
-            let record = detector.append(pattern)?;
-            self.state.records.push(record);
+            detector.append(pattern)?;
+            self.state.records.extend(detector.take_records());
         }
         self.state.detector = Some(detector);
         Ok(())

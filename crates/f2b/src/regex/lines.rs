@@ -2,42 +2,90 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use f2b_filter::Encoding;
+use f2b_types::Record;
+
+use super::packed;
+use crate::logging::of_invalid_bytes;
 
 /// Bytes that are read at once.
 const CHUNK: usize = 64 * 1024;
 
-/// The complete lines of a file; a last line without its end is left out, since it is still being written.
+/// The complete lines of a file; a last line without its end is left out, since it is still being written. Compressed
+/// files and standard input are at their end when they end.
 pub(super) struct FileLines {
-    file: File,
+    reader: Box<dyn Read>,
+    /// A last line without its end counts.
+    is_final: bool,
     encoding: Encoding,
     buffer: Vec<u8>,
     start: usize,
+    at_end: bool,
+    path: PathBuf,
+    /// What is said once of a line that is not in the encoding.
+    records: Option<[Record; 2]>,
+    warned: bool,
 }
 
 impl FileLines {
     pub(super) fn open(path: &Path, encoding: Encoding) -> io::Result<Self> {
-        Ok(Self { file: File::open(path)?, encoding, buffer: Vec::new(), start: 0 })
+        let (reader, is_packed) = packed::unpacked(File::open(path)?)?;
+        Ok(Self::new(reader, is_packed, path, encoding))
+    }
+
+    /// Those of standard input.
+    pub(super) fn standard_input(encoding: Encoding) -> io::Result<Self> {
+        let (reader, _) = packed::unpacked(io::stdin())?;
+        Ok(Self::new(reader, true, Path::new("-"), encoding))
+    }
+
+    fn new(reader: Box<dyn Read>, is_final: bool, path: &Path, encoding: Encoding) -> Self {
+        Self {
+            reader,
+            is_final,
+            encoding,
+            buffer: Vec::new(),
+            start: 0,
+            at_end: false,
+            path: path.into(),
+            records: None,
+            warned: false,
+        }
+    }
+
+    /// What there is to say of the last line.
+    pub(super) fn take_records(&mut self) -> Option<[Record; 2]> {
+        self.records.take()
     }
 
     /// The next line without its end.
     pub(super) fn next_line(&mut self) -> io::Result<Option<String>> {
         loop {
             let rest = self.buffer.get(self.start..).unwrap_or(&[]);
-            if let Some(end) = self.encoding.line_end(rest) {
+            let end = match self.encoding.line_end(rest) {
+                None if self.at_end && self.is_final && !rest.is_empty() => Some(rest.len()),
+                end => end,
+            };
+            if let Some(end) = end {
                 let line = rest.get(..end).unwrap_or(rest);
-                let text = self.encoding.decode_line(line).0.into_owned();
+                let (text, is_valid) = self.encoding.decode_line(line);
+                if !is_valid && !self.warned {
+                    self.warned = true;
+                    self.records = Some(of_invalid_bytes(line, &self.path, self.encoding.name()));
+                }
+                let text = text.into_owned();
                 self.start += end;
                 return Ok(Some(text));
             }
-            self.buffer.drain(..self.start);
-            self.start = 0;
-            let read = self.file.by_ref().take(CHUNK as u64).read_to_end(&mut self.buffer)?;
-            if read == 0 {
+            if self.at_end {
                 return Ok(None);
             }
+            self.buffer.drain(..self.start);
+            self.start = 0;
+            let read = self.reader.by_ref().take(CHUNK as u64).read_to_end(&mut self.buffer)?;
+            self.at_end = read == 0;
         }
     }
 }

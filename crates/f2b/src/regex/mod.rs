@@ -7,14 +7,20 @@
 //! | `options` | the command line, read as Python's `optparse` reads it |
 //! | `rules` | the expressions, from a filter, a jail or the command line |
 //! | `lines` | the lines, from a file or the command line |
+//! | `hosts` | the addresses of host names |
+//! | `beyond` | what fail2ban-regex has not: JSON, explanations, profiles |
+//! | `packed` | compressed logs |
 //! | `trial` | lines through the filter, and what becomes of them |
 //! | `report` | the report at the end |
 //! | `tokens` | `--out`: only what was found, in a given form |
 //! | `output` | where all that goes |
 
+mod beyond;
+mod hosts;
 mod lines;
 mod options;
 mod output;
+mod packed;
 mod report;
 mod rules;
 mod tokens;
@@ -65,13 +71,14 @@ pub fn run(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(stop) => return answer(stop),
     };
     let level = options.level();
-    let quiet = options.out.is_some();
+    let quiet = options.out.is_some() || options.json;
     let mut out = Output::new(quiet, *level.as_ref().unwrap_or(&Level::CRITICAL), options.verbose);
     let result = match level {
         Ok(_) => trial(&options, &mut out),
-        Err(error) => {
-            out.print(&format!("ERROR: {error}")).map_err(Failure::from).and(Err(Failure::Reported))
-        }
+        Err(error) => say_title(&mut out)
+            .and_then(|()| out.fail(&error))
+            .map_err(Failure::from)
+            .and(Err(Failure::Reported)),
     };
     let result = result
         .and_then(|()| Ok(out.flush()?))
@@ -107,12 +114,14 @@ fn answer(stop: Stop) -> ExitCode {
     }
 }
 
+fn say_title(out: &mut Output) -> io::Result<()> {
+    ["", "Running tests", "=============", ""].into_iter().try_for_each(|line| out.say(line))
+}
+
 /// Reads the expressions and the lines, tries them and reports.
 fn trial(options: &Options, out: &mut Output) -> Result<(), Failure> {
     let [log, regex, ignore @ ..] = options.args.as_slice() else { return Err(Failure::Reported) };
-    for line in ["", "Running tests", "=============", ""] {
-        out.say(line)?;
-    }
+    say_title(out)?;
     let mut trial = Trial::new(options, crate::clock::now(), crate::clock::local_zone(), out)?;
     let is_journal = log.starts_with("systemd-journal");
     let backend = if is_journal { "systemd" } else { "auto" };
@@ -120,7 +129,7 @@ fn trial(options: &Options, out: &mut Output) -> Result<(), Failure> {
     if let [ignore] = ignore {
         rules::read_ignoreregex(&mut trial, ignore, out)?;
     }
-    let mut source = if trial::is_file(log) {
+    let mut source = if log == "-" || trial::is_file(log) {
         open(log, options, out)?
     } else if is_journal {
         out.print("Error: systemd library not found. Exiting...")?;
@@ -132,6 +141,7 @@ fn trial(options: &Options, out: &mut Output) -> Result<(), Failure> {
     trial.run(&mut source, options, out)?;
     match options.out {
         Some(_) => Ok(()),
+        None if options.json => Ok(out.print(&beyond::summary_json(&trial).to_string())?),
         None => Ok(report::print(&trial, options, out)?),
     }
 }
@@ -140,11 +150,15 @@ fn open(log: &str, options: &Options, out: &mut Output) -> Result<Source, Failur
     let encoding = match Encoding::parse(&options.encoding) {
         Ok(encoding) => encoding,
         Err(error) => {
-            out.print(&format!("ERROR: {error}"))?;
+            out.fail(&error.to_string())?;
             return Err(Failure::Reported);
         }
     };
-    match FileLines::open(Path::new(log), encoding) {
+    let lines = match log {
+        "-" => FileLines::standard_input(encoding),
+        path => FileLines::open(Path::new(path), encoding),
+    };
+    match lines {
         Ok(lines) => {
             out.say(&format!("Use         log file : {log}"))?;
             out.say(&format!("Use         encoding : {}", options.encoding))?;

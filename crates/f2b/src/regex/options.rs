@@ -31,6 +31,12 @@ pub(super) struct Options {
     pub(super) print_all_matched: bool,
     pub(super) print_all_missed: bool,
     pub(super) print_all_ignored: bool,
+    /// One object of JSON for each line, and a summary.
+    pub(super) json: bool,
+    /// Why lines were missed.
+    pub(super) explain: bool,
+    /// What each expression costs.
+    pub(super) profile: bool,
     /// The log, the regex and maybe the ignoreregex.
     pub(super) args: Vec<String>,
 }
@@ -88,6 +94,13 @@ const OPTIONS: &[(&[&str], Option<&str>, &str)] = &[
     (&["--full-traceback"], None, "accepted and without effect"),
 ];
 
+/// What fail2ban-regex doesn't have. These have to be spelled out, so that its own can be shortened as ever.
+const EXTENSIONS: &[(&str, &str)] = &[
+    ("--json", "print an object of JSON for each line, and one with the summary"),
+    ("--explain", "say of missed lines which expression got farthest, and where it broke"),
+    ("--profile", "say what each failregex costs, and which are not linear"),
+];
+
 impl Default for Options {
     fn default() -> Self {
         Self {
@@ -110,6 +123,9 @@ impl Default for Options {
             print_all_matched: false,
             print_all_missed: false,
             print_all_ignored: false,
+            json: false,
+            explain: false,
+            profile: false,
             args: Vec::new(),
         }
     }
@@ -123,9 +139,11 @@ impl Options {
             [] => ("f2b-regex", argv),
         };
         // Words travel as text; bytes that are none are replaced.
-        let words: Vec<OsString> = words.iter().map(|word| text(word).into()).collect();
+        let mut words: Vec<OsString> = words.iter().map(|word| text(word).into()).collect();
+        let mut options = Self::default();
+        options.take_extensions(&mut words);
         let line = reader().read(&words);
-        let mut options = Self { args: line.words.iter().map(text).collect(), ..Self::default() };
+        options.args = line.words.iter().map(text).collect();
         for Opt { name, value } in &line.options {
             options.set(name, text(value), program)?;
         }
@@ -133,6 +151,21 @@ impl Options {
             Some(what) => Err(misuse(program, what)),
             None => options.check(program),
         }
+    }
+
+    fn take_extensions(&mut self, words: &mut Vec<OsString>) {
+        let mut ended = false;
+        words.retain(|word| {
+            ended |= word == "--";
+            let set = match word.to_str() {
+                Some("--json") => &mut self.json,
+                Some("--explain") => &mut self.explain,
+                Some("--profile") => &mut self.profile,
+                _ => return true,
+            };
+            *set |= !ended;
+            ended
+        });
     }
 
     /// The level from which on log messages are shown.
@@ -244,7 +277,9 @@ Tries regular expressions of fail2ban, its filters and its jails on log lines.
 
 LOG:
   string                a log line
-  filename              path of a log (/var/log/auth.log)
+  filename              path of a log (/var/log/auth.log), which may be
+                        compressed (.gz, .xz, .zst)
+  -                     standard input
   systemd-journal       the systemd journal, optionally with parameters of the
                         backend (systemd-journal[journalflags=1])
 
@@ -276,6 +311,10 @@ Options:
             ..=21 => writeln!(help, "  {spelled:<21} {text}"),
             _ => writeln!(help, "  {spelled}\n{:24}{text}", ""),
         };
+    }
+    help.push_str("\nBeyond fail2ban-regex:\n");
+    for (name, text) in EXTENSIONS {
+        let _ = writeln!(help, "  {name:<21} {text}");
     }
     help
 }
@@ -321,6 +360,16 @@ mod tests {
             o.config = "/x".into();
             o.args.push("ignore".into());
         });
+    }
+
+    #[test]
+    fn our_own_options_have_to_be_spelled_out() {
+        check("log --json regex --explain --profile", |o| {
+            (o.json, o.explain, o.profile) = (true, true, true)
+        });
+        check("log regex --e latin1", |o| o.encoding = "latin1".into());
+        check("log -- regex --json", |o| o.args.push("--json".into()));
+        check_misuse("--jso", "no such option: --jso");
     }
 
     #[test]

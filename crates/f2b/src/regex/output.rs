@@ -1,6 +1,7 @@
 //! Where the report goes: standard output, kept in order with the log messages that are asked for.
 
 use std::io::{self, BufWriter, Stdout, Write};
+use std::time::Instant;
 
 use f2b_types::{Level, Record};
 use jiff::tz::TimeZone;
@@ -15,11 +16,26 @@ pub(super) struct Output {
     level: Level,
     verbose: i64,
     zone: TimeZone,
+    start: Instant,
 }
 
 impl Output {
     pub(super) fn new(quiet: bool, level: Level, verbose: i64) -> Self {
-        Self { out: BufWriter::new(io::stdout()), quiet, level, verbose, zone: crate::clock::local_zone() }
+        let zone = crate::clock::local_zone();
+        Self { out: BufWriter::new(io::stdout()), quiet, level, verbose, zone, start: Instant::now() }
+    }
+
+    /// Whether messages for whoever looks for a fault are shown.
+    pub(super) fn is_debug(&self) -> bool {
+        self.level <= Level::DEBUG
+    }
+
+    /// Says why there is nothing to try. Who wants to know more gets it as a message for the log.
+    pub(super) fn fail(&mut self, error: &str) -> io::Result<()> {
+        match self.verbose > 0 || self.is_debug() {
+            true => self.log([Record::new(Level::CRITICAL, "", error)]),
+            false => self.print(&format!("ERROR: {error}")),
+        }
     }
 
     /// A line of the report.
@@ -42,11 +58,20 @@ impl Output {
         for record in records.into_iter().filter(|record| record.level >= level) {
             let (time, name) = (asctime(crate::clock::now(), &self.zone), full_name(record.logger));
             let (level, message) = (record.level.to_string(), record.message);
+            let process = std::process::id();
+            let elapsed = self.start.elapsed().as_millis();
+            // Upstream shows the number of the thread too, of which there is one.
             let line = match self.verbose {
-                ..=1 => {
-                    format!("{time} {name:<24}[{}]: {level:<7} {level:.1}: {message}", std::process::id())
+                ..=1 => format!("{time} {name:<24}[{process}]: {level:<7}{level:.1}: {message}"),
+                2 => format!(" {time:<15} {process:X} {level:<5.5} {message}"),
+                3 => format!(" +{elapsed:5} {process:X} {name:<25.25} {level:<5.5} {message}"),
+                _ => {
+                    let number = record.level.0;
+                    format!(
+                        " +{elapsed:5} {process:X} {name:<25.25} {level:<5.5} | {:>15}-{number:<2}: {:<20} | {message}",
+                        "helpers", "__safeLog"
+                    )
                 }
-                _ => format!(" {time:<15} {level:<5.5} {message}"),
             };
             self.print(&line)?;
         }

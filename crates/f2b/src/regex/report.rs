@@ -29,6 +29,9 @@ pub(super) fn print(trial: &Trial, options: &Options, out: &mut Output) -> io::R
     out.print(&format!("\nLines: {tested} lines, {ignored} ignored, {matched} matched, {missed} missed"))?;
     out.print(&format!("[processed in {:.2} sec]", trial.seconds))?;
     out.print("")?;
+    if options.profile {
+        trial.profile.print(&trial.filter, out)?;
+    }
     if options.print_all_matched {
         print_lines("matched", &trial.matched, true, trial, options, out)?;
     }
@@ -115,7 +118,17 @@ fn print_lines(
             pairs.collect()
         }
     };
+    let shown = with_explanations(shown, lines);
     out.list(&shown, Some(&header))
+}
+
+/// Each line with what is known of it below.
+fn with_explanations(shown: Vec<String>, lines: &Lines) -> Vec<String> {
+    if lines.explained.is_empty() {
+        return shown;
+    }
+    let explained = lines.explained.iter().map(|lines| lines.iter().map(|line| format!("     {line}")));
+    shown.into_iter().zip(explained).flat_map(|(line, below)| std::iter::once(line).chain(below)).collect()
 }
 
 /// The line, the expression and a link to try both at debuggex.com.

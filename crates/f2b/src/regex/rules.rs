@@ -32,7 +32,9 @@ pub(super) fn read_failregex(
     out: &mut Output,
 ) -> Result<(), Failure> {
     let mut reader = RulesReader::new();
-    let source = match find(value, &options.config, &mut reader) {
+    let source = find(value, &options.config, &mut reader);
+    out.log(records_of(&mut reader))?;
+    let source = match source {
         Ok(source) => source,
         Err(error) => {
             out.print(&format!("ERROR: Wrong filter name or options: {error}"))?;
@@ -62,15 +64,35 @@ pub(super) fn read_failregex(
         }
         Source::File { name, base, options: given } => {
             let rules = read_file(&mut reader, (&name, &base), &given, (options, backend), out)?;
-            let rules = rules.map(|rules| rules.map(|rules| (rules, given)));
+            // Upstream notes the options of `[Init]` among those that were given.
+            let rules = rules.map(|rules| {
+                rules.map(|rules| {
+                    let mut names = given;
+                    for name in rules.init_names() {
+                        if !names.iter().any(|(known, _)| known == name) {
+                            names.push((name.to_owned(), String::new()));
+                        }
+                    }
+                    (rules, names)
+                })
+            });
             settle(rules, &mut reader, out, || format!("ERROR: failed to load filter {value}"))?
         }
     };
     let (rules, given) = rules;
-    if options.verbose > 1 {
+    let mut records = records_of(&mut reader);
+    let later = records.split_off(rules.said_before_commands.min(records.len()));
+    out.log(records)?;
+    if options.verbose > 1 || out.is_debug() {
         out.say(&format!("Real  filter options : {}", real_options(&rules, &given)))?;
     }
+    out.log(later)?;
     apply(trial, &rules.commands, value, out)
+}
+
+/// What the configuration had to say.
+fn records_of(reader: &mut RulesReader) -> Vec<Record> {
+    reader.take_diagnostics().into_iter().map(|diagnostic| diagnostic.record).collect()
 }
 
 /// Reads the ignoreregex of the command line, which replaces those of the filter.
@@ -177,11 +199,13 @@ fn settle<T>(
     out: &mut Output,
     message: impl FnOnce() -> String,
 ) -> Result<T, Failure> {
-    let records = reader.take_diagnostics().into_iter().map(|diagnostic| diagnostic.record);
-    out.log(records)?;
+    let read = match read {
+        Ok(Some(read)) => return Ok(read),
+        failed => failed,
+    };
+    out.log(records_of(reader))?;
     match read {
-        Ok(Some(read)) => Ok(read),
-        Ok(None) => {
+        Ok(_) => {
             out.print(&message())?;
             Err(Failure::Reported)
         }

@@ -48,6 +48,10 @@ impl<'a> Tokens<'a> {
 
     /// Prints a line in which nothing was found.
     pub(super) fn print_missed(&self, line: &str, date: Option<Number>, out: &mut Output) -> io::Result<()> {
+        // Upstream has the line as a text here, not as its parts.
+        if matches!(self, Self::Field("matches")) {
+            return out.print(&format!("[{}]", f2b_filter::repr(line)));
+        }
         let fields = Fields::of_missed_line(line);
         self.print_one(Some(&Id::raw("")), date, &fields, out)
     }

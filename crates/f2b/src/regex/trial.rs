@@ -1,15 +1,16 @@
 //! Lines through the filter, and what becomes of each: matched, missed or ignored (`Fail2banRegex.testRegex` and
 //! `process`).
 
-use std::net::ToSocketAddrs;
 use std::path::Path;
 use std::time::Instant;
 
-use f2b_filter::{Filter, Found, LineContext, Who};
-use f2b_types::{Id, Number, Time};
+use f2b_filter::{Explainer, Filter, Found, LineContext, Who};
+use f2b_types::{Id, Level, Number, Record, Time};
 use jiff::tz::TimeZone;
 
 use super::Failure;
+use super::beyond::{self, Profile, Verdict};
+use super::hosts::Hosts;
 use super::lines::FileLines;
 use super::options::Options;
 use super::output::Output;
@@ -41,6 +42,8 @@ pub(super) struct Lines {
     pub(super) kept: Vec<String>,
     /// The same lines without their dates, for debuggex.
     pub(super) kept_without_date: Vec<String>,
+    /// Why they are not of another kind, for those that are kept.
+    pub(super) explained: Vec<Vec<String>>,
 }
 
 /// A filter and what the lines so far came to.
@@ -60,6 +63,9 @@ pub(super) struct Trial {
     date_pattern_set: bool,
     max_lines_set: bool,
     zone: TimeZone,
+    hosts: Hosts,
+    explainer: Explainer,
+    pub(super) profile: Profile,
 }
 
 /// Where the lines come from.
@@ -104,11 +110,16 @@ impl Trial {
             date_pattern_set: false,
             max_lines_set: false,
             zone,
+            hosts: Hosts::default(),
+            explainer: Explainer::default(),
+            profile: Profile::default(),
         };
         let fail = |out: &mut Output, error: String| -> Result<(), Failure> {
-            out.print(&format!("ERROR: {error}"))?;
+            out.fail(&error)?;
             Err(Failure::Reported)
         };
+        let created = ["Setting usedns = warn for Filter(None)", "Created Filter(None)"];
+        out.log(created.map(|message| Record::new(Level::DEBUG, "filter", message)))?;
         if options.max_lines != 0
             && let Err(error) = trial.set_max_lines(&options.max_lines.to_string(), out)?
         {
@@ -126,6 +137,9 @@ impl Trial {
         }
         if let Some(word) = options.use_dns.as_deref().filter(|word| !word.is_empty()) {
             trial.filter.set_use_dns(word);
+            let message = format!("Setting usedns = {} for Filter(None)", trial.filter.use_dns());
+            out.log(trial.filter.take_records())?;
+            out.log([Record::new(Level::DEBUG, "filter", message)])?;
         }
         trial.filter.set_raw_hosts(options.raw);
         trial.filter.set_check_all(options.check_all && options.out.is_none());
@@ -197,6 +211,11 @@ impl Trial {
         let tokens = options.out.as_deref().map(Tokens::new);
         let start = Instant::now();
         while let Some(line) = source.next_line()? {
+            if let Source::File(lines) = source
+                && let Some(records) = lines.take_records()
+            {
+                out.log(records)?;
+            }
             let line = f2b_filter::trim_line_end(&line);
             if line.is_empty() || line.starts_with('#') {
                 continue;
@@ -252,6 +271,18 @@ impl Trial {
         }
         let without_date = self.settle_buffered(buffered, line, options);
         self.tested += 1;
+        let verdict = match (is_ignored, failures) {
+            (true, _) => Verdict::Ignored,
+            (false, 0) => Verdict::Missed,
+            (false, _) => Verdict::Matched,
+        };
+        if options.json {
+            out.print(&beyond::line_json(line, verdict, &found, self.filter.ignored_by()).to_string())?;
+        }
+        let context = context(&self.zone);
+        if options.profile {
+            self.profile.try_line(&self.filter, line, &context);
+        }
         let (lines, keep) = if is_ignored {
             let few = options.print_all_ignored || self.ignored.count <= self.max_lines;
             (&mut self.ignored, !options.print_no_ignored && few)
@@ -262,6 +293,9 @@ impl Trial {
             (&mut self.missed, !options.print_no_missed && few)
         };
         lines.count += 1;
+        if keep && options.explain && verdict == Verdict::Missed {
+            lines.explained.push(beyond::explain(&mut self.explainer, &self.filter, line, &context));
+        }
         if keep {
             lines.kept.push(line.to_owned());
             lines.kept_without_date.push(without_date);
@@ -299,6 +333,9 @@ impl Trial {
             let without_date = start + &end;
             if let Some(place) = self.missed.kept.iter().position(|kept| *kept == whole) {
                 self.missed.kept.remove(place);
+                if options.explain {
+                    self.missed.explained.remove(place);
+                }
                 if options.debuggex
                     && let Some(place) =
                         self.missed.kept_without_date.iter().position(|kept| *kept == without_date)
@@ -324,12 +361,7 @@ impl Trial {
 
     /// What the filter finds in a line, each host in place of its addresses.
     fn find(&mut self, line: &str, out: &mut Output) -> Result<Vec<Identified>, Failure> {
-        let context = LineContext {
-            now: crate::clock::now(),
-            zone: &self.zone,
-            in_operation: true,
-            check_find_time: false,
-        };
+        let context = context(&self.zone);
         let found = self.filter.process_line(line, &context);
         out.log(self.filter.take_records())?;
         let found = match found {
@@ -339,15 +371,20 @@ impl Trial {
                 Vec::new()
             }
         };
-        let identified = found.into_iter().flat_map(|match_| {
+        let mut identified = Vec::with_capacity(found.len());
+        for match_ in found {
             let ids = match &match_.who {
                 None => vec![None],
                 Some(Who::Id(id)) => vec![Some(id.clone())],
-                Some(Who::Host(host)) => addresses(host).into_iter().map(Some).collect(),
+                Some(Who::Host(host)) => {
+                    let (ids, records) = self.hosts.addresses(host, self.filter.use_dns());
+                    out.log(records)?;
+                    ids.into_iter().map(Some).collect()
+                }
             };
-            ids.into_iter().map(move |id| Identified { id, match_: match_.clone() })
-        });
-        Ok(identified.collect())
+            identified.extend(ids.into_iter().map(|id| Identified { id, match_: match_.clone() }));
+        }
+        Ok(identified)
     }
 
     pub(super) fn zone(&self) -> &TimeZone {
@@ -368,13 +405,8 @@ impl RegexHits {
     }
 }
 
-/// The addresses of a host; none if it has none.
-fn addresses(host: &str) -> Vec<Id> {
-    let Ok(addresses) = (host, 0).to_socket_addrs() else { return Vec::new() };
-    let mut ids: Vec<Id> = addresses.map(|address| Id::from(address.ip())).collect();
-    ids.sort();
-    ids.dedup();
-    ids
+fn context(zone: &TimeZone) -> LineContext<'_> {
+    LineContext { now: crate::clock::now(), zone, in_operation: true, check_find_time: false }
 }
 
 /// Whether the word is a file to read lines from.

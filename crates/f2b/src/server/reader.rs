@@ -14,7 +14,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use f2b_filter::{Filter, LineContext, UseDns, Who};
-use f2b_protocol::Value;
 use f2b_types::{Id, Level, Log, Record};
 use jiff::tz::TimeZone;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -26,7 +25,7 @@ use super::notify::Notify;
 use super::resolver::Resolver;
 use super::{Backlog, JailKey, Msg};
 use crate::clock;
-use crate::logging::ServerLog;
+use crate::logging::{ServerLog, of_invalid_bytes};
 
 /// How often a file is looked at that inotify doesn't report.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
@@ -374,16 +373,8 @@ impl Ways {
             return;
         }
         *warned = Some(Instant::now());
-        let shown = Value::Bytes([bytes, b"\n"].concat());
-        let path = path.display();
-        for message in [
-            format!("Error decoding line from '{path}' with '{encoding}'."),
-            format!(
-                "Consider setting logencoding to appropriate encoding for this jail. Continuing to process line \
-                 ignoring invalid characters: {shown}"
-            ),
-        ] {
-            self.log.write(Record::new(Level::WARNING, "filter", message));
+        for record in of_invalid_bytes(&[bytes, b"\n"].concat(), path, encoding) {
+            self.log.write(record);
         }
     }
 

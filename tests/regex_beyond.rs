@@ -1,0 +1,172 @@
+//! What `f2b-regex` does beyond fail2ban-regex: compressed logs, standard input, `--json`, `--explain`, `--profile`.
+
+mod support;
+
+use std::fs;
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use serde_json::{Value as Json, json};
+use support::{binary, repository, run};
+
+const LOG: &str = "2005-08-14 11:59:59 from 192.0.2.1\nx\n";
+
+/// `LOG` as xz packs it.
+const XZ: &[u8] = &[
+    0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00, 0x00, 0x04, 0xe6, 0xd6, 0xb4, 0x46, 0x02, 0x00, 0x21, 0x01, 0x1c,
+    0x00, 0x00, 0x00, 0x10, 0xcf, 0x58, 0xcc, 0x01, 0x00, 0x24, 0x32, 0x30, 0x30, 0x35, 0x2d, 0x30, 0x38,
+    0x2d, 0x31, 0x34, 0x20, 0x31, 0x31, 0x3a, 0x35, 0x39, 0x3a, 0x35, 0x39, 0x20, 0x66, 0x72, 0x6f, 0x6d,
+    0x20, 0x31, 0x39, 0x32, 0x2e, 0x30, 0x2e, 0x32, 0x2e, 0x31, 0x0a, 0x78, 0x0a, 0x00, 0x00, 0x00, 0x00,
+    0x9f, 0xa6, 0x85, 0xaa, 0x8a, 0xaf, 0x3d, 0x45, 0x00, 0x01, 0x3d, 0x25, 0xd2, 0x29, 0x6a, 0x01, 0x1f,
+    0xb6, 0xf3, 0x7d, 0x01, 0x00, 0x00, 0x00, 0x00, 0x04, 0x59, 0x5a,
+];
+
+fn regex(args: &[&str]) -> String {
+    run(Command::new(binary("f2b-regex")).args(args).env("TZ", "UTC"))
+}
+
+/// What `f2b-regex` prints of a text on its standard input.
+fn piped(input: &[u8], args: &[&str]) -> String {
+    let mut child = Command::new(binary("f2b-regex"))
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input).unwrap();
+    String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap()
+}
+
+#[test]
+fn compressed_logs_are_read_as_they_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(LOG.as_bytes()).unwrap();
+    let gzip = gzip.finish().unwrap();
+    let zstd = ruzstd::encoding::compress_to_vec(LOG.as_bytes(), ruzstd::encoding::CompressionLevel::Fastest);
+    for (name, bytes, lines) in [
+        ("log", LOG.as_bytes().to_vec(), 1),
+        ("log.gz", gzip.clone(), 1),
+        ("two.gz", [gzip.clone(), gzip].concat(), 2),
+        ("log.xz", XZ.to_vec(), 1),
+        ("two.xz", [XZ, XZ].concat(), 2),
+        ("log.zst", zstd.clone(), 1),
+        ("two.zst", [zstd.clone(), zstd].concat(), 2),
+    ] {
+        let log = dir.path().join(name);
+        fs::write(&log, &bytes).unwrap();
+        let found = regex(&[log.to_str().unwrap(), "from <ADDR>$", "-o", "id"]);
+        assert_eq!(found, "192.0.2.1\n".repeat(lines), "{name}");
+        assert_eq!(piped(&bytes, &["-", "from <ADDR>$", "-o", "id"]), found, "{name}");
+    }
+}
+
+#[test]
+fn a_broken_archive_ends_with_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, bytes) in [
+        ("xz", XZ.get(..50).unwrap()),
+        ("gz", &[0x1f, 0x8b, 8, 0, 1, 2][..]),
+        ("zst", &[0x28, 0xb5, 0x2f, 0xfd, 0xff]),
+    ] {
+        let log = dir.path().join(name);
+        fs::write(&log, bytes).unwrap();
+        let output = Command::new(binary("f2b-regex")).arg(log).arg("from <ADDR>$").output().unwrap();
+        assert_eq!(output.status.code(), Some(255), "{name}");
+        assert!(!output.stderr.is_empty(), "{name}");
+    }
+}
+
+#[test]
+fn the_last_line_of_standard_input_needs_no_end() {
+    assert_eq!(
+        piped(b"from 192.0.2.1\nfrom 192.0.2.2", &["-", "from <ADDR>$", "-o", "id"]),
+        "192.0.2.1\n192.0.2.2\n"
+    );
+}
+
+#[test]
+fn json_has_an_object_for_each_line_and_a_summary() {
+    let log = "2005-08-14 11:59:59 u=bob from 192.0.2.1\nx\n2005-08-14 11:59:59 u=eve from ::1";
+    let text = regex(&[log, "u=<F-USER>\\w+</F-USER> from <ADDR>$", "::1$", "--json"]);
+    let mut objects: Vec<Json> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let mut summary = objects.pop().unwrap();
+    summary["summary"]["seconds"].take();
+    assert_eq!(
+        objects,
+        [
+            json!({
+                "line": "2005-08-14 11:59:59 u=bob from 192.0.2.1",
+                "verdict": "matched",
+                "failures": [{
+                    "regex": 1, "id": "192.0.2.1", "time": 1_124_020_799.0, "nofail": false,
+                    "fields": {"user": "bob", "ip4": "192.0.2.1"},
+                }],
+                "ignored_by": [],
+            }),
+            json!({"line": "x", "verdict": "missed", "failures": [], "ignored_by": []}),
+            json!({
+                "line": "2005-08-14 11:59:59 u=eve from ::1", "verdict": "ignored", "failures": [], "ignored_by": [1],
+            }),
+        ]
+    );
+    assert_eq!(
+        summary["summary"],
+        json!({
+            "lines": 3, "matched": 1, "missed": 1, "ignored": 1, "prefregex": null,
+            "failregex": [{"regex": "u=<F-USER>\\w+</F-USER> from <ADDR>$", "hits": 1}],
+            "ignoreregex": [{"regex": "::1$", "hits": 1}],
+            "dates": [{
+                "template": "{^LN-BEG}ExYear(?P<_sep>[-/.])Month(?P=_sep)Day(?:T|  ?)24hour:Minute:Second(?:[.,]Microseconds)?\
+                             (?:\\s*Zone offset)?",
+                "hits": 2,
+            }],
+            "seconds": null,
+        })
+    );
+}
+
+#[test]
+fn missed_lines_are_explained() {
+    let text = regex(&[
+        "2005-08-14 11:59:59 login of bob refused at 192.0.2.1",
+        "^ login of <F-USER>\\w+</F-USER> refused by <ADDR>$",
+        "--explain",
+    ]);
+    let explained = text.split("|- Missed line(s):\n").nth(1).unwrap();
+    let expected = [
+        "|  2005-08-14 11:59:59 login of bob refused at 192.0.2.1",
+        concat!(
+            "|       date: 2005-08-14 11:59:59 ({^LN-BEG}ExYear(?P<_sep>[-/.])Month(?P=_sep)Day(?:T|  ?)24hour:Minute:Second",
+            r"(?:[.,]Microseconds)?(?:\s*Zone offset)?)",
+        ),
+        "|       nearest: failregex 1, which matched up to the marks",
+        concat!(
+            r"|        regex: ^ login of (?P<user>\w+) refused by \[?(?:(?:::f{4,6}:)?(?P<ip4>(?:\d{1,3}\.){3}\d{1,3})|(?P<",
+            "…",
+        ),
+        "|                                                ^",
+        "|         line:  login of bob refused at 192.0.2.1",
+        "|                                     ^",
+        "`-",
+    ];
+    assert_eq!(explained.lines().collect::<Vec<_>>(), expected);
+    let filter = repository().join("tests/third_party/filter.d/login-daemon.conf");
+    let text = regex(&["Aug 14 11:59:01 h logind3[1]: x", filter.to_str().unwrap(), "--explain"]);
+    assert!(text.contains("prefregex: did not match\n"), "{text}");
+}
+
+#[test]
+fn a_profile_names_what_is_not_linear() {
+    let filter = repository().join("tests/third_party/filter.d/engine-room.conf");
+    let log = repository().join("tests/third_party/logs/engine-room.log");
+    let text = regex(&[log.to_str().unwrap(), filter.to_str().unwrap(), "--profile"]);
+    let profile: Vec<&str> = text.split("\nProfile:\n").nth(1).unwrap().lines().skip(1).take(4).collect();
+    let marked: Vec<&str> = profile
+        .iter()
+        .filter(|line| line.ends_with(", not linear"))
+        .map(|line| line.get(4..6).unwrap())
+        .collect();
+    assert_eq!(marked, ["1)"], "{text}");
+    assert!(profile.iter().all(|line| line.contains(" of 8 lines")), "{text}");
+}
