@@ -148,7 +148,7 @@ impl Output {
 
 /// The record without its time.
 fn line(record: &Record) -> String {
-    let name = full_name(record.logger);
+    let name = full_name(&record.logger);
     format!("{name:<24}[{}]: {:<7} {}", std::process::id(), record.level, record.message)
 }
 
@@ -176,7 +176,7 @@ fn syslog_packet(record: &Record) -> String {
         level if level >= Level::INFO => 6,
         _ => 7,
     };
-    let name = full_name(record.logger);
+    let name = full_name(&record.logger);
     format!("<{}>{name}[{}]: {} {}", 3 * 8 + severity, std::process::id(), record.level, record.message)
 }
 

@@ -105,10 +105,10 @@ fn reader(root: &Path, log: &dyn Log) -> Configurator {
 /// Logs the records, and below each where its cause stands.
 pub(super) fn report(diagnostics: &[Diagnostic], log: &dyn Log) {
     for diagnostic in diagnostics {
-        let Record { level, logger, .. } = diagnostic.record;
-        let logger = if logger == "fail2ban" { "" } else { logger };
-        if log.enabled(level) {
-            log.write(Record::new(level, logger, diagnostic.to_string()));
+        let Record { level, logger, .. } = &diagnostic.record;
+        let logger = if logger == "fail2ban" { "".into() } else { logger.clone() };
+        if log.enabled(*level) {
+            log.write(Record::new(*level, logger, diagnostic.to_string()));
         }
     }
 }
