@@ -350,6 +350,11 @@ fn what_is_wrong_with_a_file_is_said_as_python_says_it() {
         ),
         ("import nowhere", "{}", "ModuleNotFoundError(\"No module named 'nowhere'\")".into()),
         ("import fail2ban.client", "{}", "ModuleNotFoundError(\"No module named 'fail2ban.client'\")".into()),
+        (
+            "from fail2ban.server.action import CommandAction",
+            "{}",
+            "ImportError(\"CommandAction runs in the server; ".into(),
+        ),
         ("x = = 1", "{}", format!("SyntaxError('invalid syntax', ('{file}', 4, ")),
         (
             class,
@@ -422,6 +427,7 @@ class Note(ActionBase):
         logging.warning('of the root')
         print('printed', end='')
         print(' line')
+        print('flushed', flush=True)
         sys.stderr.write('complaint\\n')
         subprocess.call(['sh', '-c', 'echo out; echo err >&2'])
         note(sys.stdin.read() == '')
@@ -436,6 +442,7 @@ Action = Note
         "TRACE deep",
         "ERROR caught\nTraceback (most recent call last):",
         "DEBUG -- stdout: 'printed line'",
+        "DEBUG -- stdout: 'flushed'",
         "ERROR [j] action 'a' -- stderr: 'complaint'",
         "ERROR [j] action 'a' -- stderr: 'err'",
         "ERROR [j] action 'a' -- stderr: 'WARNING:root:of the root'",

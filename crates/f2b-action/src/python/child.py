@@ -3,6 +3,7 @@
 # the version and the file from which the requests come.
 
 import importlib.machinery
+import io
 import json
 import math
 import traceback
@@ -30,13 +31,14 @@ class ToServer(logging.Handler):
         say({"log": {"logger": pack(record.name), "level": record.levelno, "text": pack(text)}})
 
 
-class Printed:
+class Printed(io.TextIOBase):
     """What an action prints is for whoever looks for a fault, line by line."""
     encoding = "utf-8"
     errors = "replace"
 
     def __init__(self):
         self._rest = ""
+        self.buffer = open(os.devnull, "wb")
 
     def write(self, text):
         *lines, self._rest = (self._rest + text).split("\n")
@@ -45,11 +47,8 @@ class Printed:
             logging.getLogger("fail2ban.action").debug("-- stdout: %r", line)
         return len(text)
 
-    def flush(self):
-        pass
-
-    def isatty(self):
-        return False
+    def fileno(self):
+        return 1
 
     def writable(self):
         return True
@@ -329,5 +328,9 @@ def end(number, frame):
 
 
 signal.signal(signal.SIGTERM, end)
-for _line in iter(_requests.readline, b""):
-    say(serve(json.loads(_line)))
+try:
+    for _line in iter(_requests.readline, b""):
+        say(serve(json.loads(_line)))
+except BrokenPipeError:
+    # The server has gone, or does not listen any longer.
+    os._exit(1)

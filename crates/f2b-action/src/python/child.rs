@@ -8,9 +8,8 @@ use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{ChildStdin, Command, ExitStatus, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -47,8 +46,12 @@ const MAX_LINE: usize = 16 << 20;
 /// The longest line of what it prints.
 const MAX_PRINTED: usize = 16 << 10;
 
-/// How many lines it may log and print in the course of one call.
+/// How many lines it may log and print in the course of one call, or in a minute without one; each kilobyte counts as one
+/// more.
 const MAX_LOGGED: usize = 1000;
+
+/// How long the lines are counted when there is no call.
+const PERIOD: Duration = Duration::from_secs(60);
 
 /// How long it has between SIGTERM and SIGKILL, and to vanish after that.
 const GRACE: Duration = Duration::from_millis(300);
@@ -84,12 +87,20 @@ pub(super) struct Budget {
     log: Arc<dyn Log>,
     /// Who speaks: `[jail] action 'name'`.
     who: String,
-    spent: AtomicUsize,
+    account: Mutex<Account>,
+}
+
+/// What has been spent since this moment, and how many lines were left out for it.
+struct Account {
+    since: Instant,
+    spent: usize,
+    lost: usize,
 }
 
 impl Budget {
     pub(super) fn new(log: Arc<dyn Log>, who: String) -> Arc<Self> {
-        Arc::new(Self { log, who, spent: AtomicUsize::new(0) })
+        let account = Account { since: Instant::now(), spent: 0, lost: 0 };
+        Arc::new(Self { log, who, account: Mutex::new(account) })
     }
 
     /// Who speaks.
@@ -98,18 +109,34 @@ impl Budget {
     }
 
     fn write(&self, record: Record) {
-        if self.log.enabled(record.level) && self.spent.fetch_add(1, Ordering::Relaxed) < MAX_LOGGED {
-            self.log.write(record);
+        if !self.log.enabled(record.level) {
+            return;
         }
+        if self.account().since.elapsed() >= PERIOD {
+            self.renew();
+        }
+        let mut account = self.account();
+        if account.spent >= MAX_LOGGED {
+            account.lost += 1;
+            return;
+        }
+        account.spent += 1 + record.message.len() / 1024;
+        drop(account);
+        self.log.write(record);
     }
 
-    /// A call begins, with a new budget; says how much of the last one has got lost.
+    /// A call begins, or a minute without one is over; says how much has got lost.
     fn renew(&self) {
-        let lost = self.spent.swap(0, Ordering::Relaxed).saturating_sub(MAX_LOGGED);
+        let new = Account { since: Instant::now(), spent: 0, lost: 0 };
+        let lost = std::mem::replace(&mut *self.account(), new).lost;
         if lost > 0 {
             let message = format!("{}: {lost} more lines of its log are left out", self.who);
             self.log.write(Record::new(Level::WARNING, "action", message));
         }
+    }
+
+    fn account(&self) -> MutexGuard<'_, Account> {
+        self.account.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -306,7 +333,11 @@ fn reader(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
 fn read_messages(pipe: impl Read, messages: &SyncSender<Json>, budget: &Budget) {
     let mut pipe = BufReader::new(pipe);
     while let Some(line) = next_line(&mut pipe, MAX_LINE) {
-        let Ok(message) = serde_json::from_slice::<Json>(&line) else { return };
+        let Ok(message) = serde_json::from_slice::<Json>(&line) else {
+            // No message: whoever waits for one takes it for what it is.
+            let _ = messages.send(Json::Null);
+            return;
+        };
         if let Some(record) = message.get("log") {
             budget.write(record_of(record));
         } else if messages.send(message).is_err() {

@@ -113,6 +113,13 @@ class DuplicateJailException(Exception):
 
 UnknownJailException.__module__ = DuplicateJailException.__module__ = "fail2ban.exceptions"
 
+
+def not_provided(name):
+    if name == "CommandAction":
+        raise ImportError("CommandAction runs in the server; an action written in Python can't inherit from it")
+    raise AttributeError(name)
+
+
 provide("fail2ban", __version__=VERSION)
 provide("fail2ban.version", version=VERSION, normVersion=lambda: VERSION)
 provide("fail2ban.exceptions", UnknownJailException=UnknownJailException,
@@ -125,6 +132,6 @@ provide("fail2ban.server.mytime", MyTime=MyTime)
 provide("fail2ban.server.utils", Utils=Utils)
 provide("fail2ban.server.ipdns", IPAddr=IPAddr, DNSUtils=DNSUtils)
 provide("fail2ban.server.action", ActionBase=ActionBase, CallingMap=CallingMap, Utils=Utils, MyTime=MyTime,
-        getLogger=getLogger)
+        getLogger=getLogger, __getattr__=not_provided)
 provide("fail2ban.server.actions", ActionBase=ActionBase, CallingMap=CallingMap, Utils=Utils, MyTime=MyTime,
-        IPAddr=IPAddr, getLogger=getLogger)
+        IPAddr=IPAddr, getLogger=getLogger, __getattr__=not_provided)
