@@ -410,7 +410,10 @@ fn upstreams_server_and_ours_run_the_same_files_alike() {
 
 /// A jail with one action of its own, and a log in it.
 fn place(action: &str, file: &str) -> Place {
-    let place = Place::new();
+    configure(Place::new(), action, file)
+}
+
+fn configure(place: Place, action: &str, file: &str) -> Place {
     let root = place.path().display().to_string();
     place.write("action.d/a.py", file);
     place.write("action.d/plain.conf", "[Definition]\nactionban = echo <ip> >> <out>\n");
@@ -477,4 +480,46 @@ class Action(ActionBase):
     assert!(place.ask(&["status", "j"]).contains("192.0.2.1 192.0.2.2 192.0.2.3 192.0.2.4"));
     place.ask(&["stop"]);
     assert!(server.0.wait().expect("a process").success());
+}
+
+#[test]
+fn a_reload_takes_up_a_file_that_was_changed() {
+    if !support::available("python3", support::has_program("python3")) {
+        return;
+    }
+    let file = |version: &str| {
+        format!(
+            "{HEAD}
+class Action(ActionBase):
+    def __init__(self, jail, name, out):
+        super().__init__(jail, name)
+        self.out = out
+    def note(self, *words):
+        with open(self.out, 'a') as out: print('{version}', *words, file=out)
+    def start(self): self.note('start')
+    def stop(self): self.note('stop')
+    def ban(self, info): self.note('ban', info['ip'])
+    def unban(self, info): self.note('unban', info['ip'])
+"
+        )
+    };
+    let place = Place::new();
+    let out = place.file("a.out").display().to_string();
+    let place = configure(place, &format!("a.py[out=\"{out}\"]"), &file("one"));
+    let _server = place.start();
+    place.ask(&["set", "j", "banip", "192.0.2.1"]);
+    let first = "one start\none ban 192.0.2.1\n";
+    wait_until("the ban is noted", || place.read("a.out") == first);
+    place.ask(&["reload"]);
+    assert_eq!(place.ask(&["get", "j", "action", "a", "out"]), out.clone() + "\n");
+    place.write("action.d/a.py", &file("second"));
+    place.ask(&["reload"]);
+    let second = "one unban 192.0.2.1\none stop\nsecond start\nsecond ban 192.0.2.1\n";
+    wait_until("the new one has the ban", || place.read("a.out") == first.to_owned() + second);
+    // One that is broken is not taken up.
+    place.write("action.d/a.py", "x =");
+    place.ask(&["reload"]);
+    place.wait_for_log("has failed. Received SyntaxError('invalid syntax'");
+    place.ask(&["set", "j", "banip", "192.0.2.2"]);
+    wait_until("the old one goes on", || place.read("a.out").ends_with("second ban 192.0.2.2\n"));
 }

@@ -362,6 +362,12 @@ fn what_is_wrong_with_a_file_is_said_as_python_says_it() {
             "TypeError(\"Action.__init__() got an unexpected keyword argument 'x'\")".into(),
         ),
         (class, "{", "JSONDecodeError(".into()),
+        (
+            "import urllib.error\nraise urllib.error.HTTPError('u', 500, 'm', None, open('/dev/null'))",
+            "{}",
+            "Exception('HTTP Error 500: m')".into(),
+        ),
+        ("raise OSError(OSError(1, 'x'))", "{}", "OSError(PermissionError(1, 'x'))".into()),
         ("class Own(Exception): pass\nraise Own('a', 1)", "{}", "Exception(\"('a', 1)\")".into()),
     ] {
         let mut actions = Actions::new("j");

@@ -94,13 +94,20 @@ def text_of(value):
         return "<%s: %s>" % (type(value).__name__, type(error).__name__)
 
 
+PLAIN = str, bool, int, float, bytes, list, tuple, dict, set, frozenset, BaseException
+
+
 def pack_exception(error, depth=20):
     """The class, or the nearest one that every Python knows, and the arguments with which it is raised again."""
     known = next(kind for kind in type(error).__mro__ if is_public(kind))
     try:
         args = error.__reduce__()[1] if known is type(error) else (text_of(error),)
+        if not all(arg is None or isinstance(arg, PLAIN) for arg in args):
+            raise ValueError("texts of other objects are not what it was made from")
+        known(*args)
     except Exception:
-        args = error.args
+        # Whoever receives it could not make it again.
+        known, args = Exception, (text_of(error),)
     return {"module": known.__module__, "class": known.__name__, "args": [pack(arg, depth) for arg in args]}
 
 
