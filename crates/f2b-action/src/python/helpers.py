@@ -114,7 +114,7 @@ def extractOptions(text):
 
 
 class MyTime:
-    _UNITS = [("year|yea|y", 31557600), ("month|mon|mo", 2629800), ("week|wee|w", 604800), ("day|da|d", 86400),
+    _UNITS = [("year|yea|y", 31557600.0), ("month|mon|mo", 2629800.0), ("week|wee|w", 604800), ("day|da|d", 86400),
               ("hour|hou|h", 3600), ("minute|min|m", 60), ("second|sec|s", 1)]
 
     @staticmethod

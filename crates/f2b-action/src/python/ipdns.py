@@ -26,21 +26,25 @@ class DNSUtils:
 
 class IPAddr:
     """An address, a network, or any other text that is banned."""
-    __slots__ = ("_net", "_raw")
+    __slots__ = ("_net", "_raw", "_family")
     CIDR_RAW = -2
     CIDR_UNSPEC = -1
 
     def __init__(self, ipstr, cidr=CIDR_UNSPEC):
-        self._net, self._raw = None, ipstr
+        self._net, self._raw, self._family = None, ipstr, socket.AF_UNSPEC
         if cidr == IPAddr.CIDR_RAW or not isinstance(ipstr, str):
+            self._family = IPAddr.CIDR_RAW
             return
-        text = ipstr[1:-1] if len(ipstr) > 2 and ipstr[0] + ipstr[-1] == "[]" else ipstr
+        if len(ipstr) > 2 and ipstr[0] + ipstr[-1] == "[]":
+            self._raw = ipstr = ipstr[1:-1]
         try:
-            net = ipaddress.ip_network(text if cidr is None or cidr < 0 else "%s/%d" % (text, cidr), strict=False)
+            net = ipaddress.ip_network(ipstr if cidr is None or cidr < 0 else "%s/%d" % (ipstr, cidr), strict=False)
         except ValueError:
             return
+        self._raw = ipstr.split("/")[0]
         mapped = net.version == 6 and net.prefixlen == 128 and net.network_address.ipv4_mapped
         self._net = ipaddress.ip_network(mapped) if mapped else net
+        self._family = socket.AF_INET if self._net.version == 4 else socket.AF_INET6
 
     def __repr__(self):
         return repr(self.ntoa)
@@ -86,11 +90,11 @@ class IPAddr:
 
     @property
     def family(self):
-        return {None: socket.AF_UNSPEC, 4: socket.AF_INET, 6: socket.AF_INET6}[self._net and self._net.version]
+        return self._family
 
     @property
     def familyStr(self):
-        return {4: "inet4", 6: "inet6"}.get(self._net and self._net.version)
+        return {socket.AF_INET: "inet4", socket.AF_INET6: "inet6"}.get(self._family)
 
     @property
     def instanceType(self):
@@ -106,7 +110,7 @@ class IPAddr:
 
     @property
     def isValid(self):
-        return self._net is not None
+        return self._family != socket.AF_UNSPEC
 
     @property
     def isSingle(self):
@@ -138,12 +142,12 @@ class IPAddr:
     def isInNet(self, net):
         if not net.isValid and net.raw:
             return self in DNSUtils.dnsToIp(net.raw)
-        return self.family == net.family and self.isValid and self._net.network_address in net._net
+        return self.family == net.family and self._net is not None and self._net.network_address in net._net
 
     def contains(self, ip):
         return isinstance(ip, IPAddr) and (ip == self or ip.isInNet(self))
 
     @staticmethod
     def searchIP(text):
-        found = re.match(r"\s*\[?([0-9a-fA-F:.]+)", text)
-        return found.group(1) if found and IPAddr(found.group(1)).isValid else None
+        found = re.fullmatch(r"((?:\d{1,3}\.){3}\d{1,3})|\[?([0-9a-fA-F:]*:[0-9a-fA-F:]*)\]?", text)
+        return found and (found.group(1) or found.group(2))
