@@ -88,7 +88,7 @@ fn what_is_wrong_is_said_and_costs_no_ban() {
     let reason = "(550, b'5.7.1 not from you', 'fail2ban')";
     place.wait_for_log(&format!("ERROR   Failed to start jail 'j' action 'smtp': {reason}"));
     place.wait_for_log(&format!("}})': {reason}"));
-    place.wait_for_log("Action 'other' of jail 'j' is a Python action, which this version does not run");
+    place.wait_for_log("/other.py', '{\"x\": \"y\"}'] has failed. Received FileNotFoundError(2, 'No such file or directory')");
     assert!(place.ask(&["status", "j"]).contains("192.0.2.1"));
 
     let ask = |words: &[&str]| {

@@ -6,76 +6,93 @@ use f2b_protocol::Value;
 use f2b_types::Ticket;
 
 use crate::command::{CommandAction, Repair};
-use crate::context::Context;
 use crate::error::ActionError;
 use crate::info::BanInfo;
 use crate::mail::{MailAction, no_property};
 use crate::properties::METHODS;
+use crate::python::PythonAction;
 use crate::run::Run;
 
 /// One action of a jail.
 #[derive(Debug)]
-pub enum Action {
+pub(crate) enum Action {
     /// Runs commands.
     Command(Box<CommandAction>),
     /// Sends mails.
     Mail(MailAction),
+    /// Is written in Python.
+    Python(Box<PythonAction>),
 }
 
 impl Action {
     /// Its name.
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         match self {
             Self::Command(action) => action.name(),
             Self::Mail(action) => action.name(),
+            Self::Python(action) => action.name(),
         }
     }
 
     /// The value of a property.
-    ///
-    /// # Errors
-    ///
-    /// [`ActionError::NoProperty`].
-    pub fn get(&self, property: &str) -> Result<Value, ActionError> {
+    pub(crate) fn get(&mut self, property: &str, run: &Run<'_>) -> Result<Value, ActionError> {
         match self {
             Self::Command(action) => action.get(property),
             Self::Mail(action) => action.get(property),
+            Self::Python(action) => action.get(property, run),
         }
     }
 
     /// The names of all properties, in Python's order.
-    pub fn properties(&self) -> Vec<&str> {
-        match self {
+    pub(crate) fn properties(&mut self, run: &Run<'_>) -> Result<Vec<String>, ActionError> {
+        let names = match self {
             Self::Command(action) => action.properties(),
             Self::Mail(action) => action.properties(),
-        }
+            Self::Python(action) => return action.names(false, run),
+        };
+        Ok(names.into_iter().map(str::to_owned).collect())
     }
 
     /// The names of what it can do (`get J actionmethods A`).
-    pub fn methods(&self) -> &'static [&'static str] {
-        match self {
+    pub(crate) fn methods(&mut self, run: &Run<'_>) -> Result<Vec<String>, ActionError> {
+        let names = match self {
             Self::Command(_) => METHODS,
             Self::Mail(action) => action.methods(),
-        }
+            Self::Python(action) => return action.names(true, run),
+        };
+        Ok(names.iter().map(|name| (*name).to_owned()).collect())
     }
 
     /// Bans from before this epoch of the jail have to be repeated in this action.
     pub(crate) fn epoch(&self) -> u64 {
         match self {
             Self::Command(action) => action.epoch(),
-            Self::Mail(_) => 0,
+            Self::Mail(_) | Self::Python(_) => 0,
         }
     }
 
-    pub(crate) fn set(
-        &mut self,
-        property: &str,
-        value: Value,
-        context: &Context<'_>,
-    ) -> Result<(), ActionError> {
+    pub(crate) fn set(&mut self, property: &str, value: Value, run: &Run<'_>) -> Result<(), ActionError> {
         match self {
-            Self::Command(action) => action.set(property, value, context),
+            Self::Command(action) => action.set(property, value, run.context),
             Self::Mail(action) => action.set(property, value),
+            Self::Python(action) => action.tell(property, Some(&value), run).map(drop),
+        }
+    }
+
+    /// Calls a method, with arguments in JSON if there are any, or sets a property; what comes of it.
+    pub(crate) fn tell(
+        &mut self,
+        name: &str,
+        value: Option<Value>,
+        run: &mut Run<'_>,
+    ) -> Result<Value, ActionError> {
+        match self {
+            Self::Python(action) => action.tell(name, value.as_ref(), run),
+            _ if METHODS.contains(&name) => self.call(name, run).map(|()| Value::Bool(true)),
+            _ => {
+                self.set(name, value.ok_or(ActionError::NoValue)?, run)?;
+                self.get(name, run)
+            }
         }
     }
 
@@ -84,6 +101,7 @@ impl Action {
         match self {
             Self::Command(action) => action.skips(ticket),
             Self::Mail(_) => ticket.restored,
+            Self::Python(action) => action.skips(ticket),
         }
     }
 
@@ -91,6 +109,7 @@ impl Action {
         match self {
             Self::Command(action) => action.is_prolongable(),
             Self::Mail(_) => false,
+            Self::Python(action) => action.is_prolongable(),
         }
     }
 
@@ -98,6 +117,7 @@ impl Action {
         match self {
             Self::Command(action) => action.can_flush(),
             Self::Mail(_) => false,
+            Self::Python(action) => action.has("flush"),
         }
     }
 
@@ -105,6 +125,7 @@ impl Action {
         match self {
             Self::Command(action) => action.start(run),
             Self::Mail(action) => action.start(run),
+            Self::Python(action) => action.start(run),
         }
     }
 
@@ -112,6 +133,7 @@ impl Action {
         match self {
             Self::Command(action) => action.stop(run),
             Self::Mail(action) => action.stop(run),
+            Self::Python(action) => action.stop(run),
         }
     }
 
@@ -119,6 +141,7 @@ impl Action {
         match self {
             Self::Command(action) => action.ban(info, run),
             Self::Mail(action) => action.ban(info, run),
+            Self::Python(action) => action.about("ban", info, run),
         }
     }
 
@@ -126,6 +149,7 @@ impl Action {
         match self {
             Self::Command(action) => action.reban(info, run),
             Self::Mail(action) => action.ban(info, run),
+            Self::Python(action) => action.about("reban", info, run),
         }
     }
 
@@ -133,6 +157,7 @@ impl Action {
         match self {
             Self::Command(action) => action.prolong(info, run),
             Self::Mail(_) => Ok(()),
+            Self::Python(action) => action.about("prolong", info, run),
         }
     }
 
@@ -140,13 +165,16 @@ impl Action {
         match self {
             Self::Command(action) => action.unban(info, run),
             Self::Mail(_) => Ok(()),
+            Self::Python(action) => action.about("unban", info, run),
         }
     }
 
-    pub(crate) fn flush(&mut self, run: &mut Run<'_>) -> Result<(), ActionError> {
+    /// Ends all bans at once; false if they have to be ended one by one nevertheless.
+    pub(crate) fn flush(&mut self, run: &mut Run<'_>) -> Result<bool, ActionError> {
         match self {
-            Self::Command(action) => action.flush(run),
-            Self::Mail(_) => Ok(()),
+            Self::Command(action) => action.flush(run).map(|()| true),
+            Self::Mail(_) => Ok(true),
+            Self::Python(action) => action.call("flush", run),
         }
     }
 
@@ -154,6 +182,16 @@ impl Action {
         match self {
             Self::Command(action) => action.reload(run),
             Self::Mail(_) => Ok(()),
+            Self::Python(action) => action.reload(run),
+        }
+    }
+
+    /// Whether it can find out if its environment is in order.
+    pub(crate) fn can_check(&self) -> bool {
+        match self {
+            Self::Command(_) => true,
+            Self::Mail(_) => false,
+            Self::Python(action) => action.has("consistencyCheck"),
         }
     }
 
@@ -166,11 +204,13 @@ impl Action {
         match self {
             Self::Command(action) => action.check_consistency(repair, run),
             Self::Mail(_) => Ok(true),
+            Self::Python(action) if action.has("consistencyCheck") => action.call("consistencyCheck", run),
+            Self::Python(_) => Ok(true),
         }
     }
 
     /// Calls one of the methods that need no argument.
-    pub(crate) fn call(&mut self, method: &str, run: &mut Run<'_>) -> Result<(), ActionError> {
+    fn call(&mut self, method: &str, run: &mut Run<'_>) -> Result<(), ActionError> {
         let Self::Command(action) = self else {
             return match method {
                 "start" => self.start(run),

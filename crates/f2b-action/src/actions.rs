@@ -8,18 +8,20 @@
 //! Upstream: the running half of `actions.Actions`. Its lines `[jail] Ban ...` are the business of who decides on
 //! the ban; all others are written here.
 
+mod change;
+
 use std::collections::HashMap;
 
 use f2b_protocol::Value;
 use f2b_types::{Id, Level, Record, Ticket, Time};
 
 use crate::action::Action;
-use crate::command::{CommandAction, Repair};
+use crate::command::Repair;
 use crate::context::Context;
 use crate::error::ActionError;
 use crate::info::BanInfo;
-use crate::mail::MailAction;
 use crate::run::Run;
+use change::Reload;
 
 const LOGGER: &str = "actions";
 
@@ -37,13 +39,6 @@ pub struct Actions {
     epochs: HashMap<Id, u64>,
     last_check: Option<Time>,
     reloading: Option<Reload>,
-}
-
-/// What a reload that goes on has asked for so far, by name.
-#[derive(Debug, Default)]
-struct Reload {
-    kept: Vec<String>,
-    new: Vec<String>,
 }
 
 /// Which actions something is done with.
@@ -68,88 +63,18 @@ impl Actions {
         self.actions.iter().map(Action::name).collect()
     }
 
-    /// The action of this name.
+    /// Makes sure that there is an action of this name.
     ///
     /// # Errors
     ///
     /// [`ActionError::Unknown`].
-    pub fn get(&self, name: &str) -> Result<&Action, ActionError> {
-        self.position(name).map(|index| &self.actions[index])
+    pub fn find(&self, name: &str) -> Result<(), ActionError> {
+        self.position(name).map(drop)
     }
 
     fn position(&self, name: &str) -> Result<usize, ActionError> {
         let index = self.actions.iter().position(|action| action.name() == name);
         index.ok_or_else(|| ActionError::Unknown(name.into()))
-    }
-
-    /// Adds an action that runs commands. During a reload one that is there already is kept, with its commands emptied.
-    ///
-    /// # Errors
-    ///
-    /// [`ActionError::Exists`].
-    pub fn add(&mut self, name: &str, context: &Context<'_>) -> Result<(), ActionError> {
-        match self.position(name).ok().map(|index| &mut self.actions[index]) {
-            None => self.actions.push(Action::Command(Box::new(CommandAction::new(name, context)))),
-            Some(Action::Command(known)) if self.reloading.is_some() => {
-                known.reset();
-                self.note_reloaded(name, true);
-                return Ok(());
-            }
-            Some(_) => return Err(ActionError::Exists(name.into())),
-        }
-        self.note_reloaded(name, false);
-        Ok(())
-    }
-
-    /// Adds an action that sends mails, with its options as an object in JSON. During a reload one that is there already
-    /// is kept, with these options.
-    ///
-    /// # Errors
-    ///
-    /// [`ActionError::Exists`], [`ActionError::Options`] or [`ActionError::Argument`].
-    pub fn add_mail(&mut self, name: &str, options: &str) -> Result<(), ActionError> {
-        let known = self.position(name).ok();
-        match known.map(|index| &mut self.actions[index]) {
-            None => self.actions.push(Action::Mail(MailAction::new(name, options)?)),
-            Some(Action::Mail(mail)) if self.reloading.is_some() => *mail = MailAction::new(name, options)?,
-            Some(_) => return Err(ActionError::Exists(name.into())),
-        }
-        self.note_reloaded(name, known.is_some());
-        Ok(())
-    }
-
-    /// The reload, if one is under way, has asked for this action.
-    fn note_reloaded(&mut self, name: &str, was_there: bool) {
-        if let Some(Reload { kept, new }) = &mut self.reloading {
-            if was_there { kept } else { new }.push(name.to_owned());
-        }
-    }
-
-    /// Forgets an action, without running any of its commands.
-    ///
-    /// # Errors
-    ///
-    /// [`ActionError::Unknown`].
-    pub fn delete(&mut self, name: &str) -> Result<(), ActionError> {
-        let index = self.position(name)?;
-        self.actions.remove(index);
-        Ok(())
-    }
-
-    /// Sets a property of an action; [`Action::get`] then tells the value as it is kept.
-    ///
-    /// # Errors
-    ///
-    /// [`ActionError::Unknown`], [`ActionError::NotSettable`] or [`ActionError::Timeout`].
-    pub fn set(
-        &mut self,
-        action: &str,
-        property: &str,
-        value: Value,
-        context: &Context<'_>,
-    ) -> Result<(), ActionError> {
-        let index = self.position(action)?;
-        self.actions[index].set(property, value, context)
     }
 
     /// Starts all actions, except for what starts on demand.
@@ -162,7 +87,8 @@ impl Actions {
         self.for_each(chosen, context, |action, run| {
             if let Err(error) = action.start(run) {
                 let name = action.name();
-                run.error(|| format!("Failed to start jail '{}' action '{name}': {error}", run.jail));
+                let reason = run.reason(&error);
+                run.error(|| format!("Failed to start jail '{}' action '{name}': {reason}", run.jail));
             }
         });
     }
@@ -281,12 +207,21 @@ impl Actions {
                 return one_by_one.push(action.name().to_owned());
             }
             run.notice(|| format!("[{}] Flush ticket(s) with {}", run.jail, action.name()));
-            if let Err(error) = action.flush(run) {
-                let name = action.name();
-                run.error(|| format!("Failed to flush bans in jail '{}' action '{name}': {error}", run.jail));
-                run.info(|| "No flush occurred, do consistency check".into());
-                repair_if_broken(run, action, repair);
+            match action.flush(run) {
+                Ok(true) => return,
+                Ok(false) => {}
+                Err(error) => {
+                    let (name, reason) = (action.name(), run.reason(&error));
+                    let jail = run.jail;
+                    run.error(|| format!("Failed to flush bans in jail '{jail}' action '{name}': {reason}"));
+                    run.info(|| "No flush occurred, do consistency check".into());
+                    if action.can_check() {
+                        return repair_if_broken(run, action, repair);
+                    }
+                }
             }
+            run.debug(|| "  Unban tickets each individually".into());
+            one_by_one.push(action.name().to_owned());
         });
         for ticket in tickets {
             self.unban_in(ticket, announce, &|action| one_by_one.iter().any(|n| n == action.name()), context);
@@ -306,57 +241,11 @@ impl Actions {
             let mut run = Run { jail: &self.jail, context, epoch: &mut self.epoch };
             if let Err(error) = action.stop(&mut run) {
                 let name = action.name();
-                run.error(|| format!("Failed to stop jail '{}' action '{name}': {error}", run.jail));
+                let reason = run.reason(&error);
+                run.error(|| format!("Failed to stop jail '{}' action '{name}': {reason}", run.jail));
             }
             run.debug(|| format!("{}: action {} terminated", run.jail, action.name()));
         }
-    }
-
-    /// A reload begins: what is not added again until its end is not wanted any more.
-    pub fn begin_reload(&mut self) {
-        self.reloading = Some(Reload::default());
-    }
-
-    /// A reload has ended: reloads the actions that stay, takes the bans `tickets` back in those that are gone before they
-    /// stop, and starts those that are new and gives them the bans.
-    ///
-    /// (Upstream throws actions that are new in a reload away again; nobody can want that.)
-    ///
-    /// # Errors
-    ///
-    /// The first [`ActionError`] of a reload that failed; everything else is done nevertheless.
-    pub fn end_reload(&mut self, tickets: &[Ticket], context: &Context<'_>) -> Result<(), ActionError> {
-        let Some(Reload { kept, new }) = self.reloading.take() else { return Ok(()) };
-        let within = |names: &[String], action: &Action| names.iter().any(|name| name == action.name());
-        let mut result = Ok(());
-        self.for_each(&|action| within(&kept, action), context, |action, run| {
-            result = std::mem::replace(&mut result, Ok(())).and(action.reload(run));
-        });
-        let gone = |action: &Action| !within(&kept, action) && !within(&new, action);
-        if self.actions.iter().any(gone) {
-            self.flush_in(tickets, None, &gone, context);
-            self.stop_actions(&gone, context);
-        }
-        if self.started && !new.is_empty() {
-            self.start_actions(&|action| within(&new, action), context);
-            // A new action knows of no ban yet.
-            for ticket in tickets {
-                let chosen = |action: &Action| within(&new, action) && !action.skips(ticket);
-                self.for_ban("ban", ticket, &chosen, context, Action::ban);
-            }
-        }
-        result
-    }
-
-    /// Calls one of the methods that need no argument (`set J action A METHOD`).
-    ///
-    /// # Errors
-    ///
-    /// [`ActionError::Unknown`], [`ActionError::NoProperty`] for any other method, or what the action says.
-    pub fn call(&mut self, action: &str, method: &str, context: &Context<'_>) -> Result<(), ActionError> {
-        let index = self.position(action)?;
-        let mut run = Run { jail: &self.jail, context, epoch: &mut self.epoch };
-        self.actions[index].call(method, &mut run)
     }
 
     fn note_epoch(&mut self, ticket: &Ticket) {
@@ -398,9 +287,9 @@ impl Actions {
         self.for_each(chosen, context, |action, run| {
             if let Err(error) = work(action, &info, run) {
                 done = false;
-                let name = action.name();
+                let (name, reason) = (action.name(), run.reason(&error));
                 run.error(|| {
-                    format!("Failed to execute {what} jail '{jail}' action '{name}' info '{info}': {error}")
+                    format!("Failed to execute {what} jail '{jail}' action '{name}' info '{info}': {reason}")
                 });
             }
         });

@@ -32,6 +32,17 @@ pub enum ActionError {
     Argument(String),
     /// A mail could not be sent.
     Mail(MailError),
+    /// An action written in Python raised an exception.
+    Raised(Box<Raised>),
+    /// The process of an action written in Python can't be started, or is of no use any more.
+    Child {
+        /// What was to be done: `ban`, `start`.
+        doing: String,
+        /// Why it was not.
+        reason: String,
+    },
+    /// A property needs a value to be set to.
+    NoValue,
     /// A timeout that is no duration.
     Timeout(DurationError),
     /// The properties can't be resolved.
@@ -60,15 +71,36 @@ pub enum ActionError {
     },
 }
 
+/// An exception of an action written in Python.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Raised {
+    /// The exception, as a client gets it.
+    pub exception: Exception,
+    /// Its text, Python's `str`.
+    pub text: String,
+    /// The way to the place where it was raised, Python's traceback.
+    pub trace: String,
+}
+
 impl ActionError {
+    /// Where in an action written in Python it happened, for whoever looks for the fault.
+    pub fn trace(&self) -> Option<&str> {
+        match self {
+            Self::Raised(raised) => Some(&raised.trace),
+            _ => None,
+        }
+    }
+
     /// The exception that upstream raises.
     pub fn to_exception(&self) -> Exception {
         let class = match self {
+            Self::Raised(raised) => return raised.exception.clone(),
+            Self::NoValue => "IndexError",
             Self::Unknown(_) => "KeyError",
             Self::NoProperty { .. } | Self::NotSettable(_) => "AttributeError",
             Self::Family(_) | Self::Argument(_) => "TypeError",
             Self::Exists(_) | Self::Options(_) | Self::Timeout(_) | Self::Tags(_) | Self::Nul => "ValueError",
-            Self::Ban { .. } | Self::Operation { .. } | Self::Mail(_) => "RuntimeError",
+            Self::Ban { .. } | Self::Operation { .. } | Self::Mail(_) | Self::Child { .. } => "RuntimeError",
         };
         Exception::new("builtins", class, self.to_string())
     }
@@ -85,6 +117,9 @@ impl fmt::Display for ActionError {
                 write!(f, "SMTPAction.__init__() got an unexpected keyword argument '{name}'")
             }
             Self::Mail(error) => error.fmt(f),
+            Self::Raised(raised) => f.write_str(&raised.text),
+            Self::Child { doing, reason } => write!(f, "{doing}: {reason}"),
+            Self::NoValue => f.write_str("list index out of range"),
             Self::NotSettable(name) => write!(f, "can't set attribute '{name}'"),
             Self::Timeout(error) => error.fmt(f),
             Self::Tags(error) => error.fmt(f),

@@ -118,6 +118,19 @@ impl<'a> BanInfo<'a> {
         }
     }
 
+    /// What costs nothing to tell, for whoever can't ask as it goes.
+    pub(crate) fn at_hand(&self) -> Vec<(&'static str, Value)> {
+        const COSTLY: &[&str] =
+            &["ip-host", "ipmatches", "ipjailmatches", "ipfailures", "ipjailfailures", "raw-ticket"];
+        let cheap = TAGS.iter().filter(|name| !COSTLY.contains(name));
+        cheap.filter_map(|name| Some((*name, self.compute(name)?))).collect()
+    }
+
+    /// The value of a tag, as Python has it.
+    pub(crate) fn ask(&self, name: &str) -> Option<Value> {
+        self.value(TAGS.iter().position(|tag| *tag == name)?)
+    }
+
     /// Whether the ban comes from the database.
     pub(crate) fn is_restored(&self) -> bool {
         self.ticket.restored

@@ -15,6 +15,7 @@
 //! | `action` | one action of any kind | `action.ActionBase` |
 //! | `command` | one that runs commands, and its states | `action.CommandAction` |
 //! | `mail` | one that sends mails | `config/action.d/smtp.py` |
+//! | `python` | one written in Python, in a process of its own | `action.d/*.py`, `utils.load_python_module` |
 //! | `message`, `smtp` | a mail, and its way to a server | `email.message`, `smtplib` |
 //! | `families` | what it remembers of each family | `CommandAction.__started` |
 //! | `properties` | its commands and settings | attributes of `CommandAction` |
@@ -41,6 +42,7 @@ mod mail;
 mod message;
 mod names;
 mod properties;
+mod python;
 mod report;
 mod run;
 mod script;
@@ -48,18 +50,16 @@ mod shell;
 mod smtp;
 mod tags;
 
-pub use crate::action::Action;
 pub use crate::actions::Actions;
 pub use crate::command::CommandAction;
 pub use crate::context::Context;
-pub use crate::error::ActionError;
+pub use crate::error::{ActionError, Raised};
 pub use crate::http::{FetchError, FetchLimits, fetch};
 pub use crate::ignore::{ask_ignore_command, ignore_key};
 pub use crate::info::{BanInfo, EarlierBans, JailCounts, JailInfo};
 pub use crate::list::{ListError, parse_file, parse_list};
 pub use crate::mail::MailAction;
 pub use crate::names::{FixedNames, Names, SystemNames};
-pub use crate::properties::METHODS;
 pub use crate::script::{Script, TagSource, fill, is_ban_tag};
 pub use crate::shell::{End, Outcome, Runner, Shell};
 pub use crate::smtp::{MailError, Refused, Reply};

@@ -33,7 +33,7 @@ const COMMANDS: &[&str] = &[
 const CONSTANTS: &[&str] = &["ESCAPE_CRE", "ESCAPE_VN_CRE", "banEpoch"];
 
 /// What upstream's object can do (`get J actionmethods A`).
-pub const METHODS: &[&str] = &[
+pub(crate) const METHODS: &[&str] = &[
     "ban",
     "clearAllParams",
     "consistencyCheck",

@@ -39,6 +39,14 @@ impl Run<'_> {
         Ok(outcome.success())
     }
 
+    /// An error as the log shows it: with the way to its place, where somebody looks for a fault.
+    pub(crate) fn reason(&self, error: &ActionError) -> String {
+        match error.trace().filter(|_| self.context.log.enabled(Level::DEBUG)) {
+            Some(trace) => format!("{error}\n{trace}"),
+            None => error.to_string(),
+        }
+    }
+
     pub(crate) fn error(&self, text: impl FnOnce() -> String) {
         self.log(Level::ERROR, "actions", text);
     }

@@ -65,10 +65,9 @@ fn names_are_unique_and_known() {
     assert_eq!(actions.add("a", &desk.context()), Err(ActionError::Exists("a".into())));
     assert_eq!(actions.delete("b"), Err(ActionError::Unknown("b".into())));
     assert_eq!(actions.names(), ["a"]);
-    let action = actions.get("a").expect("an action");
-    assert_eq!(action.get("timeout"), Ok(Value::Int(60)));
+    assert_eq!(actions.property("a", "timeout", &desk.context()), Ok(Value::Int(60)));
     assert_eq!(
-        action.get("none"),
+        actions.property("a", "none", &desk.context()),
         Err(ActionError::NoProperty { class: "CommandAction", name: "none".into() })
     );
     actions.delete("a").expect("deleted");
@@ -98,12 +97,12 @@ fn what_is_new_in_a_reload_starts_and_what_is_gone_stops() {
 fn a_method_can_be_called_by_hand() {
     let (desk, mut actions) = (Desk::default(), Actions::new("j"));
     desk.add(&mut actions, "a");
-    actions.call("a", "start", &desk.context()).expect("started");
-    actions.call("a", "invalidateBanEpoch", &desk.context()).expect("done");
-    assert_eq!(actions.get("a").and_then(|action| action.get("banEpoch")), Ok(Value::Int(1)));
+    actions.tell("a", "start", None, &desk.context()).expect("started");
+    actions.tell("a", "invalidateBanEpoch", None, &desk.context()).expect("done");
+    assert_eq!(actions.property("a", "banEpoch", &desk.context()), Ok(Value::Int(1)));
     let ticket = Ticket::new(Id::parse("192.0.2.1"), Time(1000.0));
     assert!(actions.verify(&ticket, &desk.context()));
     assert!(!actions.verify(&ticket, &desk.context()));
     desk.check(&["a start ", "a ban 192.0.2.1"]);
-    assert!(actions.call("a", "executeCmd", &desk.context()).is_err());
+    assert!(actions.tell("a", "executeCmd", None, &desk.context()).is_err());
 }

@@ -127,7 +127,19 @@ impl Formula {
         })?;
         let missing = || fail(1, "something is missing");
         let expression = pairs.next().ok_or_else(missing)?;
-        build(expression).map(Self).map_err(|(at, message)| fail(text[..at].chars().count() + 1, &message))
+        let formula = build(expression).map(Self);
+        let formula = formula.map_err(|(at, message)| fail(text[..at].chars().count() + 1, &message))?;
+        // A formula that fails for every ban is none; one that fails for some is up to its author.
+        let bans = [(1, 1.0), (2, 1.0), (10, 2.0), (3, 1.5)].map(|(count, factor)| Ban {
+            time: 600.0,
+            count,
+            factor,
+        });
+        let errors: Vec<EvalError> = bans.into_iter().map_while(|ban| formula.eval(ban).err()).collect();
+        match errors.first() {
+            Some(error) if errors.len() == bans.len() => Err(fail(1, error.0)),
+            _ => Ok(formula),
+        }
     }
 
     /// Seconds of the next ban.
@@ -148,7 +160,8 @@ fn build(pair: Pair<'_, Rule>) -> Result<Expr, Wrong> {
         Rule::comparison => comparison(pair),
         Rule::arithmetic => arithmetic(pair),
         Rule::primary => primary(pair),
-        Rule::tuple | Rule::list => parts(pair).map(Expr::List),
+        Rule::list => parts(pair).map(Expr::List),
+        Rule::group => group(pair),
         Rule::call => call(pair),
         Rule::name => name(pair),
         _ => number(pair),
@@ -156,9 +169,17 @@ fn build(pair: Pair<'_, Rule>) -> Result<Expr, Wrong> {
 }
 
 fn parts(pair: Pair<'_, Rule>) -> Result<Vec<Expr>, Wrong> {
-    let is_word =
-        |part: &Pair<'_, Rule>| matches!(part.as_rule(), Rule::if_ | Rule::else_ | Rule::or_ | Rule::and_);
+    let is_word = |part: &Pair<'_, Rule>| {
+        matches!(part.as_rule(), Rule::if_ | Rule::else_ | Rule::or_ | Rule::and_ | Rule::comma)
+    };
     pair.into_inner().filter(|part| !is_word(part)).map(build).collect()
+}
+
+/// One expression in brackets, or with a comma in them, a tuple.
+fn group(pair: Pair<'_, Rule>) -> Result<Expr, Wrong> {
+    let is_tuple = pair.clone().into_inner().any(|part| part.as_rule() == Rule::comma);
+    let parts = parts(pair)?;
+    Ok(if is_tuple { Expr::List(parts) } else { one_or(parts, Expr::List) })
 }
 
 fn one_or(mut parts: Vec<Expr>, many: fn(Vec<Expr>) -> Expr) -> Expr {
@@ -233,6 +254,9 @@ fn call(pair: Pair<'_, Rule>) -> Result<Expr, Wrong> {
     let name = parts.next().map(|name| name.as_str()).unwrap_or_default();
     let arguments = parts.map(build).collect::<Result<Vec<_>, _>>()?;
     let function = functions::named(name).ok_or_else(|| (at, format!("there is no function {name}()")))?;
+    if !functions::takes(name, arguments.len()) {
+        return Err((at, format!("{name}() takes another number of arguments")));
+    }
     Ok(Expr::Call(function, arguments))
 }
 

@@ -1,5 +1,6 @@
 //! What goes into the log: a level, who says it, and the text.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::{Mutex, PoisonError};
@@ -76,15 +77,15 @@ pub struct Record {
     /// How much it matters.
     pub level: Level,
     /// Who says it, with upstream's module name: `filter`, `actions`, `server`.
-    pub logger: &'static str,
+    pub logger: Cow<'static, str>,
     /// The text, without a line end.
     pub message: String,
 }
 
 impl Record {
     /// A message of `logger` at `level`.
-    pub fn new(level: Level, logger: &'static str, message: impl Into<String>) -> Self {
-        Self { level, logger, message: message.into() }
+    pub fn new(level: Level, logger: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        Self { level, logger: logger.into(), message: message.into() }
     }
 }
 

@@ -50,7 +50,7 @@ impl Report {
 
 /// Looks through the configuration under `root`.
 pub fn check(root: &Path, judge: &dyn Judge) -> Report {
-    let mut configurator = Configurator::heard_from(root, Level::DEBUG);
+    let mut configurator = Configurator::heard_from(root, Level::TRACEDEBUG);
     main(&mut configurator);
     let jails = jails(&mut configurator, judge);
     let Configurator { files, .. } = &mut configurator;
@@ -144,7 +144,7 @@ fn report(mut diagnostics: Vec<Diagnostic>) -> Report {
 /// Whether something is a problem by itself, rather than a note or the consequence of another problem.
 fn is_problem(diagnostic: &Diagnostic) -> bool {
     let record = &diagnostic.record;
-    match record.logger {
+    match record.logger.as_ref() {
         logger::JAILS => false,
         logger::JAIL => record.level >= Level::NOTICE,
         // The reader of filters and actions says so before the jail says it with a place.

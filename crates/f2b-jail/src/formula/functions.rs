@@ -62,6 +62,16 @@ pub(super) fn named(name: &str) -> Option<Function> {
     })
 }
 
+/// Whether a function can be called with so many arguments.
+pub(super) fn takes(name: &str, count: usize) -> bool {
+    match name {
+        "min" | "max" => count > 0,
+        "round" | "math.log" => (1..=2).contains(&count),
+        "pow" | "math.pow" | "math.fmod" | "math.hypot" => count == 2,
+        _ => count == 1,
+    }
+}
+
 fn one(arguments: &[Value]) -> Result<&Value, EvalError> {
     if let [only] = arguments { Ok(only) } else { Err(ARGUMENTS) }
 }
@@ -111,7 +121,6 @@ fn round(arguments: &[Value]) -> Result<Value, EvalError> {
             let (x, places) = (x.number()?, places.integer()?.clamp(0, 300) as usize);
             Ok(Value::Float(format!("{x:.places$}").parse().unwrap_or(x)))
         }
-        [] => Err(ARGUMENTS),
         _ => Err(ARGUMENTS),
     }
 }

@@ -216,6 +216,7 @@ impl Infix {
             // Whether bits are lost shows in the way back.
             _ => match a.checked_shl(places).filter(|n| n >> places == a) {
                 Some(n) => n,
+                None if a == 0 => 0,
                 None => return Infix::Times.floats(a as f64, 2_f64.powf(f64::from(places))),
             },
         }))

@@ -111,8 +111,9 @@ fn reader(root: &Path, log: &dyn Log) -> Configurator {
 pub(super) fn report(diagnostics: &[Diagnostic], log: &dyn Log) {
     let heard = diagnostics.iter().filter(|diagnostic| log.enabled(diagnostic.record.level));
     let records = heard.map(|diagnostic| {
-        let Record { level, logger, .. } = diagnostic.record;
-        Record::new(level, if logger == "fail2ban" { "" } else { logger }, diagnostic.to_string())
+        let Record { level, logger, .. } = &diagnostic.record;
+        let logger = if logger == "fail2ban" { "".into() } else { logger.clone() };
+        Record::new(*level, logger, diagnostic.to_string())
     });
     log.write_all(records.collect());
 }

@@ -62,7 +62,7 @@ impl Console {
 
     fn line(&self, record: &Record) -> String {
         let Record { level, message, .. } = record;
-        let name = full_name(record.logger);
+        let name = full_name(&record.logger);
         let short: String = level.to_string().chars().take(5).collect();
         let now = || asctime(clock::now(), self.zone.get_or_init(clock::local_zone));
         let thread = || nix::unistd::gettid().as_raw();

@@ -247,12 +247,12 @@ fn value(name: Field, kind: Kind, precision: Option<usize>, record: &Record, mom
 fn text(name: Field, record: &Record, moment: Moment<'_>) -> String {
     match name {
         Field::Time => asctime(moment.now, moment.zone),
-        Field::Name => full_name(record.logger),
+        Field::Name => full_name(&record.logger),
         Field::Level => record.level.to_string(),
         Field::Message => record.message.clone(),
         Field::ThreadName => std::thread::current().name().unwrap_or("?").to_owned(),
         Field::ProcessName => "MainProcess".into(),
-        _ => record.logger.to_owned(),
+        _ => record.logger.clone().into_owned(),
     }
 }
 

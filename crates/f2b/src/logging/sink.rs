@@ -124,7 +124,7 @@ fn journal_entry(record: &Record) -> Vec<u8> {
     let fields = [
         ("MESSAGE", record.message.as_str()),
         ("PRIORITY", priority(record.level)),
-        ("LOGGER", &full_name(record.logger)),
+        ("LOGGER", &full_name(&record.logger)),
         ("THREAD_NAME", thread.name().unwrap_or("?")),
         ("SYSLOG_IDENTIFIER", "fail2ban"),
     ];

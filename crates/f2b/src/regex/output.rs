@@ -56,7 +56,7 @@ impl Output {
     pub(super) fn log(&mut self, records: impl IntoIterator<Item = Record>) -> io::Result<()> {
         let level = self.level;
         for record in records.into_iter().filter(|record| record.level >= level) {
-            let (time, name) = (asctime(crate::clock::now(), &self.zone), full_name(record.logger));
+            let (time, name) = (asctime(crate::clock::now(), &self.zone), full_name(&record.logger));
             let (level, message) = (record.level.to_string(), record.message);
             let process = std::process::id();
             let elapsed = self.start.elapsed().as_millis();

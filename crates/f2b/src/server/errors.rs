@@ -96,9 +96,17 @@ pub(super) fn os_error(error: &std::io::Error, path: &str) -> Exception {
     Exception { module: "builtins".into(), class: class.into(), args }
 }
 
-/// What the log shows of an exception: Python keeps the name of a file out of the arguments of an `OSError`.
+/// What the log shows of an exception: Python keeps the name of a file out of the arguments of an `OSError`, and puts those
+/// of an error in JSON into words.
 pub(super) fn shown(exception: &Exception) -> String {
     match exception.args.as_slice() {
+        [Value::Str(text), Value::Str(json), Value::Int(at)] if exception.class == "JSONDecodeError" => {
+            let before: Vec<char> = json.chars().take(usize::try_from(*at).unwrap_or(0)).collect();
+            let line = before.iter().filter(|c| **c == '\n').count() + 1;
+            let column = before.iter().rev().take_while(|c| **c != '\n').count() + 1;
+            let message = format!("{text}: line {line} column {column} (char {at})");
+            Exception { args: vec![message.into()], ..exception.clone() }.to_string()
+        }
         [number @ Value::Int(_), text, _] => {
             let args = vec![number.clone(), text.clone()];
             Exception { args, ..exception.clone() }.to_string()

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use f2b_action::METHODS;
 use f2b_config::extract_options;
 use f2b_jail::ListSource;
 use f2b_protocol::Value;
@@ -280,15 +279,12 @@ impl Core {
         let name = name.next_jail()?;
         self.jail(name)?;
         if option == "addaction" && words.len() > 0 {
-            let path = words.next_text()?;
-            if Path::new(&path).file_name().is_some_and(|file| file == "smtp.py") {
-                return self.hand_over(name, Change::AddMail(action, words.next_text()?), answer);
-            }
-            let message = format!(
-                "Action '{action}' of jail '{name}' is a Python action, which this version does not run"
-            );
-            self.log(Level::ERROR, "actions", message);
-            return Ok(action.into());
+            let (file, options) = (words.next_text()?, words.next_text()?);
+            let change = match Path::new(&file).file_name().is_some_and(|name| name == "smtp.py") {
+                true => Change::AddMail(action, options),
+                false => Change::AddPython(action, file, options),
+            };
+            return self.hand_over(name, change, answer);
         }
         let change = match option {
             "addaction" => Change::Add(action),
@@ -329,18 +325,12 @@ fn list_of(entry: &str) -> Result<Option<ListSource>> {
     ListSource::parse(entry).map_err(|error| value_error(format!("{entry}: {error}")))
 }
 
-/// What is to become of the properties of an action: `PROPERTY VALUE`, `METHOD` or `[[PROPERTY, VALUE], ...]`.
+/// What is to become of the properties of an action: `PROPERTY VALUE`, `METHOD [ARGUMENTS]` or `[[PROPERTY, VALUE], ...]`.
 fn change_of(action: &str, mut words: Words<'_>) -> Result<Change> {
     let action = action.to_owned();
     Ok(match words.next_value()? {
         Value::List(properties) => Change::Set { action, properties: pairs(properties)? },
-        property => {
-            let property = property.to_text();
-            match METHODS.contains(&property.as_str()) {
-                true => Change::Call { action, method: property },
-                false => Change::SetOne { action, property, value: words.next_value()?.clone() },
-            }
-        }
+        name => Change::Tell { action, name: name.to_text(), value: words.next_value().ok().cloned() },
     })
 }
 

@@ -7,10 +7,11 @@ use std::thread;
 
 use f2b_action::{Actions, Context, EarlierBans, JailCounts, Shell, SystemNames};
 use f2b_jail::Act;
-use f2b_protocol::{Exception, Reply, Value};
+use f2b_protocol::{Command, Exception, Reply, Value};
 use f2b_types::{FailData, Id, Level, Log, Record, Ticket};
 
 use super::database::{Ask, Database};
+use super::errors::shown;
 use super::{Backlog, JailKey, Msg};
 use crate::clock;
 use crate::logging::ServerLog;
@@ -36,19 +37,18 @@ pub(super) enum Change {
     Add(String),
     /// A name, and options in JSON.
     AddMail(String, String),
+    /// A name, a file, and arguments in JSON.
+    AddPython(String, String, String),
     Delete(String),
     Set {
         action: String,
         properties: Vec<(String, Value)>,
     },
-    SetOne {
+    /// Call a method, or set a property.
+    Tell {
         action: String,
-        property: String,
-        value: Value,
-    },
-    Call {
-        action: String,
-        method: String,
+        name: String,
+        value: Option<Value>,
     },
     /// The command is wrong in this way, once it is sure that there is such an action.
     Refuse {
@@ -146,13 +146,19 @@ impl Actor {
                 }
                 Work::Answer { answer, reply } => drop(answer.send(reply)),
                 Work::Change { change, answer } => {
+                    let added = self.added(&change);
                     let reply = self.change(change);
                     match (answer, reply) {
                         (Some(answer), reply) => drop(answer.send(reply)),
                         (None, Ok(_)) => {}
                         // Nobody waits, so that the log is the place to say it.
                         (None, Err(exception)) => {
-                            let message = format!("Jail '{}': {exception}", self.name);
+                            let message = match added {
+                                Some(command) => {
+                                    format!("Command {command} has failed. Received {}", shown(&exception))
+                                }
+                                None => format!("Jail '{}': {exception}", self.name),
+                            };
                             self.log.write(Record::new(Level::ERROR, "transmitter", message));
                         }
                     }
@@ -168,6 +174,12 @@ impl Actor {
         }
     }
 
+    /// The command behind an action that is written in Python, since much can be wrong with it.
+    fn added(&self, change: &Change) -> Option<Command> {
+        let Change::AddPython(name, file, options) = change else { return None };
+        Some(Command::words(["set", &self.name, "addaction", name, file, options]))
+    }
+
     fn act(&mut self, act: Act) {
         self.with(|actions, context| match act {
             Act::Ban(ticket) => actions.ban(&ticket, context),
@@ -181,9 +193,13 @@ impl Actor {
 
     fn change(&mut self, change: Change) -> Reply {
         let mut refusal = None;
+        let log: Arc<dyn Log> = Arc::<ServerLog>::clone(&self.log);
         let result = self.with(|actions, context| match change {
             Change::Add(name) => actions.add(&name, context).map(|()| name.into()),
             Change::AddMail(name, options) => actions.add_mail(&name, &options).map(|()| name.into()),
+            Change::AddPython(name, file, options) => {
+                actions.add_python(&name, (&file, &options), &log, context).map(|()| name.into())
+            }
             Change::Delete(name) => actions.delete(&name).map(|()| Value::None),
             Change::Set { action, properties } => {
                 for (property, value) in properties {
@@ -191,22 +207,16 @@ impl Actor {
                 }
                 Ok(Value::Bool(true))
             }
-            Change::SetOne { action, property, value } => {
-                actions.set(&action, &property, value, context)?;
-                actions.get(&action)?.get(&property)
-            }
-            Change::Call { action, method } => {
-                actions.call(&action, &method, context).map(|()| Value::Bool(true))
-            }
+            Change::Tell { action, name, value } => actions.tell(&action, &name, value, context),
             Change::Refuse { action, exception } => {
-                actions.get(&action)?;
+                actions.find(&action)?;
                 refusal = Some(exception);
                 Ok(Value::None)
             }
             Change::Names => Ok(Value::strings(actions.names())),
-            Change::Get { action, property } => actions.get(&action)?.get(&property),
-            Change::Properties(action) => Ok(Value::strings(actions.get(&action)?.properties())),
-            Change::Methods(action) => Ok(Value::strings(actions.get(&action)?.methods().iter().copied())),
+            Change::Get { action, property } => actions.property(&action, &property, context),
+            Change::Properties(action) => actions.properties(&action, context).map(Value::strings),
+            Change::Methods(action) => actions.methods(&action, context).map(Value::strings),
         });
         match (result, refusal) {
             (Err(error), _) => Err(error.to_exception()),
