@@ -2,16 +2,23 @@
 
 use strsim::damerau_levenshtein;
 
+/// Longer names have no slips that are worth the search.
+const MAX_LENGTH: usize = 64;
+
 /// The candidate that differs from `name` by the least, if that is little enough to be a slip.
 pub(crate) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let slips = match name.chars().count() {
+    let length = name.chars().count();
+    let slips = match length {
         0..=2 => return None,
         3..=4 => 1,
-        5..=12 => 2,
-        _ => 3,
+        5..=8 => 2,
+        9..=MAX_LENGTH => 3,
+        _ => return None,
     };
     let distance = |candidate: &&str| damerau_levenshtein(&name.to_lowercase(), &candidate.to_lowercase());
-    let near = candidates.into_iter().filter(|candidate| *candidate != name);
+    let near = candidates
+        .into_iter()
+        .filter(|candidate| *candidate != name && candidate.chars().count().abs_diff(length) <= slips);
     near.min_by_key(distance).filter(|candidate| distance(candidate) <= slips)
 }
 
@@ -27,7 +34,8 @@ mod tests {
     #[test]
     fn slips_are_found_and_other_words_are_not() {
         let names = ["maxretry", "maxlines", "findtime", "bantime", "port", "HOST"];
-        assert_eq!(nearest("maxretries", names), None);
+        assert_eq!(nearest("maxretries", names), Some("maxretry"));
+        assert_eq!(nearest(&"maxretry".repeat(1000), names), None);
         assert_eq!(nearest("maxretyr", names), Some("maxretry"));
         assert_eq!(nearest("fintime", names), Some("findtime"));
         assert_eq!(nearest("prot", names), Some("port"));

@@ -127,7 +127,8 @@ fn test(line: &CmdLine, log: &dyn Log, out: &mut Output) -> Result<Option<(Conf,
     }
     // What matters has been said.
     let quiet = BelowWarning(log);
-    let mut settled = configure_client(line, &quiet, out);
+    let mut unread = Output::collected();
+    let mut settled = configure_client(line, &quiet, if line.json { &mut unread } else { out });
     let mut ok = false;
     if let Ok((conf, config)) = &mut settled {
         let read = config.read(conf, None, &quiet);

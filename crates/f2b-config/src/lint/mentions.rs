@@ -34,6 +34,11 @@ impl Mentions {
         self.names.contains(name) || self.composed.iter().any(fits)
     }
 
+    /// All names that are mentioned as they are, in no order.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(String::as_str)
+    }
+
     fn take(&mut self, raw: &Raw) {
         let Datum::Text(text) = &raw.datum else { return };
         for (at, _) in text.match_indices("%(") {
@@ -52,6 +57,8 @@ impl Mentions {
         for name in reference.split('/') {
             let name = lower(name);
             match (name.find('<'), name.rfind('>')) {
+                // A tag in brackets of its own, as `<<address>>` in a mail, is every name and so none.
+                (Some(0), Some(last)) if last + 1 == name.len() => {}
                 (Some(first), Some(last)) if first < last => {
                     self.composed.insert((name[..first].to_owned(), name[last + 1..].to_owned()));
                 }

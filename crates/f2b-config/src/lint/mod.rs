@@ -55,7 +55,8 @@ pub fn check(root: &Path, judge: &dyn Judge) -> Report {
     let jails = jails(&mut configurator, judge);
     let Configurator { files, .. } = &mut configurator;
     faults::syntax(files);
-    unread::check(files);
+    unread::check(files, &jails);
+    unread::switches(files);
     for jail in &jails {
         unresolved::check(jail, judge, &mut files.log);
     }

@@ -2,7 +2,7 @@
 //!
 //! An option is read if a reader asks for it, or if some value refers to it. `[DEFAULT]` of the jails and `[Init]` of
 //! filters and actions are stores of values that may wait for somebody to use them, so that there only the likeness to a
-//! name that is read makes a slip.
+//! name that is read makes a slip. Switches that are neither on nor off are looked at too: they are read, but as what?
 
 use std::rc::Rc;
 
@@ -10,16 +10,18 @@ use f2b_types::Level;
 
 use super::mentions::Mentions;
 use crate::action;
+use crate::bracketed::extract_options;
 use crate::configurator::{EARLY, MAIN, THREAD};
-use crate::diagnostic::logger;
+use crate::diagnostic::{Log, logger};
 use crate::document::Origin;
 use crate::files::{Files, Reading};
 use crate::filter;
-use crate::jail;
+use crate::jail::{self, Jail, wanted_actions};
 use crate::map::Map;
-use crate::merged::{Body, KNOWN, Raw, split_condition};
+use crate::merged::{Body, KNOWN as KNOWN_SECTION, Raw, split_condition};
 use crate::nearest::{did_you_mean, nearest};
-use crate::template::Wanted;
+use crate::setting::Datum;
+use crate::template::{Type, Wanted};
 
 /// What reads a file.
 struct Reader {
@@ -41,8 +43,8 @@ const ACTION_READER: Reader =
 const ALSO_READ: &[&str] =
     &["timeout", "name", "actname", "logtype", "__name__", "fail2ban_version", "fail2ban_confpath"];
 
-/// Looks through everything that was read.
-pub(super) fn check(files: &mut Files) {
+/// Looks through everything that was read, and through the brackets of the jails that are on.
+pub(super) fn check(files: &mut Files, jails: &[Jail]) {
     let mut readings: Vec<(String, Reading)> =
         files.readings().map(|(name, reading)| (name.into(), reading.clone())).collect();
     readings.sort_by(|a, b| a.0.cmp(&b.0));
@@ -56,13 +58,82 @@ pub(super) fn check(files: &mut Files) {
             _ => ACTION_READER,
         };
         let mut check = Check { reader, mentions: &mentions, found: &mut found };
-        for (section, body) in reading.merged.sections.iter().filter(|(name, _)| !name.starts_with(KNOWN)) {
+        for (section, body) in
+            reading.merged.sections.iter().filter(|(name, _)| !name.starts_with(KNOWN_SECTION))
+        {
             check.section(section, body);
         }
         check.options(&reading.merged.defaults, &check.names(None), true);
     }
     for Unread { origin, message, hint } in found {
         files.log.say_hint(Level::WARNING, logger::ROOT, message, Some(origin.place()), hint);
+    }
+    for jail in jails {
+        in_brackets(jail, &mentions, &mut files.log);
+    }
+}
+
+/// Options in brackets that come near to one that is read. Others may be there for an action that does without: the stock
+/// configuration gives a port to actions that ask for none.
+fn in_brackets(jail: &Jail, mentions: &Mentions, log: &mut Log) {
+    let known = filter::TEMPLATE
+        .iter()
+        .chain(action::TEMPLATE)
+        .map(|wanted| wanted.name)
+        .chain(ALSO_READ.iter().copied());
+    let mut known: Vec<&str> = known.chain(mentions.names()).collect();
+    known.sort_unstable();
+    for option in ["filter", "action"] {
+        let Some(setting) = jail.options.get(option) else { continue };
+        for text in wanted_actions(&setting.datum.to_text())
+            .filter(|text| !text.split('[').next().is_some_and(|name| name.ends_with(".py")))
+        {
+            for (key, _) in extract_options(text).map(|(_, given)| given).unwrap_or_default() {
+                let name = split_condition(&key).map_or(&*key, |(name, _)| name);
+                if known.contains(&name) || mentions.has(name) {
+                    continue;
+                }
+                if let Some(meant) = nearest(name, known.iter().copied()) {
+                    let message = format!("nothing reads the option `{name}` in the brackets of `{option}`");
+                    let hint = Some(format!("did you mean `{meant}`?"));
+                    log.say_hint(
+                        Level::WARNING,
+                        logger::ROOT,
+                        message,
+                        setting.place_of(&format!("{key}=")),
+                        hint,
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// Values of a switch that are neither on nor off, and so are off.
+pub(super) fn switches(files: &mut Files) {
+    const KNOWN: &[&str] = &["1", "on", "true", "yes", "0", "off", "false", "no", ""];
+    let Some(merged) =
+        files.readings().find(|(name, _)| *name == "jail").map(|(_, reading)| Rc::clone(&reading.merged))
+    else {
+        return;
+    };
+    let sections = merged
+        .sections
+        .iter()
+        .filter(|(name, _)| !name.starts_with(KNOWN_SECTION))
+        .map(|(_, body)| &body.options);
+    for options in std::iter::once(&merged.defaults).chain(sections) {
+        for wanted in jail::TEMPLATE.iter().filter(|wanted| wanted.kind == Type::Bool) {
+            let Some(Raw { datum: Datum::Text(text), origin: Some(origin), .. }) = options.get(wanted.name)
+            else {
+                continue;
+            };
+            if !text.contains('%') && !KNOWN.contains(&text.to_lowercase().as_str()) {
+                let message = format!("`{}` is neither on nor off, and so it is off", wanted.name);
+                let hint = did_you_mean(text, KNOWN.iter().copied());
+                files.log.say_hint(Level::WARNING, logger::ROOT, message, Some(origin.place_of(0)), hint);
+            }
+        }
     }
 }
 
@@ -111,7 +182,12 @@ impl Check<'_> {
             if names.contains(&name) || ALSO_READ.contains(&name) || self.mentions.has(name) {
                 continue;
             }
-            let meant = nearest(name, names.iter().copied());
+            // Of equally near names the first in the alphabet, so that the hint is the same each time.
+            let mut candidates: Vec<&str> = names.iter().copied().chain(self.mentions.names()).collect();
+            candidates.sort_unstable();
+            // Of a family such as `action_mw` and `action_mwl` one may wait while the other is used.
+            let is_family = |meant: &&str| store && (name.starts_with(*meant) || meant.starts_with(name));
+            let meant = nearest(name, candidates).filter(|meant| !is_family(meant));
             if !store || meant.is_some() {
                 let hint = meant.map(|name| format!("did you mean `{name}`?"));
                 self.say(raw.origin.as_ref(), format!("nothing reads the option `{name}`"), hint);

@@ -8,6 +8,9 @@ use f2b_types::{Level, Ticket, Time, time2str};
 use super::Jail;
 use crate::{Effect, Token};
 
+/// Behind so many questions, what needs none is settled at once: order is worth less than memory.
+const MAX_QUESTIONS: usize = 2000;
+
 /// What hangs on the answer.
 #[derive(Debug)]
 pub(super) enum Concern {
@@ -48,7 +51,9 @@ impl Jail {
             None => (!self.asks_command).then_some(Verdict::Counts),
         };
         match verdict {
-            Some(verdict) if self.questions.is_empty() => self.settle(ticket, concern, verdict, now, out),
+            Some(verdict) if self.questions.is_empty() || self.questions.len() >= MAX_QUESTIONS => {
+                self.settle(ticket, concern, verdict, now, out)
+            }
             _ => {
                 if verdict.is_none() {
                     let question = self.first_question + self.questions.len() as u64;

@@ -96,6 +96,9 @@ fn option(explained: &Explained) -> String {
     if explained.layers.is_empty() {
         text += "  # by default\n";
     }
+    for (name, layer) in &explained.through {
+        text += &format!("  # with {name}: {}: {}\n", place(layer), layer.text.replace('\n', "\n        "));
+    }
     text
 }
 
@@ -108,7 +111,10 @@ fn place(layer: &Layer) -> String {
 
 fn option_as_json(explained: &Explained) -> Json {
     let layers: Vec<Json> = explained.layers.iter().map(layer_as_json).collect();
-    json!({ "name": explained.name, "value": value_as_json(&explained.value), "layers": layers })
+    let through: serde_json::Map<String, Json> =
+        explained.through.iter().map(|(name, layer)| (name.clone(), layer_as_json(layer))).collect();
+    let value = value_as_json(&explained.value);
+    json!({ "name": explained.name, "value": value, "layers": layers, "through": through })
 }
 
 fn layer_as_json(layer: &Layer) -> Json {
@@ -137,7 +143,12 @@ mod tests {
     #[test]
     fn an_option_is_told_with_its_layers() {
         let layer = |text: &str| Layer { section: "j".into(), at: None, text: text.into() };
-        let explained = |value: &str, layers| Explained { name: "x".into(), value: value.into(), layers };
+        let explained = |value: &str, layers| Explained {
+            name: "x".into(),
+            value: value.into(),
+            layers,
+            through: vec![],
+        };
         assert_eq!(option(&explained("1\n2", vec![])), "x = 1\n    2\n  # by default\n");
         assert_eq!(
             option(&explained("1", vec![layer("1"), layer("0")])),
