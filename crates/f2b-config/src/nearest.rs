@@ -11,15 +11,26 @@ pub(crate) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a s
     let slips = match length {
         0..=2 => return None,
         3..=4 => 1,
-        5..=8 => 2,
-        9..=MAX_LENGTH => 3,
+        5..=MAX_LENGTH => 2,
         _ => return None,
     };
-    let distance = |candidate: &&str| damerau_levenshtein(&name.to_lowercase(), &candidate.to_lowercase());
+    let (wanted, singular) = (name.to_lowercase(), singular(name));
+    let distance = |candidate: &&str| match singular.as_deref() {
+        Some(singular) if singular == *candidate => 1,
+        _ => damerau_levenshtein(&wanted, &candidate.to_lowercase()),
+    };
     let near = candidates
         .into_iter()
         .filter(|candidate| *candidate != name && candidate.chars().count().abs_diff(length) <= slips);
     near.min_by_key(distance).filter(|candidate| distance(candidate) <= slips)
+}
+
+/// `maxretry` of `maxretries`.
+fn singular(name: &str) -> Option<String> {
+    match name.strip_suffix("ies") {
+        Some(stem) => Some(format!("{stem}y")),
+        None => name.strip_suffix('s').map(Into::into),
+    }
 }
 
 /// The hint that a slip gives.
