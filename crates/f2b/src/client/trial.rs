@@ -11,6 +11,8 @@ use f2b_jail::Increment;
 use f2b_protocol::{Command, Value};
 use f2b_types::str2seconds;
 
+use crate::server::{Refusal, refusal};
+
 /// Judges by doing: compiles expressions, reads durations, opens log files.
 #[derive(Debug)]
 pub(super) struct Trial;
@@ -21,6 +23,10 @@ impl Judge for Trial {
         let mut increment = Increment::default();
         let mut faults = Vec::new();
         for command in commands {
+            if let Some(Refusal { option, text, message }) = refusal(command) {
+                faults.push(Fault { option: option.into(), text, message });
+                continue;
+            }
             let (Some(option), Some(value)) = (command.word(2), command.0.get(3)) else { continue };
             let values: Vec<String> = match value {
                 Value::List(values) => values.iter().map(Value::to_text).collect(),
@@ -111,6 +117,9 @@ mod tests {
         check(&["set", "j", "addlogpath", "/nowhere", "head"], Some(("logpath", "/nowhere")));
         check(&["set", "j", "addlogpath", "/", "head"], Some(("logpath", "/")));
         check(&["add", "j", "auto"], None);
+        check(&["add", "j", "pollling"], Some(("backend", "pollling")));
+        check(&["set", "j", "ignorecache", "max=3"], Some(("ignorecache", "max=3")));
+        check(&["set", "j", "addignoreip", "::1", "url:ftp://x"], Some(("ignoreip", "url:ftp://x")));
     }
 
     #[test]

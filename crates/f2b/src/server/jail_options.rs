@@ -241,7 +241,7 @@ fn cache_options(mut words: Words<'_>) -> Result<Vec<(String, String)>> {
 }
 
 /// `[key, number of entries, seconds]`, or nothing without options.
-fn ignore_cache(words: Words<'_>) -> Result<Value> {
+pub(super) fn ignore_cache(words: Words<'_>) -> Result<Value> {
     let options = cache_options(words)?;
     if options.is_empty() {
         return Ok(Value::None);

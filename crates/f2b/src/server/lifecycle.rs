@@ -12,6 +12,7 @@ use super::database::{Ask, Wanted};
 use super::errors::{duplicate_jail, runtime_error, unknown_jail, value_error};
 use super::jails::Running;
 use super::reader::Watch;
+use super::refusal::{BackendError, backend_named};
 use super::resolver::own_addresses;
 use super::transmitter::Result;
 use super::worker::{Work, Worker};
@@ -59,20 +60,17 @@ impl Core {
 
     /// The backend that follows the logs of a jail, upstream's words for it in the log.
     fn choose_backend(&self, name: &str, backend: &str) -> Result<&'static str> {
-        let wanted = backend.split('[').next().unwrap_or_default().trim().to_lowercase();
-        let real = match wanted.as_str() {
-            "auto" | "pyinotify" => "pyinotify",
-            "polling" => "polling",
-            "systemd" => {
-                let message = "Backend 'systemd' failed to initialize due to not being part of this version";
+        let real = match backend_named(backend) {
+            Ok(real) => real,
+            Err(BackendError::Missing(missing)) => {
+                let message =
+                    format!("Backend '{missing}' failed to initialize due to not being part of this version");
                 self.log(Level::ERROR, "jail", message);
                 let message = format!("Failed to initialize any backend for Jail '{name}'");
                 self.log(Level::ERROR, "jail", message.clone());
                 return Err(runtime_error(message));
             }
-            _ => {
-                let known = "['pyinotify', 'polling', 'systemd'] or 'auto'";
-                let message = format!("Unknown backend {wanted}. Must be among {known}");
+            Err(BackendError::Unknown(message)) => {
                 self.log(Level::ERROR, "jail", message.clone());
                 return Err(value_error(message));
             }

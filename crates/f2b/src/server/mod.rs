@@ -27,6 +27,7 @@ mod notify;
 mod options;
 mod patience;
 mod reader;
+mod refusal;
 mod reload;
 mod resolver;
 mod run;
@@ -43,6 +44,7 @@ use f2b_jail::{Asked, History, IdSet, ListSource};
 use f2b_protocol::{Command, Reply};
 use f2b_types::{Failure, Id};
 
+pub(crate) use self::refusal::{Refusal, refusal};
 pub use self::run::run;
 
 /// Names a jail for as long as it lives; a jail that is added again under the same name gets another key.

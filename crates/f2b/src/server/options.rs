@@ -321,7 +321,7 @@ impl Core {
 }
 
 /// The list that an entry of `ignoreip` names, if it does.
-fn list_of(entry: &str) -> Result<Option<ListSource>> {
+pub(super) fn list_of(entry: &str) -> Result<Option<ListSource>> {
     ListSource::parse(entry).map_err(|error| value_error(format!("{entry}: {error}")))
 }
 
