@@ -103,7 +103,7 @@ impl Source {
         let content = self.text.get(line.start..line.content_end).unwrap_or_default();
         Place {
             location: Location { path: self.path.clone(), line: number, column: column + 1 },
-            line_text: content.chars().take(MAX_QUOTE).collect(),
+            line_text: content.chars().take(MAX_QUOTE).map(printable).collect(),
         }
     }
 }
@@ -120,6 +120,11 @@ fn read(path: &str, is_plain: bool) -> io::Result<Vec<u8>> {
     // A file that says it is empty can be made up by the kernel as it is read.
     file.take(if length == 0 { MAX_FILE + 1 } else { length }).read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+/// Control characters are nothing for a terminal; a tab is, and keeps its place.
+fn printable(c: char) -> char {
+    if c.is_control() && c != '\t' { char::REPLACEMENT_CHARACTER } else { c }
 }
 
 /// A line of a text: where it starts, where its content ends, and where its end sign ends.
@@ -231,6 +236,7 @@ mod tests {
         assert_eq!(at(10), (4, 1, String::new()));
         assert_eq!(at(11), (5, 1, "e".into()));
         assert_eq!(at(99), (5, 2, "e".into()));
+        assert_eq!(Source::new("x.conf", "\tx=\u{1b}[31m").place(0).line_text, "\tx=\u{fffd}[31m");
     }
 
     #[track_caller]
