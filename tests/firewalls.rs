@@ -280,6 +280,9 @@ impl Scene<'_> {
         assert_eq!(rebans(&log), earlier, "{log}");
         self.ban(&BAD);
         assert_eq!(rebans(&self.place.log()), earlier + 2, "{}", self.place.log());
+        // The repair for IPv6 came after the ban for IPv4, which may have got lost in it.
+        self.ban(&OTHER);
+        assert_eq!(rebans(&self.place.log()), earlier + 3, "{}", self.place.log());
         self.expect_blocked("once more");
     }
 

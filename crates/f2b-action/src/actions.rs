@@ -173,11 +173,19 @@ impl Actions {
         self.note_epoch(ticket);
     }
 
-    /// Somebody who is banned was seen again, more than three seconds after the ban: makes sure that the actions are in
-    /// order, and repeats the ban where it has got lost. True if it was repeated.
-    pub fn verify(&mut self, ticket: &Ticket, context: &Context<'_>) -> bool {
+    /// How often an action has repaired its environment. Bans from before may have got lost, and [`Actions::verify`] has
+    /// to see who is banned and comes back, however soon.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Somebody who is banned was seen again: repeats the ban where it has got lost, and makes sure before that the
+    /// actions are in order if `check` says so, which is for bans that are older than three seconds. True if it was
+    /// repeated.
+    pub fn verify(&mut self, ticket: &Ticket, check: bool, context: &Context<'_>) -> bool {
         let epoch = self.epochs.get(&ticket.id).copied().unwrap_or(0);
-        if epoch == self.epoch && self.last_check.is_none_or(|last| context.now > last + CHECK_INTERVAL) {
+        let was_long_ago = self.last_check.is_none_or(|last| context.now > last + CHECK_INTERVAL);
+        if check && epoch == self.epoch && was_long_ago {
             self.last_check = Some(context.now);
             self.check_consistency(context);
         }

@@ -102,8 +102,8 @@ fn a_method_can_be_called_by_hand() {
     actions.call("a", "invalidateBanEpoch", &desk.context()).expect("done");
     assert_eq!(actions.get("a").and_then(|action| action.get("banEpoch")), Ok(Value::Int(1)));
     let ticket = Ticket::new(Id::parse("192.0.2.1"), Time(1000.0));
-    assert!(actions.verify(&ticket, &desk.context()));
-    assert!(!actions.verify(&ticket, &desk.context()));
+    assert!(actions.verify(&ticket, true, &desk.context()));
+    assert!(!actions.verify(&ticket, true, &desk.context()));
     desk.check(&["a start ", "a ban 192.0.2.1"]);
     assert!(actions.call("a", "executeCmd", &desk.context()).is_err());
 }

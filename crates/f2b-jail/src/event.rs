@@ -110,8 +110,13 @@ pub enum Effect {
 pub enum Act {
     /// Ban it (`actionban`).
     Ban(Box<Ticket>),
-    /// It failed again though it is banned: see whether the firewall still knows (`actioncheck`, `actionreban`).
-    Verify(Box<Ticket>),
+    /// It failed again though it is banned: repeat the ban where it has got lost (`actionreban`).
+    Verify {
+        /// The ban.
+        ticket: Box<Ticket>,
+        /// It is old enough for wondering: see whether the firewall is in order first (`actioncheck`).
+        check: bool,
+    },
     /// Its ban got longer (`actionprolong`).
     Prolong(Box<Ticket>),
     /// Its ban is over (`actionunban`).

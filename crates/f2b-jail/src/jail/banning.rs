@@ -57,9 +57,11 @@ impl Jail {
             _ => Level::WARNING,
         };
         self.log(out, level, "actions", |jail| format!("[{}] {} already banned", jail.name, known.id));
-        // Somebody who gets through a while after the ban is a sign that the firewall has lost it.
-        if known.banned && later > 3.0 {
-            out.push(Effect::Act(Act::Verify(Box::new(known.clone()))));
+        // Somebody who gets through a while after the ban is a sign that the firewall has lost it. Sooner it can only
+        // have lost it in a repair.
+        let check = later > 3.0;
+        if known.banned && (check || self.was_repaired) {
+            out.push(Effect::Act(Act::Verify { ticket: Box::new(known.clone()), check }));
         }
     }
 

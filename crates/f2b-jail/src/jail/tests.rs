@@ -51,7 +51,8 @@ impl World {
             Effect::Log(record) => self.seen.push(record.message),
             Effect::Act(act) => self.seen.push(match act {
                 Act::Ban(ticket) => format!("act ban {}", ticket.id),
-                Act::Verify(ticket) => format!("act verify {}", ticket.id),
+                Act::Verify { ticket, check: true } => format!("act verify {}", ticket.id),
+                Act::Verify { ticket, check: false } => format!("act repeat {} if lost", ticket.id),
                 Act::Prolong(ticket) => format!("act prolong {} to {}", ticket.id, ticket.ban_time_or(0.0)),
                 Act::Unban(ticket) => format!("act unban {}", ticket.id),
                 Act::Flush(tickets) => format!("act flush {}", tickets.len()),
@@ -256,6 +257,17 @@ fn somebody_who_fails_while_banned_is_a_reason_to_look() {
     world.expect(&[]);
     world.fail("192.0.2.1", 1010.0);
     world.expect(&["[test] 192.0.2.1 already banned", "act verify 192.0.2.1"]);
+}
+
+#[test]
+fn after_a_repair_bans_are_repeated_however_young_they_are() {
+    let mut world = World::new();
+    world.jail.fails.max_retry = 1;
+    world.fail("192.0.2.1", 1000.0);
+    world.jail.was_repaired = true;
+    world.seen.clear();
+    world.fail("192.0.2.1", 1001.0);
+    world.expect(&["act repeat 192.0.2.1 if lost"]);
 }
 
 #[test]

@@ -176,6 +176,11 @@ impl Core {
                     self.leave(jail);
                 }
             }
+            Msg::Repaired { jail } => {
+                if let Some(running) = self.by_key(jail) {
+                    running.jail.was_repaired = true;
+                }
+            }
             Msg::Stopped { jail } => {
                 if let Some(running) = self.by_key(jail) {
                     running.worker = None;

@@ -62,6 +62,8 @@ pub(crate) enum Msg {
     Told { jail: JailKey, asked: Asked, history: Option<History> },
     /// The database has a ban.
     Remembered { jail: JailKey, ban: u64 },
+    /// An action of a jail has repaired its environment.
+    Repaired { jail: JailKey },
     /// The worker of a jail has stopped its actions and is gone.
     Stopped { jail: JailKey },
     /// A signal has come.

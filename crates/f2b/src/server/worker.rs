@@ -171,7 +171,7 @@ impl Actor {
     fn act(&mut self, act: Act) {
         self.with(|actions, context| match act {
             Act::Ban(ticket) => actions.ban(&ticket, context),
-            Act::Verify(ticket) => drop(actions.verify(&ticket, context)),
+            Act::Verify { ticket, check } => drop(actions.verify(&ticket, check, context)),
             Act::Prolong(ticket) => actions.prolong(&ticket, context),
             Act::Unban(ticket) => actions.unban(&ticket, context),
             Act::Flush(tickets) => actions.flush(&tickets, context),
@@ -227,7 +227,13 @@ impl Actor {
             earlier: self.earlier.as_ref().map(|earlier| earlier as &dyn EarlierBans),
             log: &*self.log,
         };
-        what(&mut self.actions, &context)
+        let epoch = self.actions.epoch();
+        let result = what(&mut self.actions, &context);
+        if self.actions.epoch() > epoch {
+            // The core is told before whoever waits for these actions gets an answer.
+            let _ = self.core.send(Msg::Repaired { jail: self.key });
+        }
+        result
     }
 }
 
