@@ -194,19 +194,7 @@ impl Actions {
         }
         // The action that began the epoch may have been removed since.
         let affected = self.actions.iter().any(|action| action.epoch() > epoch);
-        let repeated = self.reban(ticket, &|action| !affected || action.epoch() > epoch, context);
-        if repeated {
-            let counts = context.counts;
-            self.log(context, Level::DEBUG, || {
-                format!(
-                    "Banned 1 / {}, {} ticket(s) in {}",
-                    counts.banned_total,
-                    counts.banned,
-                    Value::from(self.jail.as_str())
-                )
-            });
-        }
-        repeated
+        self.reban(ticket, &|action| !affected || action.epoch() > epoch, context)
     }
 
     /// Asks every action whether its environment is in order, and lets it repair what is broken.
@@ -296,6 +284,10 @@ impl Actions {
                 repair_if_broken(run, action, repair);
             }
         });
+        if announce == Some("Unban") && context.earlier.is_some() {
+            // Whoever decided on it has told the database already.
+            self.log(context, Level::DEBUG, || "  Flush jail in database".into());
+        }
         for ticket in tickets {
             self.unban_in(ticket, announce, &|action| one_by_one.iter().any(|n| n == action.name()), context);
         }

@@ -16,6 +16,7 @@ impl Jail {
             }
         }
         if seen.left == 0 {
+            out.push(Effect::Act(Act::Banned { count: seen.count, token: Some(token) }));
             out.push(Effect::Answer { token, result: Ok(seen.count) });
         } else {
             self.waiting.insert(token.0, seen);
@@ -39,7 +40,7 @@ impl Jail {
                 false
             }
             Banned::Already(known) => {
-                self.already_banned(&known, time, out);
+                self.already_banned(&known, time, token, out);
                 false
             }
             Banned::New => {
@@ -49,7 +50,7 @@ impl Jail {
         }
     }
 
-    fn already_banned(&self, known: &Ticket, time: Time, out: &mut Vec<Effect>) {
+    fn already_banned(&self, known: &Ticket, time: Time, token: Option<Token>, out: &mut Vec<Effect>) {
         let later = time - known.time;
         let level = match later {
             ..3.0 => Level::DEBUG,
@@ -61,7 +62,7 @@ impl Jail {
         // have lost it in a repair.
         let check = later > 3.0;
         if known.banned && (check || self.was_repaired) {
-            out.push(Effect::Act(Act::Verify { ticket: Box::new(known.clone()), check }));
+            out.push(Effect::Act(Act::Verify { ticket: Box::new(known.clone()), check, token }));
         }
     }
 
@@ -164,10 +165,9 @@ impl Jail {
             });
             out.push(Effect::Act(Act::Ban(ticket)));
             out.extend(pending.afterword);
-            self.log(out, Level::DEBUG, "actions", |jail| {
-                let (total, size) = (jail.bans.total(), jail.bans.size());
-                format!("Banned 1 / {total}, {size} ticket(s) in '{}'", jail.name)
-            });
+            if pending.token.is_none() {
+                out.push(Effect::Act(Act::Banned { count: 1, token: None }));
+            }
         }
         self.one_done(pending.token, out);
     }
@@ -186,6 +186,7 @@ impl Jail {
         if waiting.left == 0 {
             let count = waiting.count;
             self.waiting.remove(&token.0);
+            out.push(Effect::Act(Act::Banned { count, token: Some(token) }));
             out.push(Effect::Answer { token, result: Ok(count) });
         }
     }

@@ -12,6 +12,7 @@ use jiff::tz::TimeZone;
 
 use super::database::{Ask, Database};
 use super::errors::{runtime_error, unknown_jail, value_error};
+use super::ipv6::Ipv6;
 use super::jails::Running;
 use super::lists::Lists;
 use super::patience::{Patience, Step};
@@ -41,6 +42,7 @@ pub(super) struct Core {
     pub(super) options: ServerOptions,
     pub(super) resolver: Resolver,
     pub(super) lists: Lists,
+    pub(super) ipv6: Ipv6,
     pub(super) sender: Sender<Msg>,
     inbox: Receiver<Msg>,
     next_key: u64,
@@ -77,10 +79,12 @@ impl Core {
         sender: Sender<Msg>,
     ) -> anyhow::Result<Self> {
         let zone = clock::local_zone();
-        let resolver = Resolver::start(&sender, &logger)?;
+        let ipv6 = Ipv6::default();
+        let resolver = Resolver::start(&sender, &logger, &ipv6)?;
         Ok(Self {
             reader: Reader::start(&sender, &resolver, &logger, zone.clone())?,
             resolver,
+            ipv6,
             lists: Lists::start(&sender, &logger)?,
             next_purge: clock::now() + PURGE_INTERVAL,
             next_look_up: clock::now() + LOOK_UP_INTERVAL,
@@ -306,7 +310,7 @@ impl Core {
                     Ok(count) => Ok(Value::Int(count)),
                     Err(message) => Err(value_error(message)),
                 };
-                running.send(Work::Answer { answer, reply });
+                running.send(Work::Answer { answer, reply, token });
             }
         }
     }

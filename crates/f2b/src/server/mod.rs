@@ -16,6 +16,7 @@
 mod core;
 mod database;
 mod errors;
+mod ipv6;
 mod jail_options;
 mod jails;
 mod lifecycle;
