@@ -15,13 +15,17 @@ mod support;
 mod upstream;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use played::{Actor, compare};
 use recorder::Recorder;
 use support::{Place, available};
 
-const STOCK: &str = "/etc/fail2ban/action.d";
+/// The stock actions: those of the configuration in `/etc/fail2ban`, or in `F2B_TEST_CONFIG`.
+fn stock() -> PathBuf {
+    let root = std::env::var_os("F2B_TEST_CONFIG").unwrap_or_else(|| "/etc/fail2ban".into());
+    Path::new(&root).join("action.d")
+}
 
 /// Parameters of stock actions that would otherwise touch a file of the system, or lack something.
 const PARAMETERS: [(&str, &str); 22] = [
@@ -60,7 +64,7 @@ const NEVER_WORKS: &str = "iptables-xt_recent-echo";
 /// A jail with all the stock actions, and one behind them that tells when a server has come so far.
 fn all_stock_actions(place: &Place) {
     let mut names: Vec<String> = Vec::new();
-    for entry in fs::read_dir(STOCK).expect("the stock actions").flatten() {
+    for entry in fs::read_dir(stock()).expect("the stock actions").flatten() {
         let file = entry.file_name().to_string_lossy().into_owned();
         if let Some(name) = file.strip_suffix(".conf") {
             let text = fs::read_to_string(entry.path()).expect("a stock action");
@@ -87,20 +91,29 @@ fn all_stock_actions(place: &Place) {
 /// One jail, called `all`, with these actions.
 fn configure(place: &Place, actions: &str) {
     place.write("log", "");
-    place.write("filter.d/any.conf", "[Definition]\nfailregex = ^<HOST>$\n");
+    place.write(
+        "filter.d/any.conf",
+        "[Definition]\nfailregex = ^ login of <F-USER>.*</F-USER> from <HOST>$\n",
+    );
     let root = place.path().display();
     place.write(
         "jail.conf",
         &format!(
             "[all]\nenabled = true\nfilter = any\nbackend = polling\nlogpath = {root}/log\nignoreself = false\n\
-             usedns = no\nbantime = 1h\naction ={actions}"
+             usedns = no\nmaxretry = 3\nbantime = 1h\naction ={actions}"
         ),
     );
 }
 
+/// Enough failures of this user for a ban, in the log of the jail.
+fn fail(place: &Place, ip: &str, user: &str) {
+    let now = jiff::Timestamp::now().as_second();
+    place.append("log", &format!("{now} login of {user} from {ip}\n").repeat(3));
+}
+
 fn is_possible() -> bool {
     upstream::version().is_some()
-        && available("fail2ban's stock actions", Path::new(STOCK).join("iptables.conf").exists())
+        && available("fail2ban's stock actions", stock().join("iptables.conf").exists())
 }
 
 /// What the firewalls would answer to the checks of the stock actions.
@@ -122,7 +135,7 @@ fn a_stock_action_that_never_works_fails_alike() {
     }
     let set = |place: &Place| {
         for name in [NEVER_WORKS, "iptables"] {
-            let text = fs::read_to_string(Path::new(STOCK).join(format!("{name}.conf"))).expect("an action");
+            let text = fs::read_to_string(stock().join(format!("{name}.conf"))).expect("an action");
             place.write(&format!("action.d/{name}.conf"), &text);
         }
         configure(place, &format!(" {NEVER_WORKS}[name=x]\n         last\n"));
@@ -166,6 +179,20 @@ fn stock_actions_call_the_same_programs_in_the_same_order() {
         actor.scene("the firewall is repaired", &["set all banip 192.0.2.1", "set all banip 2001:db8::1"]);
         actor.recorder.mend();
         actor.scene("not an address", &["set all banip somebody", "set all unbanip somebody"]);
+        fail(&actor.place, "192.0.2.7", "it's $(id) \"me\" <ip>");
+        actor.wait_for_calls(1, "mark ban");
+        actor.end_scene("a ban from the log", Vec::new());
+        actor.place.ask(&[
+            "set",
+            "all",
+            "attempt",
+            "192.0.2.8",
+            "one",
+            "two\\three",
+            "fo'ur `five` <matches>",
+        ]);
+        actor.wait_for_calls(1, "mark ban");
+        actor.end_scene("a ban of attempts", Vec::new());
         actor.scene("reload", &["reload"]);
         actor.scene("everybody", &["unban --all"]);
         actor.scene("after the flush", &["set all banip 192.0.2.1", "set all banip 2001:db8::1"]);
@@ -293,6 +320,12 @@ fn actions_of_every_kind_are_repaired_repeated_and_reloaded_alike() {
             actor.recorder.fail(1, "mark early check four");
             actor.recorder.fail(1, "mark each stop");
             actor.stop();
+            // All of this was really played.
+            for text in
+                ["Trying to restore", "Unable to restore", "Unban is impossible", "Flush is impossible"]
+            {
+                assert!(actor.place.log().contains(text), "{text}");
+            }
         },
     );
 }

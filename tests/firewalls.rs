@@ -10,13 +10,17 @@ use std::fs;
 use std::io::Write;
 use std::net::TcpListener;
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::thread;
 
 use support::{Place, Process, available, binary, has_program, run, wait_until};
 
-const STOCK: &str = "/etc/fail2ban/action.d";
+/// The stock actions: those of the configuration in `/etc/fail2ban`, or in `F2B_TEST_CONFIG`.
+fn stock() -> PathBuf {
+    let root = std::env::var_os("F2B_TEST_CONFIG").unwrap_or_else(|| "/etc/fail2ban".into());
+    Path::new(&root).join("action.d")
+}
 
 /// Where the host listens, and the two addresses of the client, by family.
 const HOST: [&str; 2] = ["10.78.0.1", "fd00:78::1"];
@@ -160,7 +164,7 @@ fn ip(args: &[&str]) {
 
 fn is_possible() -> bool {
     available("root, for network namespaces", nix::unistd::geteuid().is_root())
-        && available("fail2ban's stock actions", Path::new(STOCK).join("iptables-ipset.conf").exists())
+        && available("fail2ban's stock actions", stock().join("iptables-ipset.conf").exists())
         && ["ip", "curl", "iptables", "ip6tables", "nft", "ipset"]
             .into_iter()
             .all(|name| available(name, has_program(name)))
@@ -169,7 +173,7 @@ fn is_possible() -> bool {
 /// One jail with a stock action, with all the files that might belong to it.
 fn place(action: &str) -> Place {
     let place = Place::new();
-    for entry in fs::read_dir(STOCK).expect("the stock actions").flatten() {
+    for entry in fs::read_dir(stock()).expect("the stock actions").flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         if name.starts_with("iptables") || name.starts_with("nftables") {
             let text = fs::read_to_string(entry.path()).expect("a stock action");

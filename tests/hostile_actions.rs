@@ -133,7 +133,7 @@ fn text_that_fits_into_no_command_costs_that_command_only() {
 }
 
 /// Each of these is an action of its own, with what the log has to say about its end.
-const MISBEHAVING: [(&str, &str, &str); 9] = [
+const MISBEHAVING: [(&str, &str, &str); 10] = [
     ("hangs", "echo $$ >> PIDS; sleep 600", "timed out after 1 seconds."),
     ("ignores", "echo $$ >> PIDS; trap '' TERM INT HUP; sleep 600; sleep 600", "timed out after 1 seconds."),
     (
@@ -143,6 +143,7 @@ const MISBEHAVING: [(&str, &str, &str); 9] = [
     ),
     ("leaves", "(sleep 5; echo late) & exit 4", "returned 4"),
     ("floods", "head -c 300000000 /dev/zero; head -c 100000000 /dev/zero >&2; exit 5", "returned 5"),
+    ("chatters", "yes | head -c 50000000; exit 6", "returned 6"),
     ("missing", "no-such-program-at-all <ip>", "returned 127"),
     ("forbidden", "/dev/null <ip>", "returned 126"),
     ("kills", "sh -c 'kill -9 0'", "killed with SIGKILL (return code: -9)"),
@@ -192,6 +193,8 @@ fn an_action_that_misbehaves_stops_neither_the_others_nor_the_jail() {
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a number");
     let peak: u64 = peak.trim().trim_end_matches(" kB").parse().expect("a number");
     assert!(peak < 150_000, "{peak} kB");
+
+    assert!(log.len() < 20_000_000, "{} bytes of log", log.len());
 
     // By a log line, too.
     fail(&place, "root", "192.0.2.2");

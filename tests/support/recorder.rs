@@ -9,10 +9,11 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 /// What the stock actions call and what would touch, ask or tell anybody. `mark` is for actions of the tests.
-const PROGRAMS: [&str; 38] = [
+const PROGRAMS: [&str; 39] = [
     "apf",
     "apprise",
     "conntrack",
+    "csf",
     "curl",
     "date",
     "dig",
