@@ -163,20 +163,23 @@ fn stock_actions_call_the_same_programs_in_the_same_order() {
         actor.start(1, "mark last");
         actor.scene("bans", &["set all banip 192.0.2.1", "set all banip 2001:db8::1"]);
         actor.pause();
-        actor.scene("again", &["set all banip 192.0.2.1", "set all banip 2001:db8::1"]);
-        actor.scene("unban", &["set all unbanip 192.0.2.1", "set all unbanip 192.0.2.9"]);
+        actor.scene("again", &["set all banip 192.0.2.1"]);
         actor.pause();
+        actor.scene("again in the other family", &["set all banip 2001:db8::1"]);
+        actor.scene("unban", &["set all unbanip 192.0.2.1", "set all unbanip 192.0.2.9"]);
         actor.scene("several", &["set all banip 192.0.2.2 192.0.2.1 2001:db8::2"]);
         // Somebody empties the firewall.
         for program in ["iptables", "ip6tables", "nft", "ipset", "pfctl", "firewall-cmd"] {
             actor.recorder.break_all(program);
         }
-        actor.pause();
         actor.scene("nothing works", &["set all banip 192.0.2.3", "set all unbanip 192.0.2.2"]);
         actor.recorder.mend();
         actor.recorder.fail(60, "iptables -w -C");
         actor.recorder.fail(60, "ip6tables -w -C");
-        actor.scene("the firewall is repaired", &["set all banip 192.0.2.1", "set all banip 2001:db8::1"]);
+        actor.pause();
+        actor.scene("the firewall is repaired", &["set all banip 192.0.2.1"]);
+        actor.pause();
+        actor.scene("in the other family, too", &["set all banip 2001:db8::1"]);
         actor.recorder.mend();
         actor.scene("not an address", &["set all banip somebody", "set all unbanip somebody"]);
         fail(&actor.place, "192.0.2.7", "it's $(id) \"me\" <ip>");
@@ -296,7 +299,8 @@ fn actions_of_every_kind_are_repaired_repeated_and_reloaded_alike() {
                 failing.iter().for_each(|text| actor.recorder.fail(1, &format!("mark {text}")));
                 actor.scene(name, &["set all banip 192.0.2.2"]);
                 actor.recorder.mend();
-                actor.scene("seen again", &["set all banip 192.0.2.1", "set all banip 2001:db8::1"]);
+                actor.pause();
+                actor.scene("seen again", &["set all banip 192.0.2.1"]);
                 failing.iter().for_each(|text| {
                     actor.recorder.fail(1, &format!("mark {text}").replace(" ban", " unban"))
                 });
@@ -308,7 +312,8 @@ fn actions_of_every_kind_are_repaired_repeated_and_reloaded_alike() {
             actor.recorder.fail(2, "mark full check");
             actor.scene("an old ban is seen", &["set all banip 192.0.2.1"]);
             actor.recorder.mend();
-            actor.scene("a young one", &["set all banip 2001:db8::1", "set all banip 192.0.2.1"]);
+            actor.pause();
+            actor.scene("another one", &["set all banip 2001:db8::1"]);
             actor.scene("reload", &["reload"]);
             actor.recorder.fail(1, "mark full flush");
             actor.recorder.fail(1, "mark early flush four");
@@ -381,6 +386,61 @@ fn actions_that_are_gone_after_a_reload_give_up_their_bans_alike() {
         actor.scene("restart", &["reload --unban all"]);
         actor.stop();
     });
+}
+
+#[test]
+fn actions_are_changed_while_bans_are_in_force_alike() {
+    if !is_possible() {
+        return;
+    }
+    compare(
+        |place| own_actions(place, OTHERS),
+        |actor: &mut Actor| {
+            actor.start(1, "mark last");
+            actor.scene("bans", &["set all banip 192.0.2.1", "set all banip 2001:db8::1"]);
+            actor.scene(
+                "another command",
+                &[
+                    "set all action full actionban mark<sp>new<sp>ban<sp><ip>",
+                    "set all action full timeout 5m",
+                    "set all action each tool changed",
+                    "set all banip 192.0.2.2",
+                    "set all unbanip 2001:db8::1",
+                ],
+            );
+            actor.scene(
+                "another action",
+                &[
+                    "set all addaction extra",
+                    "set all action extra actionstart mark<sp>extra<sp>start",
+                    "set all action extra actionban mark<sp>extra<sp>ban<sp><ip>",
+                    "set all action extra actionunban mark<sp>extra<sp>unban<sp><ip>",
+                    "set all banip 192.0.2.3 198.51.100.0/24 2001:db8:1::/48",
+                    "get all actions",
+                    "set all unbanip 192.0.2.1",
+                    "set all unbanip 192.0.2.3",
+                ],
+            );
+            actor.scene(
+                "one action less",
+                &["set all delaction plain", "set all delaction plain", "get all actions"],
+            );
+            actor.scene(
+                "methods",
+                &[
+                    "set all action full flush",
+                    "set all action each stop",
+                    "set all action each start",
+                    "set all action full consistencyCheck",
+                    "set all action full consistencyCheck",
+                    "set all action each invalidateBanEpoch",
+                    "set all action full nonsense",
+                ],
+            );
+            actor.scene("the jail stops", &["stop all", "status"]);
+            actor.stop();
+        },
+    );
 }
 
 /// Commands that fail in every way there is.

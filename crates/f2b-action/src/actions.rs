@@ -348,12 +348,12 @@ impl Actions {
         result
     }
 
-    /// Calls one of the methods that need no argument (`set J action A METHOD`).
+    /// Calls one of the methods that need no argument (`set J action A METHOD`), and gives what it returns.
     ///
     /// # Errors
     ///
     /// [`ActionError::Unknown`], [`ActionError::NoProperty`] for any other method, or what the action says.
-    pub fn call(&mut self, action: &str, method: &str, context: &Context<'_>) -> Result<(), ActionError> {
+    pub fn call(&mut self, action: &str, method: &str, context: &Context<'_>) -> Result<Value, ActionError> {
         let index = self.position(action)?;
         let mut run = Run { jail: &self.jail, context, epoch: &mut self.epoch };
         self.actions[index].call(method, &mut run)

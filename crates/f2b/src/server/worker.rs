@@ -281,9 +281,7 @@ impl Actor {
                 actions.set(&action, &property, value, context)?;
                 actions.get(&action)?.get(&property)
             }
-            Change::Call { action, method } => {
-                actions.call(&action, &method, context).map(|()| Value::Bool(true))
-            }
+            Change::Call { action, method } => actions.call(&action, &method, context),
             Change::Refuse { action, exception } => {
                 actions.get(&action)?;
                 refusal = Some(exception);
