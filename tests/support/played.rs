@@ -151,6 +151,23 @@ fn same<T: std::fmt::Debug + PartialEq>(scene: &str, what: &str, theirs: &[T], o
     );
 }
 
+/// One jail, called `all`, with these actions.
+pub fn configure(place: &Place, actions: &str) {
+    place.write("log", "");
+    place.write(
+        "filter.d/any.conf",
+        "[Definition]\nfailregex = ^ login of <F-USER>.*</F-USER> from <HOST>$\n",
+    );
+    let root = place.path().display();
+    place.write(
+        "jail.conf",
+        &format!(
+            "[all]\nenabled = true\nfilter = any\nbackend = polling\nlogpath = {root}/log\nignoreself = false\n\
+             usedns = no\nmaxretry = 3\nbantime = 1h\naction ={actions}"
+        ),
+    );
+}
+
 /// What the log says about actions, without what differs from run to run.
 fn entries(text: &str, root: &str) -> Vec<String> {
     let mut entries: Vec<String> = Vec::new();
