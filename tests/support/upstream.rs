@@ -100,9 +100,15 @@ pub fn version() -> Option<&'static str> {
 /// Upstream's server in the foreground, once it answers.
 #[track_caller]
 pub fn start(place: &Place) -> Process {
+    place.spawn(&mut server(place))
+}
+
+/// The command that starts upstream's server in the foreground.
+pub fn server(place: &Place) -> Command {
     let mut command = python(SERVER);
     command.arg("-c").arg(place.path()).args(["-f", "start"]);
-    place.spawn(command.stdin(Stdio::null()).stderr(Stdio::null()))
+    command.stdin(Stdio::null()).stderr(Stdio::null());
+    command
 }
 
 /// What a client printed.

@@ -88,7 +88,7 @@ impl Action {
     ) -> Result<Value, ActionError> {
         match self {
             Self::Python(action) => action.tell(name, value.as_ref(), run),
-            _ if METHODS.contains(&name) => self.call(name, run).map(|()| Value::Bool(true)),
+            _ if METHODS.contains(&name) => self.call(name, run),
             _ => {
                 self.set(name, value.ok_or(ActionError::NoValue)?, run)?;
                 self.get(name, run)
@@ -209,28 +209,29 @@ impl Action {
         }
     }
 
-    /// Calls one of the methods that need no argument.
-    fn call(&mut self, method: &str, run: &mut Run<'_>) -> Result<(), ActionError> {
+    /// Calls one of the methods that need no argument, and gives what it returns.
+    fn call(&mut self, method: &str, run: &mut Run<'_>) -> Result<Value, ActionError> {
         let Self::Command(action) = self else {
             return match method {
-                "start" => self.start(run),
-                "stop" => self.stop(run),
+                "start" => self.start(run).map(|()| Value::None),
+                "stop" => self.stop(run).map(|()| Value::None),
                 other => Err(no_property(other)),
             };
         };
+        let done = |result: Result<(), ActionError>| result.map(|()| Value::Bool(true));
         match method {
-            "start" => action.start(run),
-            "stop" => action.stop(run),
-            "flush" => action.flush(run),
-            "reload" => action.reload(run),
-            "consistencyCheck" => action.check_consistency(Repair::Always, run).map(drop),
+            "start" => done(action.start(run)),
+            "stop" => done(action.stop(run)),
+            "flush" => done(action.flush(run)),
+            "reload" => done(action.reload(run)),
+            "consistencyCheck" => action.check_consistency(Repair::Always, run).map(Value::Bool),
             "invalidateBanEpoch" => {
                 action.invalidate(run);
-                Ok(())
+                Ok(Value::None)
             }
             "clearAllParams" => {
                 action.reset();
-                Ok(())
+                Ok(Value::None)
             }
             other => Err(ActionError::NoProperty { class: "CommandAction", name: other.into() }),
         }

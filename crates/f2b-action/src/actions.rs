@@ -99,11 +99,19 @@ impl Actions {
         self.note_epoch(ticket);
     }
 
-    /// Somebody who is banned was seen again, more than three seconds after the ban: makes sure that the actions are in
-    /// order, and repeats the ban where it has got lost. True if it was repeated.
-    pub fn verify(&mut self, ticket: &Ticket, context: &Context<'_>) -> bool {
+    /// How often an action has repaired its environment. Bans from before may have got lost, and [`Actions::verify`] has
+    /// to see who is banned and comes back, however soon.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Somebody who is banned was seen again: repeats the ban where it has got lost, and makes sure before that the
+    /// actions are in order if `check` says so, which is for bans that are older than three seconds. True if it was
+    /// repeated.
+    pub fn verify(&mut self, ticket: &Ticket, check: bool, context: &Context<'_>) -> bool {
         let epoch = self.epochs.get(&ticket.id).copied().unwrap_or(0);
-        if epoch == self.epoch && self.last_check.is_none_or(|last| context.now > last + CHECK_INTERVAL) {
+        let was_long_ago = self.last_check.is_none_or(|last| context.now > last + CHECK_INTERVAL);
+        if check && epoch == self.epoch && was_long_ago {
             self.last_check = Some(context.now);
             self.check_consistency(context);
         }
@@ -112,19 +120,7 @@ impl Actions {
         }
         // The action that began the epoch may have been removed since.
         let affected = self.actions.iter().any(|action| action.epoch() > epoch);
-        let repeated = self.reban(ticket, &|action| !affected || action.epoch() > epoch, context);
-        if repeated {
-            let counts = context.counts;
-            self.log(context, Level::DEBUG, || {
-                format!(
-                    "Banned 1 / {}, {} ticket(s) in {}",
-                    counts.banned_total,
-                    counts.banned,
-                    Value::from(self.jail.as_str())
-                )
-            });
-        }
-        repeated
+        self.reban(ticket, &|action| !affected || action.epoch() > epoch, context)
     }
 
     /// Asks every action whether its environment is in order, and lets it repair what is broken.
@@ -223,6 +219,10 @@ impl Actions {
             run.debug(|| "  Unban tickets each individually".into());
             one_by_one.push(action.name().to_owned());
         });
+        if announce == Some("Unban") && context.earlier.is_some() {
+            // Whoever decided on it has told the database already.
+            self.log(context, Level::DEBUG, || "  Flush jail in database".into());
+        }
         for ticket in tickets {
             self.unban_in(ticket, announce, &|action| one_by_one.iter().any(|n| n == action.name()), context);
         }

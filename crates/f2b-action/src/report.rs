@@ -17,6 +17,9 @@ const LOGGER: &str = "utils";
 /// Between DEBUG and TRACEDEBUG: the commands that are run.
 pub(crate) const COMMANDS: Level = Level(9);
 
+/// How many lines of each output are logged.
+const MAX_LINES: usize = 1000;
+
 /// Writes what is to be said about `script`.
 pub(crate) fn report(script: &Script, timeout: Number, outcome: &Outcome, log: &dyn Log) {
     report_success(script, timeout, outcome, &[0], log);
@@ -52,10 +55,14 @@ pub(crate) fn report_success(
             say(if success { COMMANDS } else { Level::ERROR }, &exec);
         }
         for (name, output) in [("stdout", &outcome.stdout), ("stderr", &outcome.stderr)] {
-            for line in lines(output) {
+            let lines = lines(output);
+            for line in lines.iter().take(MAX_LINES) {
                 say(level, &|| {
                     format!("{id} -- {name}: {}", Value::from(String::from_utf8_lossy(line).as_ref()))
                 });
+            }
+            if lines.len() > MAX_LINES {
+                say(level, &|| format!("{id} -- {name}: more than {MAX_LINES} lines, the rest is left out"));
             }
         }
     }
@@ -140,6 +147,17 @@ mod tests {
                 "DEBUG ID -- returned successfully 0",
             ],
         );
+    }
+
+    #[test]
+    fn a_flood_is_logged_in_part() {
+        let recorder = Recorder::default();
+        let outcome = Outcome { stderr: b"x\n".repeat(5000), ..Outcome::exited(1) };
+        report(&Script::new("cmd"), Number::Int(60), &outcome, &recorder);
+        let lines = recorder.lines();
+        assert_eq!(lines.len(), 1 + MAX_LINES + 1 + 1);
+        let last = lines[MAX_LINES + 1].as_str();
+        assert!(last.ends_with(" -- stderr: more than 1000 lines, the rest is left out"), "{last}");
     }
 
     #[test]

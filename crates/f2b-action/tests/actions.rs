@@ -6,14 +6,14 @@ use f2b_action::{ActionError, Actions, Context, FixedNames, JailCounts, Outcome,
 use f2b_protocol::Value;
 use f2b_types::{Id, Number, Recorder, Ticket, Time};
 
-/// Writes down what it is to run; all of it succeeds.
+/// Writes down what it is to run; all of it succeeds but what calls `false`.
 #[derive(Default)]
 struct Paper(RefCell<Vec<String>>);
 
 impl Runner for Paper {
     fn run(&self, script: &Script, _: Number) -> Outcome {
         self.0.borrow_mut().push(script.text.clone());
-        Outcome::exited(0)
+        Outcome::exited(i32::from(script.text.starts_with("false ")))
     }
 }
 
@@ -94,6 +94,25 @@ fn what_is_new_in_a_reload_starts_and_what_is_gone_stops() {
 }
 
 #[test]
+fn an_action_that_fails_to_reload_keeps_no_other_from_it() {
+    let (desk, mut actions) = (Desk::default(), Actions::new("j"));
+    for name in ["a", "b", "old"] {
+        desk.add(&mut actions, name);
+    }
+    actions.start(&desk.context());
+    desk.check(&["a start ", "b start ", "old start "]);
+    actions.begin_reload();
+    for (name, command) in [("a", "false a"), ("b", "b reload")] {
+        desk.add(&mut actions, name);
+        actions.set(name, "actionreload", command.into(), &desk.context()).expect("set");
+    }
+    let error = actions.end_reload(&[], &desk.context()).expect_err("one has failed");
+    assert_eq!(error.to_string(), "Error reloading action Jail('j')/a: 'Script error'");
+    desk.check(&["false a", "b reload", "old stop "]);
+    assert_eq!(actions.names(), ["a", "b"]);
+}
+
+#[test]
 fn a_method_can_be_called_by_hand() {
     let (desk, mut actions) = (Desk::default(), Actions::new("j"));
     desk.add(&mut actions, "a");
@@ -101,8 +120,8 @@ fn a_method_can_be_called_by_hand() {
     actions.tell("a", "invalidateBanEpoch", None, &desk.context()).expect("done");
     assert_eq!(actions.property("a", "banEpoch", &desk.context()), Ok(Value::Int(1)));
     let ticket = Ticket::new(Id::parse("192.0.2.1"), Time(1000.0));
-    assert!(actions.verify(&ticket, &desk.context()));
-    assert!(!actions.verify(&ticket, &desk.context()));
+    assert!(actions.verify(&ticket, true, &desk.context()));
+    assert!(!actions.verify(&ticket, true, &desk.context()));
     desk.check(&["a start ", "a ban 192.0.2.1"]);
     assert!(actions.tell("a", "executeCmd", None, &desk.context()).is_err());
 }

@@ -260,7 +260,8 @@ impl Player {
             "start" => self.with(now, |actions, _, context| actions.start(context)),
             "ban" => match known(&self.bans) {
                 Some(index) => self.with(now, |actions, bans, context| {
-                    actions.verify(&bans[index], context);
+                    let check = step["later"].as_f64().unwrap_or(0.0) > 3.0;
+                    actions.verify(&bans[index], check, context);
                 }),
                 None => {
                     let mut ticket = ticket(step);
@@ -485,6 +486,8 @@ fn a_broken_environment_is_restarted_or_repaired() {
         ban("2001:db8::1"),
         again(10),
         again(20),
+        ban("192.0.2.3"),
+        again(1),
         ban("192.0.2.3"),
         unban("192.0.2.1"),
         unban("2001:db8::1"),

@@ -127,12 +127,28 @@ pub enum Effect {
 pub enum Act {
     /// Ban it (`actionban`).
     Ban(Box<Ticket>),
-    /// It failed again though it is banned: see whether the firewall still knows (`actioncheck`, `actionreban`).
-    Verify(Box<Ticket>),
+    /// It failed again though it is banned: repeat the ban where it has got lost (`actionreban`).
+    Verify {
+        /// The ban.
+        ticket: Box<Ticket>,
+        /// It is old enough for wondering: see whether the firewall is in order first (`actioncheck`).
+        check: bool,
+        /// The command that bans again; a ban that is repeated counts for it.
+        token: Option<Token>,
+    },
+    /// So many bans have been carried out, and those repeated for the same command besides.
+    Banned {
+        /// The new ones.
+        count: i64,
+        /// The command, if there is one.
+        token: Option<Token>,
+    },
     /// Its ban got longer (`actionprolong`).
     Prolong(Box<Ticket>),
     /// Its ban is over (`actionunban`).
     Unban(Box<Ticket>),
+    /// So many bans have run out and been taken back.
+    Unbanned(usize),
     /// All of these bans are over (`actionflush`, or each by itself).
     Flush(Vec<Ticket>),
     /// The jail stops: these bans are taken back, then the actions stop (`actionstop`).

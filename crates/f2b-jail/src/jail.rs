@@ -34,6 +34,8 @@ pub struct Jail {
     pub increment: Increment,
     /// Whether there is a database to ask and to tell.
     pub has_database: bool,
+    /// An action has repaired its surroundings, so that bans may have got lost that are in force.
+    pub was_repaired: bool,
     /// Messages below this level are not composed.
     pub log_level: Level,
     /// Bans on their way through the database, by number.
@@ -94,6 +96,7 @@ impl Jail {
             asks_command: false,
             increment: Increment::default(),
             has_database: false,
+            was_repaired: false,
             log_level: Level::INFO,
             pending: BTreeMap::new(),
             next_ban: 0,

@@ -17,6 +17,7 @@ impl Jail {
             }
         }
         if seen.left == 0 {
+            out.push(Effect::Act(Act::Banned { count: seen.count, token: Some(token) }));
             out.push(Effect::Answer { token, result: Ok(seen.count) });
         } else {
             self.waiting.insert(token.0, seen);
@@ -40,7 +41,7 @@ impl Jail {
                 false
             }
             Banned::Already(known) => {
-                self.already_banned(&known, time, out);
+                self.already_banned(&known, time, token, out);
                 false
             }
             Banned::New => {
@@ -50,7 +51,7 @@ impl Jail {
         }
     }
 
-    fn already_banned(&self, known: &Ticket, time: Time, out: &mut Vec<Effect>) {
+    fn already_banned(&self, known: &Ticket, time: Time, token: Option<Token>, out: &mut Vec<Effect>) {
         let later = time - known.time;
         let level = match later {
             ..3.0 => Level::DEBUG,
@@ -58,9 +59,11 @@ impl Jail {
             _ => Level::WARNING,
         };
         self.log(out, level, "actions", |jail| format!("[{}] {} already banned", jail.name, known.id));
-        // Somebody who gets through a while after the ban is a sign that the firewall has lost it.
-        if known.banned && later > 3.0 {
-            out.push(Effect::Act(Act::Verify(Box::new(known.clone()))));
+        // Somebody who gets through a while after the ban is a sign that the firewall has lost it. Sooner it can only
+        // have lost it in a repair.
+        let check = later > 3.0;
+        if known.banned && (check || self.was_repaired) {
+            out.push(Effect::Act(Act::Verify { ticket: Box::new(known.clone()), check, token }));
         }
     }
 
@@ -167,10 +170,9 @@ impl Jail {
             });
             out.push(Effect::Act(Act::Ban(ticket)));
             out.extend(pending.afterword);
-            self.log(out, Level::DEBUG, "actions", |jail| {
-                let (total, size) = (jail.bans.total(), jail.bans.size());
-                format!("Banned 1 / {total}, {size} ticket(s) in '{}'", jail.name)
-            });
+            if pending.token.is_none() {
+                out.push(Effect::Act(Act::Banned { count: 1, token: None }));
+            }
         }
         self.one_done(pending.token, out);
     }
@@ -189,6 +191,7 @@ impl Jail {
         if waiting.left == 0 {
             let count = waiting.count;
             self.waiting.remove(&token.0);
+            out.push(Effect::Act(Act::Banned { count, token: Some(token) }));
             out.push(Effect::Answer { token, result: Ok(count) });
         }
     }

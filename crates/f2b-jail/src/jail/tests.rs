@@ -54,7 +54,9 @@ impl World {
             Effect::Log(record) => self.seen.push(record.message),
             Effect::Act(act) => self.seen.push(match act {
                 Act::Ban(ticket) => format!("act ban {}", ticket.id),
-                Act::Verify(ticket) => format!("act verify {}", ticket.id),
+                Act::Verify { ticket, check: true, .. } => format!("act verify {}", ticket.id),
+                Act::Verify { ticket, check: false, .. } => format!("act repeat {} if lost", ticket.id),
+                Act::Banned { .. } | Act::Unbanned(_) => return,
                 Act::Prolong(ticket) => format!("act prolong {} to {}", ticket.id, ticket.ban_time_or(0.0)),
                 Act::Unban(ticket) => format!("act unban {}", ticket.id),
                 Act::Flush(tickets) => format!("act flush {}", tickets.len()),
@@ -268,7 +270,8 @@ fn a_ban_that_ends_on_its_way_through_the_database_never_reaches_the_actions() {
     let unban = Event::Unban { ids: Some(ids(&["192.0.2.1"])), report_absent: false, token: Token(2) };
     let effects = jail.step(unban, Time(1000.0));
     assert!(effects.contains(&Effect::Answer { token: Token(1), result: Ok(1) }), "{effects:?}");
-    assert!(!effects.iter().any(|effect| matches!(effect, Effect::Act(_))), "{effects:?}");
+    let runs = |effect: &Effect| matches!(effect, Effect::Act(act) if !matches!(act, Act::Banned { .. }));
+    assert!(!effects.iter().any(runs), "{effects:?}");
     assert_eq!(jail.step(Event::Remembered(ban), Time(1000.0)), []);
 }
 
@@ -299,6 +302,34 @@ fn somebody_who_fails_while_banned_is_a_reason_to_look() {
     world.expect(&[]);
     world.fail("192.0.2.1", 1010.0);
     world.expect(&["[test] 192.0.2.1 already banned", "act verify 192.0.2.1"]);
+}
+
+#[test]
+fn a_ban_by_hand_counts_when_all_of_its_actions_are_done() {
+    let mut jail = Jail::new("test", TimeZone::UTC, 1);
+    let by_hand = |n| Event::Ban { ids: ids(&["192.0.2.1"]), token: Token(n) };
+    let counted = |effects: &[Effect], expected: i64| match effects {
+        [.., Effect::Act(Act::Banned { count, token: Some(_) }), Effect::Answer { .. }] => *count == expected,
+        _ => false,
+    };
+    let effects = jail.step(by_hand(1), Time(1000.0));
+    assert!(counted(&effects, 1), "{effects:?}");
+    // Whether an old ban has to be repeated is for the actions to know, and that counts for the same command.
+    let effects = jail.step(by_hand(2), Time(1010.0));
+    assert!(counted(&effects, 0), "{effects:?}");
+    let verify = |effect: &Effect| matches!(effect, Effect::Act(Act::Verify { token: Some(Token(2)), .. }));
+    assert!(effects.iter().any(verify), "{effects:?}");
+}
+
+#[test]
+fn after_a_repair_bans_are_repeated_however_young_they_are() {
+    let mut world = World::new();
+    world.jail.fails.max_retry = 1;
+    world.fail("192.0.2.1", 1000.0);
+    world.jail.was_repaired = true;
+    world.seen.clear();
+    world.fail("192.0.2.1", 1001.0);
+    world.expect(&["act repeat 192.0.2.1 if lost"]);
 }
 
 #[test]

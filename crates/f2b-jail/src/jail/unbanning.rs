@@ -105,9 +105,7 @@ impl Jail {
             self.unbanned(ticket, out);
         }
         if count > 0 {
-            self.log(out, Level::DEBUG, "actions", |jail| {
-                format!("Unbanned {count}, {} ticket(s) in '{}'", jail.bans.size(), jail.name)
-            });
+            out.push(Effect::Act(Act::Unbanned(count)));
         }
         let (due, later) = std::mem::take(&mut self.prolongs).into_iter().partition(|(time, _)| *time <= now);
         self.prolongs = later;

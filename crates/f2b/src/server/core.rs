@@ -13,6 +13,7 @@ use jiff::tz::TimeZone;
 use super::database::{Ask, Database};
 use super::errors::{runtime_error, unknown_jail, value_error};
 use super::ignorer::Ignorer;
+use super::ipv6::Ipv6;
 use super::jails::Running;
 use super::lists::Lists;
 use super::patience::{Patience, Step};
@@ -42,6 +43,7 @@ pub(super) struct Core {
     pub(super) options: ServerOptions,
     pub(super) resolver: Resolver,
     pub(super) lists: Lists,
+    pub(super) ipv6: Ipv6,
     pub(super) sender: Sender<Msg>,
     inbox: Receiver<Msg>,
     next_key: u64,
@@ -78,10 +80,12 @@ impl Core {
         sender: Sender<Msg>,
     ) -> anyhow::Result<Self> {
         let zone = clock::local_zone();
-        let resolver = Resolver::start(&sender, &logger)?;
+        let ipv6 = Ipv6::default();
+        let resolver = Resolver::start(&sender, &logger, &ipv6)?;
         Ok(Self {
             reader: Reader::start(&sender, &resolver, &logger, zone.clone())?,
             resolver,
+            ipv6,
             lists: Lists::start(&sender, &logger)?,
             next_purge: clock::now() + PURGE_INTERVAL,
             next_look_up: clock::now() + LOOK_UP_INTERVAL,
@@ -179,6 +183,11 @@ impl Core {
                 if self.patience.end((jail, Step::Record, ban)) {
                     self.step(jail, Event::Remembered(ban));
                     self.leave(jail);
+                }
+            }
+            Msg::Repaired { jail } => {
+                if let Some(running) = self.by_key(jail) {
+                    running.jail.was_repaired = true;
                 }
             }
             Msg::Stopped { jail } => {
@@ -307,7 +316,7 @@ impl Core {
                     Ok(count) => Ok(Value::Int(count)),
                     Err(message) => Err(value_error(message)),
                 };
-                running.send(Work::Answer { answer, reply });
+                running.send(Work::Answer { answer, reply, token });
             }
         }
     }

@@ -1,5 +1,6 @@
 //! A jail as the server runs it: the state machine, the filter, the files and the way to the worker.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use f2b_action::JailCounts;
@@ -10,7 +11,7 @@ use f2b_types::Ticket;
 
 use super::ignorer::{CacheOptions, Ignorer, Question};
 use super::reader::{Reader, Watch, Watched};
-use super::worker::{Work, Worker};
+use super::worker::{LastAnswer, Work, Worker};
 use super::{Backlog, JailKey};
 
 /// One jail and everything that belongs to it.
@@ -150,12 +151,12 @@ impl Running {
     }
 
     /// Drops the files and actions that the reload did not name.
-    pub(super) fn end_reload(&mut self) {
+    pub(super) fn end_reload(&mut self, answer: Option<Arc<LastAnswer>>) {
         let stale = std::mem::take(&mut self.stale_files);
         self.files.retain(|file| !stale.contains(&file.path));
         self.changed = true;
         let tickets = self.jail.bans.iter().filter(|ticket| ticket.banned).cloned().collect();
-        self.send(Work::EndReload { tickets });
+        self.send(Work::EndReload { tickets, answer });
     }
 }
 

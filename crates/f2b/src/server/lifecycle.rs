@@ -51,6 +51,7 @@ impl Core {
         let key = self.new_key();
         let worker = Worker::start(key, name, &self.sender, &self.logger, self.database.as_ref())
             .map_err(|error| runtime_error(error.to_string()))?;
+        worker.send(Work::Ipv6(self.ipv6.clone()));
         let year = local_time(clock::now(), &self.zone).map_or(1970, |local| local.year());
         let filter = Filter::new(name, year);
         self.jails.push(Running::new(key, jail, filter, (backend, real_backend), worker));

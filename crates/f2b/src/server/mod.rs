@@ -17,6 +17,7 @@ mod core;
 mod database;
 mod errors;
 mod ignorer;
+mod ipv6;
 mod jail_options;
 mod jails;
 mod lifecycle;
@@ -67,6 +68,8 @@ pub(crate) enum Msg {
     Told { jail: JailKey, asked: Asked, history: Option<History> },
     /// The database has a ban.
     Remembered { jail: JailKey, ban: u64 },
+    /// An action of a jail has repaired its environment.
+    Repaired { jail: JailKey },
     /// The worker of a jail has stopped its actions and is gone.
     Stopped { jail: JailKey },
     /// A signal has come.

@@ -40,7 +40,12 @@ impl Core {
                     self.set_log_target("SYSLOG")?;
                 }
             }
-            "allowipv6" => return words.next_value().cloned().map(Some),
+            "allowipv6" => {
+                let value = words.next_value()?.clone();
+                let meaning = self.ipv6.set(&value);
+                self.log(Level::DEBUG, "ipdns", format!("IPv6 is {meaning}"));
+                return Ok(Some(value));
+            }
             "thread" => {
                 self.set_thread_options(words.next_value()?)?;
                 return Ok(Some(Value::None));

@@ -2,13 +2,14 @@
 //!
 //! Upstream: `server.reloadJails`.
 
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 
 use f2b_types::Level;
 
 use super::core::Core;
 use super::errors::value_error;
 use super::transmitter::Result;
+use super::worker::LastAnswer;
 
 impl Core {
     /// Marks the jails that a reload concerns; what it does not touch goes away at its end.
@@ -45,14 +46,15 @@ impl Core {
     }
 
     /// Drops the jails that the reload did not touch and what the others no longer have.
-    pub(super) fn end_reload(&mut self) {
+    /// The answer goes out when the actions of all jails have taken it in.
+    pub(super) fn end_reload(&mut self, answer: Option<Arc<LastAnswer>>) {
         let untouched = self.reloading.take().unwrap_or_default();
         for name in self.names() {
             if untouched.contains(&name) {
                 // The jail was there a moment ago, and only this thread takes jails away.
                 let _ = self.stop_jail(&name);
             } else if let Ok(running) = self.jail(&name) {
-                running.end_reload();
+                running.end_reload(answer.clone());
             }
         }
         self.ship_changes();

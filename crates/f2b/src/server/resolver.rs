@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use f2b_types::{Failure, Id, Level, Log, Record};
 
+use super::ipv6::Ipv6;
 use super::{Backlog, JailKey, Msg};
 use crate::logging::ServerLog;
 
@@ -37,9 +38,10 @@ pub(super) struct Resolver {
 }
 
 impl Resolver {
-    pub(super) fn start(core: &Sender<Msg>, log: &Arc<ServerLog>) -> io::Result<Self> {
+    pub(super) fn start(core: &Sender<Msg>, log: &Arc<ServerLog>, ipv6: &Ipv6) -> io::Result<Self> {
         let (jobs, inbox) = mpsc::channel();
-        let thread = Lookup { core: core.clone(), log: Arc::clone(log), known: HashMap::new() };
+        let ipv6 = ipv6.clone();
+        let thread = Lookup { core: core.clone(), log: Arc::clone(log), ipv6, known: HashMap::new() };
         thread::Builder::new().name("f2b/resolver".into()).spawn(move || thread.run(&inbox))?;
         Ok(Self { jobs })
     }
@@ -75,6 +77,7 @@ pub(super) fn own_addresses() -> Vec<Id> {
 struct Lookup {
     core: Sender<Msg>,
     log: Arc<ServerLog>,
+    ipv6: Ipv6,
     known: HashMap<String, (Vec<Id>, Instant)>,
 }
 
@@ -121,6 +124,8 @@ impl Lookup {
         let mut addresses: Vec<Id> = Vec::new();
         match (name, 0).to_socket_addrs() {
             Ok(found) => {
+                let ipv6 = self.ipv6.is_allowed();
+                let found = found.filter(|address| ipv6 || address.is_ipv4());
                 for id in found.map(|address| Id::from(address.ip())) {
                     if !addresses.contains(&id) {
                         addresses.push(id);

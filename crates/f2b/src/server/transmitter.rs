@@ -1,5 +1,6 @@
 //! Commands and what they do, word for word as `transmitter.py` takes them.
 
+use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use super::core::Core;
 use super::errors::{general, shown, type_error, value_error};
 use super::jail_options::check_readable;
 use super::words::Words;
+use super::worker::LastAnswer;
 
 /// What became of a command.
 pub(super) enum Outcome {
@@ -63,7 +65,7 @@ impl Core {
             "get" => self.get(words, answer),
             "start" => self.start_jail(words.next_jail()?).map(|()| Value::None.into()),
             "stop" => self.stop(words),
-            "reload" => self.reload(words),
+            "reload" => self.reload(words, answer),
             "unban" if words.len() > 0 => self.unban_everywhere(words, answer),
             "banned" => Ok(self.banned(&words.ids()?).into()),
             "status" => self.status(words),
@@ -152,7 +154,7 @@ impl Core {
     }
 
     /// `['reload', JAIL or '--all', [options], [[command], ...]]`
-    fn reload(&mut self, mut words: Words<'_>) -> Result<Outcome> {
+    fn reload(&mut self, mut words: Words<'_>, answer: Answer<'_>) -> Result<Outcome> {
         let missing = match words.len() {
             0 => Some("2 required positional arguments: 'name' and 'opts'"),
             1 => Some("1 required positional argument: 'opts'"),
@@ -166,9 +168,14 @@ impl Core {
         let options: Vec<String> = options.iter().map(Value::to_text).collect();
         let stream = words.next_value()?;
         self.begin_reload(&name, &options)?;
-        let result = self.execute_all(stream);
-        self.end_reload();
-        result.map(|()| "OK".into())
+        let result = self.execute_all(stream).map(|()| "OK".into());
+        let Some(answer) = answer else {
+            self.end_reload(None);
+            return result.map(Outcome::Done);
+        };
+        // The actions have their part in it, each jail in its own time.
+        self.end_reload(Some(Arc::new(LastAnswer::new(answer, result))));
+        Ok(Outcome::Later)
     }
 
     fn unban_everywhere(&mut self, words: Words<'_>, answer: Answer<'_>) -> Result<Outcome> {

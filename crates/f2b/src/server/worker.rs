@@ -1,35 +1,68 @@
 //! The thread that runs the actions of one jail, in order.
 
+use std::collections::HashMap;
 use std::io;
-use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use f2b_action::{Actions, Context, EarlierBans, JailCounts, Shell, SystemNames};
-use f2b_jail::Act;
+use f2b_jail::{Act, Token};
 use f2b_protocol::{Command, Exception, Reply, Value};
 use f2b_types::{FailData, Id, Level, Log, Record, Ticket};
 
 use super::database::{Ask, Database};
 use super::errors::shown;
+use super::ipv6::Ipv6;
 use super::{Backlog, JailKey, Msg};
 use crate::clock;
 use crate::logging::ServerLog;
 
 /// What a worker is told.
 pub(super) enum Work {
+    /// Go by this from now on.
+    Ipv6(Ipv6),
     /// Start the actions.
     Start,
     /// Ban, unban, stop. [`Act::Stop`] is the last thing that a worker does.
     Act { act: Act, ban_time: f64, counts: JailCounts, backlog: Backlog },
-    /// Everything before this is done: the answer may go out.
-    Answer { answer: SyncSender<Reply>, reply: Reply },
+    /// Everything before this is done: the answer may go out, with the bans counted in that were repeated for it.
+    Answer { answer: SyncSender<Reply>, reply: Reply, token: Token },
     /// Change the actions, and answer if somebody waits.
     Change { change: Change, answer: Option<SyncSender<Reply>> },
     /// Properties are about to be set anew.
     BeginReload,
     /// Properties have been set anew: reload the actions, and take these bans back in those that are no longer there.
-    EndReload { tickets: Vec<Ticket> },
+    EndReload { tickets: Vec<Ticket>, answer: Option<Arc<LastAnswer>> },
+}
+
+/// An answer to a client that goes out when nobody holds it any more.
+#[derive(Debug)]
+pub(super) struct LastAnswer {
+    answer: SyncSender<Reply>,
+    reply: Mutex<Reply>,
+}
+
+impl LastAnswer {
+    pub(super) fn new(answer: &SyncSender<Reply>, reply: Reply) -> Self {
+        Self { answer: answer.clone(), reply: Mutex::new(reply) }
+    }
+
+    /// Makes an error of it, unless it is one already.
+    fn fail(&self, exception: Exception) {
+        let mut reply = self.reply.lock().unwrap_or_else(PoisonError::into_inner);
+        if reply.is_ok() {
+            *reply = Err(exception);
+        }
+    }
+}
+
+impl Drop for LastAnswer {
+    fn drop(&mut self) {
+        let reply = self.reply.get_mut().unwrap_or_else(PoisonError::into_inner);
+        // A client that has gone away does not get it.
+        let _ = self.answer.send(std::mem::replace(reply, Ok(Value::None)));
+    }
 }
 
 /// A change of the actions, or a question about them.
@@ -92,8 +125,10 @@ impl Worker {
             log: Arc::clone(log),
             earlier: database.map(|database| Earlier(database.clone())),
             names: SystemNames::default(),
+            ipv6: Ipv6::default(),
             ban_time: 600.0,
             counts: JailCounts::default(),
+            repeated: HashMap::new(),
         };
         thread::Builder::new().name(format!("f2b/a.{name}")).spawn(move || thread.run(&inbox))?;
         Ok(Self { works })
@@ -125,8 +160,11 @@ struct Actor {
     log: Arc<ServerLog>,
     earlier: Option<Earlier>,
     names: SystemNames,
+    ipv6: Ipv6,
     ban_time: f64,
     counts: JailCounts,
+    /// How many bans were repeated for a command that has not been answered yet.
+    repeated: HashMap<Token, i64>,
 }
 
 impl Actor {
@@ -134,6 +172,7 @@ impl Actor {
         let _farewell = Farewell { jail: self.key, core: self.core.clone() };
         while let Ok(work) = inbox.recv() {
             match work {
+                Work::Ipv6(ipv6) => self.ipv6 = ipv6,
                 Work::Start => self.with(|actions, context| actions.start(context)),
                 Work::Act { act, ban_time, counts, backlog } => {
                     (self.ban_time, self.counts) = (ban_time, counts);
@@ -144,7 +183,14 @@ impl Actor {
                         return;
                     }
                 }
-                Work::Answer { answer, reply } => drop(answer.send(reply)),
+                Work::Answer { answer, reply, token } => {
+                    let repeated = self.repeated.remove(&token).unwrap_or(0);
+                    let reply = reply.map(|value| match value {
+                        Value::Int(count) => Value::Int(count + repeated),
+                        other => other,
+                    });
+                    drop(answer.send(reply));
+                }
                 Work::Change { change, answer } => {
                     let added = self.added(&change);
                     let reply = self.change(change);
@@ -164,11 +210,15 @@ impl Actor {
                     }
                 }
                 Work::BeginReload => self.actions.begin_reload(),
-                Work::EndReload { tickets } => {
+                Work::EndReload { tickets, answer } => {
                     let result = self.with(|actions, context| actions.end_reload(&tickets, context));
                     if let Err(error) = result {
                         self.log.write(Record::new(Level::ERROR, "action", error.to_string()));
+                        if let Some(answer) = &answer {
+                            answer.fail(error.to_exception());
+                        }
                     }
+                    drop(answer);
                 }
             }
         }
@@ -181,9 +231,45 @@ impl Actor {
     }
 
     fn act(&mut self, act: Act) {
+        match act {
+            Act::Verify { ticket, check, token } => {
+                if self.with(|actions, context| actions.verify(&ticket, check, context)) {
+                    match token {
+                        Some(token) => *self.repeated.entry(token).or_default() += 1,
+                        None => self.log_banned(1),
+                    }
+                }
+            }
+            Act::Banned { count, token } => {
+                let repeated = token.and_then(|token| self.repeated.get(&token)).copied().unwrap_or(0);
+                self.log_banned(count + repeated);
+            }
+            Act::Unbanned(count) => {
+                let (left, jail) = (self.counts.banned, Value::from(self.name.as_str()));
+                self.debug(|| format!("Unbanned {count}, {left} ticket(s) in {jail}"));
+            }
+            act => self.run_actions(act),
+        }
+    }
+
+    fn log_banned(&self, count: i64) {
+        let JailCounts { banned, banned_total, .. } = self.counts;
+        if count > 0 {
+            let jail = Value::from(self.name.as_str());
+            self.debug(|| format!("Banned {count} / {banned_total}, {banned} ticket(s) in {jail}"));
+        }
+    }
+
+    fn debug(&self, text: impl FnOnce() -> String) {
+        if self.log.enabled(Level::DEBUG) {
+            self.log.write(Record::new(Level::DEBUG, "actions", text()));
+        }
+    }
+
+    fn run_actions(&mut self, act: Act) {
         self.with(|actions, context| match act {
+            Act::Verify { .. } | Act::Banned { .. } | Act::Unbanned(_) => {}
             Act::Ban(ticket) => actions.ban(&ticket, context),
-            Act::Verify(ticket) => drop(actions.verify(&ticket, context)),
             Act::Prolong(ticket) => actions.prolong(&ticket, context),
             Act::Unban(ticket) => actions.unban(&ticket, context),
             Act::Flush(tickets) => actions.flush(&tickets, context),
@@ -231,13 +317,19 @@ impl Actor {
             now: clock::now(),
             ban_time: self.ban_time,
             counts: self.counts,
-            ipv6: true,
+            ipv6: self.ipv6.is_allowed(),
             shell: &Shell,
             names: &self.names,
             earlier: self.earlier.as_ref().map(|earlier| earlier as &dyn EarlierBans),
             log: &*self.log,
         };
-        what(&mut self.actions, &context)
+        let epoch = self.actions.epoch();
+        let result = what(&mut self.actions, &context);
+        if self.actions.epoch() > epoch {
+            // The core is told before whoever waits for these actions gets an answer.
+            let _ = self.core.send(Msg::Repaired { jail: self.key });
+        }
+        result
     }
 }
 
