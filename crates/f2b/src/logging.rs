@@ -19,13 +19,14 @@ use f2b_config::{NamedValues, extract_options};
 use f2b_types::{Level, Log, Record, Time, local_time};
 use jiff::tz::TimeZone;
 
-use self::format::{Format, Moment, verbosity_at};
+use self::format::{Format, Moment};
 use self::sink::{Sink, facility_named, open_file, open_journal, open_syslog};
 use crate::clock;
 
 /// Writes records to the target of the server, from any thread.
 pub struct ServerLog {
     level: AtomicU8,
+    verbosity: u8,
     zone: TimeZone,
     started: Instant,
     output: Mutex<Output>,
@@ -66,12 +67,15 @@ pub(crate) fn of_invalid_bytes(line: &[u8], path: &Path, encoding: &str) -> [Rec
 }
 
 impl ServerLog {
-    /// A log at `INFO` to standard output, with times in `zone`.
-    pub fn new(zone: TimeZone) -> Self {
-        let format = Format::of_verbosity(0, true, true);
+    /// A log at `INFO` to standard output, with times in `zone`. A server that is started with more than one `-v` has other
+    /// columns.
+    pub fn new(zone: TimeZone, verbose: i32) -> Self {
+        let verbosity = if verbose > 2 { u8::try_from(verbose - 1).unwrap_or(u8::MAX) } else { 0 };
+        let format = Format::of_verbosity(verbosity, true, true);
         let output = Output { name: "STDOUT".into(), format, sink: Sink::Stdout };
         Self {
             level: AtomicU8::new(Level::INFO.0),
+            verbosity,
             zone,
             started: Instant::now(),
             output: Mutex::new(output),
@@ -122,7 +126,7 @@ impl ServerLog {
         }
         let time = option(options, "datetime").map_or(!matches!(target, "SYSLOG" | "SYSOUT"), is_true);
         let padding = option(options, "padding").map_or(target != "SYSLOG", is_true);
-        Ok(Format::of_verbosity(verbosity_at(self.level()), time, padding))
+        Ok(Format::of_verbosity(self.verbosity, time, padding))
     }
 
     /// The name of the target, without its options.
@@ -206,7 +210,7 @@ mod tests {
     fn options_of_a_target_change_its_lines() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let path = dir.path().join("f2b.log");
-        let log = ServerLog::new(TimeZone::UTC);
+        let log = ServerLog::new(TimeZone::UTC, 1);
         let pid = std::process::id();
         for (options, expected) in [
             ("[datetime=off]", format!("fail2ban.jail           [{pid}]: INFO    text")),
@@ -232,7 +236,7 @@ mod tests {
     fn records_go_to_a_file_from_the_level_on() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let path = dir.path().join("f2b.log");
-        let log = ServerLog::new(TimeZone::UTC);
+        let log = ServerLog::new(TimeZone::UTC, 1);
         log.set_target(&path.display().to_string(), "auto").expect("a file target");
         log.write(Record::new(Level::DEBUG, "jail", "unseen"));
         log.write(Record::new(Level::INFO, "jail", "seen"));

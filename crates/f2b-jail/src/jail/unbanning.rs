@@ -93,7 +93,10 @@ impl Jail {
         for ban in on_their_way {
             self.abandon(ban, out);
         }
-        self.bans.flush()
+        // Nobody has heard of those that were on their way.
+        let mut tickets = self.bans.flush();
+        tickets.retain(|ticket| ticket.banned);
+        tickets
     }
 
     /// Ends the bans whose time is over, tells the actions of longer ones, forgets old failures.

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use f2b_types::{Level, Record, Time};
+use f2b_types::{Record, Time};
 use jiff::tz::TimeZone;
 
 use super::{asctime, full_name};
@@ -65,8 +65,7 @@ pub(crate) struct Moment<'a> {
 }
 
 impl Format {
-    /// The format for `verbosity`, with or without the time, and with columns of a fixed width or without padding. Levels
-    /// below DEBUG bring a verbosity of more than 2, and other columns.
+    /// The format for `verbosity`, with or without the time, and with columns of a fixed width or without padding.
     pub(crate) fn of_verbosity(verbosity: u8, time: bool, padding: bool) -> Self {
         let mut text = String::new();
         let time_column = if time { "%(asctime)-15s" } else { "" };
@@ -272,16 +271,12 @@ fn pad(line: &mut String, value: &str, width: usize, left: bool, zeros: bool) {
     };
 }
 
-/// The verbosity that a server has at a level, as upstream reckons it when it opens a target.
-pub(crate) fn verbosity_at(level: Level) -> u8 {
-    let verbose = if level <= Level::DEBUG { Level::DEBUG.0 - level.0 + 1 } else { 0 };
-    if verbose > 2 { verbose - 1 } else { 0 }
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;
     use std::process::{Command, Stdio};
+
+    use f2b_types::Level;
 
     use super::*;
 
@@ -317,8 +312,6 @@ mod tests {
             of(3, true, true),
             format!(" + 1234 {thread} fail2ban.actions          NOTIC [sshd] Ban 192.0.2.1")
         );
-        assert_eq!((verbosity_at(Level::INFO), verbosity_at(Level::DEBUG)), (0, 0));
-        assert_eq!((verbosity_at(Level::TRACEDEBUG), verbosity_at(Level::HEAVYDEBUG)), (3, 5));
     }
 
     #[test]

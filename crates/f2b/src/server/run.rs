@@ -106,7 +106,7 @@ fn foreground(conf: &Conf, console: &Console) -> Result<(), Failed> {
 /// The socket is taken, a thread can't be started, or the command stream is refused.
 fn serve(conf: &Conf, stream: Option<Vec<Command>>) -> Result<()> {
     umask(Mode::S_IRWXG | Mode::S_IRWXO);
-    let log = Arc::new(ServerLog::new(clock::local_zone()));
+    let log = Arc::new(ServerLog::new(clock::local_zone(), conf.verbose));
     let options = open_log(conf, &log)?;
     let say = |level, message: String| log.write(Record::new(level, "server", message));
     say(Level::INFO, "-".repeat(50));
