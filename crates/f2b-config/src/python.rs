@@ -1,6 +1,6 @@
 //! What Python's own functions do with texts, numbers and paths, where configuration depends on the very details.
 //!
-//! Answers to `str.isspace`, `str.lower`, `repr`, `int`, `os.path` and `helpers._as_bool`.
+//! Answers to `str.isspace`, `str.lower`, `repr`, `int` and `os.path`.
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -48,11 +48,6 @@ pub(crate) fn parse_int(text: &str) -> Option<i64> {
     let well_formed = !digits.is_empty()
         && digits.split('_').all(|s| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit()));
     if well_formed { text.replace('_', "").parse().ok() } else { None }
-}
-
-/// `helpers._as_bool` of a text.
-pub(crate) fn as_bool(text: &str) -> bool {
-    matches!(&*lower(text), "1" | "on" | "true" | "yes")
 }
 
 /// `os.path.join` of two parts.

@@ -4,13 +4,13 @@
 
 use std::rc::Rc;
 
-use f2b_types::Level;
+use f2b_types::{Level, is_on};
 
 use crate::Error;
 use crate::diagnostic::{Log, logger};
 use crate::interpolate::{Scope, Vars, no_section};
 use crate::merged::Merged;
-use crate::python::{as_bool, parse_int, repr};
+use crate::python::{parse_int, repr};
 use crate::setting::{Datum, Options, Setting};
 
 /// The type that an option is converted to.
@@ -35,7 +35,7 @@ impl Type {
         match (self, datum) {
             (Self::Int, Datum::Text(text)) => parse_int(text).map(Datum::Int),
             (Self::Int, Datum::Bool(b)) => Some(Datum::Int(i64::from(*b))),
-            (Self::Bool, Datum::Text(text)) => Some(Datum::Bool(as_bool(text))),
+            (Self::Bool, Datum::Text(text)) => Some(Datum::Bool(is_on(text))),
             (Self::Bool, datum) => Some(Datum::Bool(datum.is_true())),
             (_, datum) => Some(datum.clone()),
         }

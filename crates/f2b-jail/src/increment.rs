@@ -5,7 +5,7 @@
 use std::error::Error;
 use std::fmt;
 
-use f2b_types::{DurationError, Number, str2seconds};
+use f2b_types::{DurationError, Number, is_on, str2seconds};
 
 use crate::formula::{Ban, EvalError, Formula, FormulaError};
 
@@ -72,7 +72,7 @@ impl Increment {
     pub fn set(&mut self, option: &str, value: &str) -> Result<(), IncrementError> {
         let text = (!value.is_empty()).then(|| value.to_owned());
         match option {
-            "increment" => self.enabled = is_true(value),
+            "increment" => self.enabled = is_on(value),
             "overalljails" => {
                 // Upstream never converts this one, so that any text but the empty one switches it on.
                 self.overall_jails = text.is_some();
@@ -151,10 +151,6 @@ impl Increment {
         }
         Ok(seconds + random * self.random_time.map_or(0.0, Number::as_f64))
     }
-}
-
-fn is_true(value: &str) -> bool {
-    matches!(value.to_lowercase().as_str(), "1" | "on" | "true" | "yes")
 }
 
 fn multiplier(text: &str) -> Result<f64, IncrementError> {

@@ -31,5 +31,10 @@ pub use crate::time::{Time, local_time, time2str};
 /// The release of fail2ban whose behaviour this project answers to.
 pub const COMPAT_VERSION: &str = "1.1.1";
 
+/// Whether a text switches something on (`helpers._as_bool`).
+pub fn is_on(text: &str) -> bool {
+    ["1", "on", "true", "yes"].iter().any(|word| text.eq_ignore_ascii_case(word))
+}
+
 /// What `-V` and the command `version` answer: tools compare the front part, people read the rest.
 pub const VERSION: &str = concat!("1.1.1", "+f2b.", env!("CARGO_PKG_VERSION"));

@@ -16,7 +16,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use f2b_config::{NamedValues, extract_options};
-use f2b_types::{Level, Log, Record, Time, local_time};
+use f2b_types::{Level, Log, Record, Time, is_on, local_time};
 use jiff::tz::TimeZone;
 
 use self::format::{Format, Moment};
@@ -124,8 +124,8 @@ impl ServerLog {
         if let Some(format) = option(options, "format").filter(|format| !format.is_empty()) {
             return Format::parse(format).map_err(|error| error.0);
         }
-        let time = option(options, "datetime").map_or(!matches!(target, "SYSLOG" | "SYSOUT"), is_true);
-        let padding = option(options, "padding").map_or(target != "SYSLOG", is_true);
+        let time = option(options, "datetime").map_or(!matches!(target, "SYSLOG" | "SYSOUT"), is_on);
+        let padding = option(options, "padding").map_or(target != "SYSLOG", is_on);
         Ok(Format::of_verbosity(self.verbosity, time, padding))
     }
 
@@ -171,10 +171,6 @@ impl Log for ServerLog {
 
 fn option<'a>(options: &'a NamedValues, name: &str) -> Option<&'a str> {
     options.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
-}
-
-fn is_true(value: &str) -> bool {
-    matches!(value.to_lowercase().as_str(), "1" | "on" | "true" | "yes")
 }
 
 fn facility(options: &NamedValues) -> Result<u8, String> {

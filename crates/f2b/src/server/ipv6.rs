@@ -24,7 +24,7 @@ impl Ipv6 {
     pub(super) fn set(&self, value: &Value) -> &'static str {
         let is_on = match value.as_str() {
             Some("auto") => None,
-            Some(text) => Some(matches!(text.to_lowercase().as_str(), "1" | "on" | "true" | "yes")),
+            Some(text) => Some(f2b_types::is_on(text)),
             None => Some(!matches!(value, Value::Bool(false) | Value::Int(0) | Value::None)),
         };
         let (option, text) = match is_on {

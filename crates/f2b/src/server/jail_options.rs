@@ -227,7 +227,7 @@ fn is_true(value: &Value) -> bool {
         Value::Bool(b) => *b,
         Value::Int(n) => *n != 0,
         Value::None => false,
-        other => matches!(other.to_text().to_lowercase().as_str(), "1" | "on" | "true" | "yes"),
+        other => f2b_types::is_on(&other.to_text()),
     }
 }
 
