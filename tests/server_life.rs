@@ -438,3 +438,16 @@ fn a_socket_can_be_handed_over() {
     assert!(place.file("f2b.sock").exists());
     drop(server);
 }
+
+#[test]
+fn clients_that_say_nothing_make_room() {
+    let place = place(&["j1"]);
+    let server = place.start();
+    let open = || std::os::unix::net::UnixStream::connect(place.file("f2b.sock"));
+    // As many as are served at once, and some that wait behind them.
+    let silent: Vec<_> = (0..520).filter_map(|_| open().ok()).collect();
+    assert!(silent.len() > 512, "{} clients", silent.len());
+    assert_eq!(place.ask(&["ping"]), "Server replied: pong\n");
+    drop(silent);
+    stop(&place, server);
+}

@@ -28,6 +28,9 @@ use crate::logging::ServerLog;
 /// More clients than this at once wait in the queue of the kernel.
 const MAX_CLIENTS: usize = 512;
 
+/// A client that has been silent for this long makes room for others where there is none left.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// A client that takes longer than this to take its reply is cut off.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -160,11 +163,11 @@ fn accept(listener: &UnixListener, door: &Door) {
         while clients.get() >= MAX_CLIENTS {
             thread::sleep(Duration::from_millis(5));
         }
-        let (door, client) = (door.clone(), clients.enter());
+        let (door, client, clients) = (door.clone(), clients.enter(), clients.clone());
         let serve = move || {
             let _client = client;
             // A client that has gone away has nobody left to tell.
-            let _ = serve(stream, &door);
+            let _ = serve(stream, &door, &clients);
         };
         if let Err(error) = thread::Builder::new().stack_size(256 << 10).spawn(serve) {
             warn(&error);
@@ -172,12 +175,18 @@ fn accept(listener: &UnixListener, door: &Door) {
     }
 }
 
-fn serve(mut stream: UnixStream, door: &Door) -> io::Result<()> {
+fn serve(mut stream: UnixStream, door: &Door, clients: &Count) -> io::Result<()> {
     stream.set_write_timeout(Some(WRITE_TIMEOUT))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
     let mut frames = FrameReader::default();
     let mut chunk = vec![0; 16 << 10];
     loop {
-        let count = stream.read(&mut chunk)?;
+        let count = match stream.read(&mut chunk) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && clients.get() < MAX_CLIENTS => {
+                continue;
+            }
+            count => count?,
+        };
         if count == 0 {
             return Ok(());
         }
