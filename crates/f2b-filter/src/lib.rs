@@ -22,6 +22,7 @@ mod filter;
 mod oracle;
 mod pattern;
 mod pytext;
+mod screen;
 mod settings;
 mod single;
 mod tags;
