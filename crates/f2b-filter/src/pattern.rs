@@ -4,7 +4,7 @@
 //! small, and linear wherever the pattern allows it. Another one is compiled when the first line with other characters
 //! comes up, and others when there is one on which `$` or `\b` have to be taken exactly. A linear screen stands before
 //! each program that has to backtrack, so that a line that can't match is known as such in linear time and without
-//! touching the heap.
+//! touching the heap. Where a linear pattern has several `.*`, its groups are traced ([`Tracer`]).
 //!
 //! Backtracking is bounded. A search that runs out of steps, or would begin on a text longer than
 //! [`MAX_BACKTRACKED`], ends as [`Search::Exhausted`].
@@ -15,8 +15,10 @@ use std::sync::OnceLock;
 use fancy_regex::RegexBuilder;
 use regex_automata::Input;
 use regex_automata::meta;
+use regex_automata::util::primitives::NonMaxUsize;
 
 use crate::dialect::{self, DialectError, Effort, Mode, Parsed};
+use crate::trace::Tracer;
 
 /// Steps that the backtracking engine may take back in one search.
 const MAX_STEPS: usize = 1_000_000;
@@ -26,6 +28,9 @@ const MAX_BACKTRACKED: usize = 128 * 1024;
 
 /// Bytes that one compiled program may take.
 pub(crate) const MAX_PROGRAM: usize = 64 << 20;
+
+/// Times that `.*` stands in a pattern whose groups are sooner traced than found by the engine.
+const MANY_OPEN_ENDS: usize = 2;
 
 /// Places of groups for which there is room on the stack, two for a group.
 const FEW_SLOTS: usize = 64;
@@ -161,7 +166,8 @@ impl Pattern {
     /// Whether there is a match. A [`Search::Found`] has no places.
     pub(crate) fn test(&self, subject: Subject<'_>) -> Search {
         match self.program(subject) {
-            Some(Program { engine: Engine::Linear(regex), .. }) => match regex.is_match(subject.text) {
+            Some(Program { engine: Engine::Linear(linear), .. }) => match linear.regex.is_match(subject.text)
+            {
                 true => Search::Found(Spans(Vec::new())),
                 false => Search::Missed,
             },
@@ -208,13 +214,23 @@ struct Program {
 /// What searches.
 #[derive(Debug)]
 enum Engine {
-    Linear(meta::Regex),
+    Linear(Linear),
     /// Linear, because the only look-ahead stands at the end.
     Eased(fancy_regex::Regex),
     Backtracking {
         screen: meta::Regex,
         regex: fancy_regex::Regex,
     },
+}
+
+/// The linear engine with a pattern.
+#[derive(Debug)]
+struct Linear {
+    regex: meta::Regex,
+    text: String,
+    /// Finds the groups of a match in ASCII text, from the first match on, where that pays.
+    tracer: OnceLock<Option<Tracer>>,
+    is_traced: bool,
 }
 
 /// An engine refuses a program: it is too big.
@@ -224,7 +240,12 @@ impl Program {
     fn new(parsed: &Parsed, mode: Mode) -> Result<Self, TooBig> {
         let written = dialect::write(parsed, mode);
         let engine = match written.effort {
-            Effort::Linear => Engine::Linear(linear(&written.text)?),
+            Effort::Linear => Engine::Linear(Linear {
+                regex: linear(&written.text)?,
+                text: written.text,
+                tracer: OnceLock::new(),
+                is_traced: parsed.open_ends() >= MANY_OPEN_ENDS && !written.groups.is_empty(),
+            }),
             Effort::Eased => Engine::Eased(backtracking(&written.text)?),
             Effort::Backtracking => Engine::Backtracking {
                 screen: linear(&dialect::write_screen(parsed, mode))?,
@@ -246,7 +267,7 @@ impl Program {
 
     fn captures(&self, subject: Subject<'_>, start: usize) -> Search {
         let regex = match &self.engine {
-            Engine::Linear(regex) => return self.captures_linear(regex, subject, start),
+            Engine::Linear(linear) => return self.captures_linear(linear, subject, start),
             Engine::Backtracking { .. } if subject.text.len() > MAX_BACKTRACKED => return Search::Exhausted,
             Engine::Eased(regex) | Engine::Backtracking { regex, .. } => regex,
         };
@@ -257,7 +278,7 @@ impl Program {
         }
     }
 
-    fn captures_linear(&self, regex: &meta::Regex, subject: Subject<'_>, start: usize) -> Search {
+    fn captures_linear(&self, linear: &Linear, subject: Subject<'_>, start: usize) -> Search {
         let wanted = 2 * (self.groups.len() + 1);
         let (mut few, mut many) = ([None; FEW_SLOTS], Vec::new());
         let slots = match few.get_mut(..wanted) {
@@ -268,7 +289,7 @@ impl Program {
             }
         };
         let input = Input::new(subject.text).range(start.min(subject.text.len())..);
-        if regex.search_slots(&input, slots).is_none() {
+        if !linear.search(subject, &input, slots) {
             return Search::Missed;
         }
         Search::Found(self.spans(slots.chunks_exact(2).map(|slots| match slots {
@@ -286,6 +307,21 @@ impl Program {
             }
         }
         Spans(spans)
+    }
+}
+
+impl Linear {
+    /// Whether there is a match, whose groups fill `slots`.
+    fn search(&self, subject: Subject<'_>, input: &Input<'_>, slots: &mut [Option<NonMaxUsize>]) -> bool {
+        if self.is_traced && subject.shape.ascii {
+            let Some(found) = self.regex.search(input) else { return false };
+            let tracer = self.tracer.get_or_init(|| Tracer::new(&self.text));
+            if tracer.as_ref().is_some_and(|tracer| tracer.trace(subject.text, found.range(), slots)) {
+                return true;
+            }
+            slots.fill(None);
+        }
+        self.regex.search_slots(input, slots).is_some()
     }
 }
 
