@@ -115,6 +115,15 @@ impl Regex {
         self.pattern.search(subject)
     }
 
+    /// Whether there is a match. A [`Search::Found`] has no places.
+    pub(crate) fn test(&self, subject: Subject<'_>) -> Search {
+        self.pattern.test(subject)
+    }
+
+    pub(crate) fn pattern(&self) -> &Pattern {
+        &self.pattern
+    }
+
     /// The named groups of a match in `text`, alternatives merged and tuples put together.
     pub(crate) fn groups(&self, text: &str, spans: &Spans) -> Fields {
         let mut fields = Fields::default();

@@ -3,6 +3,7 @@
 //! A group that took no part is there too, as [`Field::None`]; only what becomes data of a ticket leaves it out.
 
 use std::fmt;
+use std::sync::Arc;
 
 use f2b_types::{FailData, Id, MatchedLine};
 
@@ -24,8 +25,8 @@ pub enum Field {
     Tuple(Vec<Option<Box<str>>>),
     /// All users of a connection, each once.
     Users(Vec<Field>),
-    /// Lines that matched.
-    Lines(Vec<Line>),
+    /// Lines that matched. Those of a connection become many, and are shared by what is known of it and what was found.
+    Lines(Arc<Vec<Line>>),
     /// The address beside an id of another kind.
     Ip(Id),
 }
@@ -78,6 +79,10 @@ impl Fields {
         self.0.iter().find(|(known, _)| **known == *name).map(|(_, value)| value)
     }
 
+    pub(crate) fn get_mut(&mut self, name: &str) -> Option<&mut Field> {
+        self.0.iter_mut().find(|(known, _)| **known == *name).map(|(_, value)| value)
+    }
+
     /// The captured text of `name`.
     pub fn text(&self, name: &str) -> Option<&str> {
         match self.get(name) {
@@ -113,7 +118,7 @@ impl Fields {
     pub fn of_missed_line(line: &str) -> Self {
         let mut fields = Self::default();
         fields.set("fid", Field::Text("".into()));
-        fields.set("matches", Field::Lines(vec![[String::new(), String::new(), line.into()]]));
+        fields.set("matches", Field::Lines(vec![[String::new(), String::new(), line.into()]].into()));
         fields
     }
 
@@ -136,7 +141,7 @@ impl Fields {
     /// Takes the lines kept under `name`.
     pub(crate) fn take_lines(&mut self, name: &str) -> Vec<Line> {
         match self.remove(name) {
-            Some(Field::Lines(lines)) => lines,
+            Some(Field::Lines(lines)) => Arc::unwrap_or_clone(lines),
             _ => Vec::new(),
         }
     }

@@ -22,9 +22,11 @@ mod filter;
 mod oracle;
 mod pattern;
 mod pytext;
+mod screen;
 mod settings;
 mod single;
 mod tags;
+mod trace;
 
 pub use crate::date::{DateDetector, DatePatternError, TemplateHits, UnknownZone, validate_time_zone};
 pub use crate::decode::{Encoding, UnknownEncoding, trim_line_end};

@@ -4,7 +4,7 @@
 //! small, and linear wherever the pattern allows it. Another one is compiled when the first line with other characters
 //! comes up, and others when there is one on which `$` or `\b` have to be taken exactly. A linear screen stands before
 //! each program that has to backtrack, so that a line that can't match is known as such in linear time and without
-//! touching the heap.
+//! touching the heap. Where a linear pattern has several `.*`, its groups are traced ([`Tracer`]).
 //!
 //! Backtracking is bounded. A search that runs out of steps, or would begin on a text longer than
 //! [`MAX_BACKTRACKED`], ends as [`Search::Exhausted`].
@@ -12,9 +12,13 @@
 use std::ops::Range;
 use std::sync::OnceLock;
 
-use fancy_regex::{Captures, Regex, RegexBuilder};
+use fancy_regex::RegexBuilder;
+use regex_automata::Input;
+use regex_automata::meta;
+use regex_automata::util::primitives::NonMaxUsize;
 
-use crate::dialect::{self, DialectError, Mode, Parsed};
+use crate::dialect::{self, DialectError, Effort, Mode, Parsed};
+use crate::trace::Tracer;
 
 /// Steps that the backtracking engine may take back in one search.
 const MAX_STEPS: usize = 1_000_000;
@@ -23,7 +27,13 @@ const MAX_STEPS: usize = 1_000_000;
 const MAX_BACKTRACKED: usize = 128 * 1024;
 
 /// Bytes that one compiled program may take.
-const MAX_PROGRAM: usize = 64 << 20;
+pub(crate) const MAX_PROGRAM: usize = 64 << 20;
+
+/// Times that `.*` stands in a pattern whose groups are sooner traced than found by the engine.
+const MANY_OPEN_ENDS: usize = 2;
+
+/// Places of groups for which there is room on the stack, two for a group.
+const FEW_SLOTS: usize = 64;
 
 /// A compiled pattern.
 #[derive(Debug)]
@@ -96,6 +106,11 @@ impl<'t> Subject<'t> {
         Self { text, shape }
     }
 
+    /// Whether the program for ASCII serves, whatever the pattern.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.shape.ascii && self.shape.one_line && !self.text.is_empty()
+    }
+
     /// The part of the text before the byte `end`, as if it ended there.
     pub(crate) fn until(self, end: usize) -> Self {
         Self { text: self.text.get(..end).unwrap_or(self.text), ..self }
@@ -124,7 +139,7 @@ impl Pattern {
 
     /// Whether lines of plain ASCII are for the linear engine.
     pub(crate) fn is_linear(&self) -> bool {
-        self.ascii.screen.is_none()
+        matches!(self.ascii.engine, Engine::Linear(_) | Engine::Eased(_))
     }
 
     /// Number of groups.
@@ -146,6 +161,23 @@ impl Pattern {
             Some(program) if !program.may_match(subject) => Search::Missed,
             Some(program) => program.captures(subject, 0),
         }
+    }
+
+    /// Whether there is a match. A [`Search::Found`] has no places.
+    pub(crate) fn test(&self, subject: Subject<'_>) -> Search {
+        match self.program(subject) {
+            Some(Program { engine: Engine::Linear(linear), .. }) => match linear.regex.is_match(subject.text)
+            {
+                true => Search::Found(Spans(Vec::new())),
+                false => Search::Missed,
+            },
+            _ => self.search(subject),
+        }
+    }
+
+    /// A regular expression for plain texts that matches whenever this pattern does.
+    pub(crate) fn screen(&self) -> String {
+        dialect::write_screen(&self.parsed, Mode { ascii: true, exact: false })
     }
 
     /// The first match at or behind the byte `start`, which look-behinds may look past.
@@ -172,54 +204,134 @@ impl Pattern {
 /// One form of a pattern.
 #[derive(Debug)]
 struct Program {
-    /// Present where `regex` backtracks.
-    screen: Option<Regex>,
-    regex: Regex,
-    /// Which group of the pattern each group of `regex` is.
+    engine: Engine,
+    /// Which group of the pattern each group of the engine's is.
     groups: Vec<usize>,
+    /// Groups of the pattern up to the last one that the engine knows, and the whole match.
+    count: usize,
 }
 
+/// What searches.
+#[derive(Debug)]
+enum Engine {
+    Linear(Linear),
+    /// Linear, because the only look-ahead stands at the end.
+    Eased(fancy_regex::Regex),
+    Backtracking {
+        screen: meta::Regex,
+        regex: fancy_regex::Regex,
+    },
+}
+
+/// The linear engine with a pattern.
+#[derive(Debug)]
+struct Linear {
+    regex: meta::Regex,
+    text: String,
+    /// Finds the groups of a match in ASCII text, from the first match on, where that pays.
+    tracer: OnceLock<Option<Tracer>>,
+    is_traced: bool,
+}
+
+/// An engine refuses a program: it is too big.
+type TooBig = Box<dyn std::error::Error>;
+
 impl Program {
-    fn new(parsed: &Parsed, mode: Mode) -> Result<Self, fancy_regex::Error> {
+    fn new(parsed: &Parsed, mode: Mode) -> Result<Self, TooBig> {
         let written = dialect::write(parsed, mode);
-        let regex = compile(&written.text)?;
-        let screen = match written.irregular {
-            false => None,
-            true => Some(compile(&dialect::write_screen(parsed, mode))?),
+        let engine = match written.effort {
+            Effort::Linear => Engine::Linear(Linear {
+                regex: linear(&written.text)?,
+                text: written.text,
+                tracer: OnceLock::new(),
+                is_traced: parsed.open_ends() >= MANY_OPEN_ENDS && !written.groups.is_empty(),
+            }),
+            Effort::Eased => Engine::Eased(backtracking(&written.text)?),
+            Effort::Backtracking => Engine::Backtracking {
+                screen: linear(&dialect::write_screen(parsed, mode))?,
+                regex: backtracking(&written.text)?,
+            },
         };
-        Ok(Self { screen, regex, groups: written.groups })
+        let count = written.groups.iter().max().map_or(0, |last| *last) + 1;
+        Ok(Self { engine, groups: written.groups, count })
     }
 
-    /// False only if there is certainly no match.
+    /// False only if there is certainly no match. The linear engine knows while it searches, so it isn't asked twice.
     fn may_match(&self, subject: Subject<'_>) -> bool {
-        self.screen.as_ref().unwrap_or(&self.regex).is_match(subject.text).unwrap_or(true)
+        match &self.engine {
+            Engine::Linear(_) => true,
+            Engine::Eased(regex) => regex.is_match(subject.text).unwrap_or(true),
+            Engine::Backtracking { screen, .. } => screen.is_match(subject.text),
+        }
     }
 
     fn captures(&self, subject: Subject<'_>, start: usize) -> Search {
-        if self.screen.is_some() && subject.text.len() > MAX_BACKTRACKED {
-            return Search::Exhausted;
-        }
-        match self.regex.captures_from_pos(subject.text, start) {
+        let regex = match &self.engine {
+            Engine::Linear(linear) => return self.captures_linear(linear, subject, start),
+            Engine::Backtracking { .. } if subject.text.len() > MAX_BACKTRACKED => return Search::Exhausted,
+            Engine::Eased(regex) | Engine::Backtracking { regex, .. } => regex,
+        };
+        match regex.captures_from_pos(subject.text, start) {
             Err(_) => Search::Exhausted,
             Ok(None) => Search::Missed,
-            Ok(Some(captures)) => Search::Found(self.spans(&captures)),
+            Ok(Some(captures)) => Search::Found(self.spans(captures.iter().map(|span| Some(span?.range())))),
         }
     }
 
-    fn spans(&self, captures: &Captures<'_, str>) -> Spans {
-        let last = self.groups.iter().copied().max().unwrap_or(0);
-        let mut spans = vec![None; last + 1];
-        for (index, span) in std::iter::once(0).chain(self.groups.iter().copied()).zip(captures.iter()) {
+    fn captures_linear(&self, linear: &Linear, subject: Subject<'_>, start: usize) -> Search {
+        let wanted = 2 * (self.groups.len() + 1);
+        let (mut few, mut many) = ([None; FEW_SLOTS], Vec::new());
+        let slots = match few.get_mut(..wanted) {
+            Some(few) => few,
+            None => {
+                many.resize(wanted, None);
+                many.as_mut_slice()
+            }
+        };
+        let input = Input::new(subject.text).range(start.min(subject.text.len())..);
+        if !linear.search(subject, &input, slots) {
+            return Search::Missed;
+        }
+        Search::Found(self.spans(slots.chunks_exact(2).map(|slots| match slots {
+            [Some(start), Some(end)] => Some(start.get()..end.get()),
+            _ => None,
+        })))
+    }
+
+    /// The places of the pattern's groups, given those of the engine's.
+    fn spans(&self, found: impl Iterator<Item = Option<Range<usize>>>) -> Spans {
+        let mut spans = vec![None; self.count];
+        for (index, span) in std::iter::once(0).chain(self.groups.iter().copied()).zip(found) {
             if let (Some(slot @ None), Some(span)) = (spans.get_mut(index), span) {
-                *slot = Some(span.range());
+                *slot = Some(span);
             }
         }
         Spans(spans)
     }
 }
 
-fn compile(text: &str) -> Result<Regex, fancy_regex::Error> {
-    RegexBuilder::new(text).backtrack_limit(MAX_STEPS).delegate_size_limit(MAX_PROGRAM).build()
+impl Linear {
+    /// Whether there is a match, whose groups fill `slots`.
+    fn search(&self, subject: Subject<'_>, input: &Input<'_>, slots: &mut [Option<NonMaxUsize>]) -> bool {
+        if self.is_traced && subject.shape.ascii {
+            let Some(found) = self.regex.search(input) else { return false };
+            let tracer = self.tracer.get_or_init(|| Tracer::new(&self.text));
+            if tracer.as_ref().is_some_and(|tracer| tracer.trace(subject.text, found.range(), slots)) {
+                return true;
+            }
+            slots.fill(None);
+        }
+        self.regex.search_slots(input, slots).is_some()
+    }
+}
+
+fn linear(text: &str) -> Result<meta::Regex, TooBig> {
+    let config = meta::Config::new().nfa_size_limit(Some(MAX_PROGRAM));
+    Ok(meta::Builder::new().configure(config).build(text)?)
+}
+
+fn backtracking(text: &str) -> Result<fancy_regex::Regex, TooBig> {
+    Ok(RegexBuilder::new(text).backtrack_limit(MAX_STEPS).delegate_size_limit(MAX_PROGRAM).build()?)
 }
 
 #[cfg(test)]

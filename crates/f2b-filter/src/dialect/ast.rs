@@ -59,6 +59,8 @@ pub(super) enum At {
     WordBoundary { ascii: bool },
     /// `\B`
     NoWordBoundary { ascii: bool },
+    /// Anywhere but inside of a word. Python has no sign for it.
+    WordEdge,
 }
 
 /// A set of characters.

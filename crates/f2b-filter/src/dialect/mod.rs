@@ -23,7 +23,7 @@ mod write;
 
 pub use self::error::DialectError;
 pub(crate) use self::pieces::{Piece, pieces};
-pub(crate) use self::write::{Mode, write, write_screen};
+pub(crate) use self::write::{Effort, Mode, write, write_screen};
 
 use self::ast::Node;
 

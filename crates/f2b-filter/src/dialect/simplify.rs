@@ -1,19 +1,20 @@
 //! Puts regular nodes in place of some that aren't, so that more patterns are for the linear engine.
 //!
 //! The address that `<HOST>` expands to has a look-behind for a colon right behind something that always ends in a
-//! colon; such look-behinds are dropped. Dates have a separator that is one of a few marks and has to come again; such a
+//! colon; such look-behinds are dropped. Dates stand between look-aheads that say that they aren't part of a word, for
+//! which the linear engine has a sign. And dates have a separator that is one of a few marks and has to come again; such a
 //! reference becomes a choice between the marks.
 
 use std::collections::BTreeSet;
 
-use super::ast::{Class, ClassItem, Node};
+use super::ast::{At, Category, Class, ClassItem, Node};
 
 /// Marks in a class that are worth a branch each.
 const MAX_MARKS: usize = 4;
 
 /// An equal pattern, more regular if possible.
 pub(super) fn simplify(root: Node) -> Node {
-    let root = below(without_unused(root), None);
+    let root = with_edges(below(without_unused(root), None));
     let mut references = Vec::new();
     root.each(&mut |node| {
         if let Node::Backref { group, .. } = node {
@@ -25,6 +26,41 @@ pub(super) fn simplify(root: Node) -> Node {
     match references.is_empty() || conditional {
         true => root,
         false => split_marks(root, &references),
+    }
+}
+
+/// Replaces `(?=\b|\W|$)`, and `(?=^|\b|\W)` in front of characters: what is neither a boundary nor followed by
+/// something else than a word lies inside of a word, or at the end of the text.
+fn with_edges(node: Node) -> Node {
+    match node {
+        Node::Concat(nodes) => {
+            let last = nodes.iter().rposition(Node::always_consumes);
+            let eased = nodes.into_iter().enumerate().map(|(place, node)| match is_edge(&node) {
+                Some(anywhere) if anywhere || last > Some(place) => Node::At(At::WordEdge),
+                _ => with_edges(node),
+            });
+            Node::Concat(eased.collect())
+        }
+        node => node.map(&mut with_edges),
+    }
+}
+
+/// Whether the node is such a look-ahead; and if so, whether it holds at the end of the text too.
+fn is_edge(node: &Node) -> Option<bool> {
+    let Node::Look { behind: false, negative: false, body } = node else { return None };
+    let Node::Alt(nodes) = &**body else { return None };
+    let [first, second, third] = nodes.as_slice() else { return None };
+    let is_boundary = |node: &Node| matches!(node, Node::At(At::WordBoundary { ascii: false }));
+    let is_other = |node: &Node| match node {
+        Node::Class(Class { negated: false, items }) => {
+            *items == [ClassItem::Category { kind: Category::Word, negated: true, ascii: false }]
+        }
+        _ => false,
+    };
+    match (first, third) {
+        (Node::At(At::TextStart), other) if is_boundary(second) && is_other(other) => Some(false),
+        (boundary, Node::At(At::LastLineEnd)) if is_boundary(boundary) && is_other(second) => Some(true),
+        _ => None,
     }
 }
 
@@ -182,14 +218,14 @@ fn concat(nodes: Vec<Node>, before: Option<&Node>) -> Node {
 
 #[cfg(test)]
 mod tests {
-    use crate::dialect::{Mode, parse, write};
+    use crate::dialect::{Effort, Mode, parse, write};
 
     const MODE: Mode = Mode { ascii: false, exact: false };
 
     #[track_caller]
     fn check(pattern: &str, regular: bool) {
         let parsed = parse(pattern, false).unwrap();
-        assert_eq!(write(&parsed, MODE).irregular, !regular, "{pattern}");
+        assert_eq!(write(&parsed, MODE).effort == Effort::Linear, regular, "{pattern}");
     }
 
     #[test]
@@ -210,6 +246,15 @@ mod tests {
         check("(?:(?<=:)a)+", false);
         check(":(?:(?<=:)a)+", false);
         check("(?:a:)?(?<=:)b", false);
+    }
+
+    #[test]
+    fn edges_of_words_are_regular() {
+        check(r"(?=^|\b|\W)(a)(?=\b|\W|$)", true);
+        check(r"(?=^|\b|\W)(a?)(?=\b|\W|$)", false);
+        check(r"(?=^|\b|\W)", false);
+        check(r"a(?=\b|\s|$)b", false);
+        check(r"(?a)a(?=\b|\W|$)b", false);
     }
 
     #[test]

@@ -18,12 +18,21 @@ pub(crate) struct Mode {
     pub(crate) exact: bool,
 }
 
+/// What it takes to search for a pattern.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Effort {
+    /// It is for the linear engine.
+    Linear,
+    /// It is regular but for a look-ahead at its very end, which the backtracking engine makes regular by itself.
+    Eased,
+    Backtracking,
+}
+
 /// A pattern for the engine.
 #[derive(Debug)]
 pub(crate) struct Written {
     pub(crate) text: String,
-    /// The linear engine can't do it alone.
-    pub(crate) irregular: bool,
+    pub(crate) effort: Effort,
     /// Which group of the pattern each group of the text is. Several can be the same one, of which one takes part.
     pub(crate) groups: Vec<usize>,
 }
@@ -32,11 +41,12 @@ pub(crate) struct Written {
 pub(crate) fn write(parsed: &Parsed, mode: Mode) -> Written {
     let mut writer = Writer::new(parsed, mode, false);
     writer.node(&parsed.root);
-    let irregular = match eased_at_end(&parsed.root) {
-        Some(true) if !mode.exact => false,
-        _ => writer.irregular,
+    let effort = match (writer.irregular, eased_at_end(&parsed.root)) {
+        (false, _) => Effort::Linear,
+        (true, Some(true)) if !mode.exact => Effort::Eased,
+        _ => Effort::Backtracking,
     };
-    Written { text: writer.text, irregular, groups: writer.groups }
+    Written { text: writer.text, effort, groups: writer.groups }
 }
 
 /// A pattern without look-around, references, conditions and groups that matches whenever `parsed` does. It sieves out
@@ -70,8 +80,20 @@ impl Parsed {
 
     /// Whether `\b` or `\B` stands in it, on which [`Mode::exact`] has an effect.
     pub(crate) fn asks_for_words(&self) -> bool {
-        let is_boundary = |at: &At| matches!(at, At::WordBoundary { .. } | At::NoWordBoundary { .. });
+        let is_boundary =
+            |at: &At| matches!(at, At::WordBoundary { .. } | At::NoWordBoundary { .. } | At::WordEdge);
         self.root.any(&|node| matches!(node, Node::At(at) if is_boundary(at)))
+    }
+
+    /// How often `.*` and its like stand in it. Where several do, backtracking tries many ways to share the text out.
+    pub(crate) fn open_ends(&self) -> usize {
+        let mut count = 0;
+        self.root.each(&mut |node| {
+            if let Node::Repeat { max: None, body, .. } = node {
+                count += usize::from(matches!(**body, Node::Any { .. }));
+            }
+        });
+        count
     }
 
     fn group(&self, index: usize) -> Option<&Node> {
@@ -286,11 +308,16 @@ impl<'a> Writer<'a> {
             At::NoWordBoundary { ascii } if !exact && (!ascii || self.mode.ascii) => {
                 self.text.push_str(r"\B")
             }
+            At::WordEdge if !exact => self.text.push_str(r"(?:\b{start-half}|\b{end-half})"),
             // A screen may leave out any condition.
             _ if self.screen => {}
             At::LastLineEnd => {
                 self.irregular = true;
                 self.text.push_str(r"(?=\n?\z)");
+            }
+            At::WordEdge => {
+                self.irregular = true;
+                self.format(format_args!("(?:(?<![{UNICODE_WORD}])|(?![{UNICODE_WORD}]))"));
             }
             At::WordBoundary { ascii } => self.boundary(ascii, ["(?!", "(?="]),
             At::NoWordBoundary { ascii } => self.boundary(ascii, ["(?=", "(?!"]),

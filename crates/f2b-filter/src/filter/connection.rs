@@ -3,6 +3,8 @@
 //! A connection is known by the id that its lines share. `<F-NOFAIL>` lines only tell more about it, `<F-MLFFORGET>`
 //! ends it, `<F-MLFGAINED>` says that somebody got in; failures that came before the address was known wait in it.
 
+use std::sync::Arc;
+
 use f2b_types::Time;
 
 use crate::fields::{Field, Fields, Line};
@@ -35,7 +37,8 @@ pub(super) struct Merged {
 }
 
 impl Connections {
-    /// Merges what a line says, with the lines that it `matched`, into what is known of the connection `id`.
+    /// Merges what a line says, with the lines that it `matched`, into what is known of the connection `id`. If that one
+    /// is kept, it knows nothing until all that is known now is stored.
     pub(super) fn merge(&mut self, id: &str, line: Fields, matched: Vec<Line>, now: Time) -> Merged {
         let mut fields = line;
         let mut gained = fields.is_true("mlfgained");
@@ -45,7 +48,7 @@ impl Connections {
         }
         let mut no_failure = fields.is_true("nofail");
         let forget = fields.remove("mlfforget").is_some_and(|value| value.is_true());
-        let known = self.get(id, now);
+        let known = self.take(id, now);
         let kept = !forget;
         let users = match known {
             Some(known) => {
@@ -67,18 +70,23 @@ impl Connections {
         }
         if !no_failure {
             let mut lines = fields.take_lines("nofail-matches");
-            lines.extend(fields.matches().iter().cloned());
-            if !gained {
-                lines.extend(matched);
+            let own = if gained { Vec::new() } else { matched };
+            match fields.get_mut("matches") {
+                Some(Field::Lines(known)) => {
+                    lines.append(Arc::make_mut(known));
+                    lines.extend(own);
+                    *known = lines.into();
+                }
+                _ => {
+                    lines.extend(own);
+                    fields.set("matches", Field::Lines(lines.into()));
+                }
             }
-            fields.set("matches", Field::Lines(lines));
         } else if !forget {
-            let mut lines = match fields.get("nofail-matches") {
-                Some(Field::Lines(lines)) => lines.clone(),
-                _ => Vec::new(),
-            };
-            lines.extend(matched);
-            fields.set("nofail-matches", Field::Lines(lines));
+            match fields.get_mut("nofail-matches") {
+                Some(Field::Lines(lines)) => Arc::make_mut(lines).extend(matched),
+                _ => fields.set("nofail-matches", Field::Lines(matched.into())),
+            }
         }
         Merged { fields, kept }
     }
@@ -95,10 +103,10 @@ impl Connections {
         self.0.push(Connection { id: id.into(), expires: now + LIFETIME, fields });
     }
 
-    fn get(&mut self, id: &str, now: Time) -> Option<Fields> {
+    fn take(&mut self, id: &str, now: Time) -> Option<Fields> {
         let place = self.0.iter().position(|known| known.id == id)?;
-        match self.0.get(place) {
-            Some(known) if known.expires > now => Some(known.fields.clone()),
+        match self.0.get_mut(place) {
+            Some(known) if known.expires > now => Some(std::mem::take(&mut known.fields)),
             _ => {
                 self.0.remove(place);
                 None

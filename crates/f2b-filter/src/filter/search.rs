@@ -85,18 +85,22 @@ impl State {
         {
             return found;
         }
-        let mut prefix = None;
         if let Some(regex) = &rules.prefix {
             self.prefix_groups = self.groups_of(rules, regex, view.subject(), now).map(|(_, groups)| groups);
             let Some(groups) = &self.prefix_groups else { return found };
-            let mut groups = groups.clone();
-            let content = groups.remove("content");
-            if let Some(Field::Text(content)) = content.filter(Field::is_true) {
+            if let Some(content) = groups.text("content").filter(|content| !content.is_empty()) {
                 view.narrow(vec![[String::new(), String::new(), content.into()]]);
             }
-            prefix = Some(groups).filter(|groups| groups.iter().next().is_some());
+        }
+        // Of several lines a match takes some out, so that others can match then.
+        if !view.multi_line() {
+            let patterns = rules.fail.iter().map(|regex| regex.pattern());
+            rules.fail_screen.sieve(patterns, view.subject(), &mut self.candidates);
         }
         for (index, regex) in rules.fail.iter().enumerate() {
+            if !view.multi_line() && !self.candidates.may_match(index) {
+                continue;
+            }
             let Some((spans, groups)) = self.groups_of(rules, regex, view.subject(), now) else { continue };
             let (matched, others) = view.used(regex, &spans);
             if self.is_match_ignored(rules, view, &matched, &others, now) {
@@ -114,13 +118,13 @@ impl State {
             if view.multi_line() {
                 view.narrow(others);
             }
-            let groups = match &prefix {
-                None => groups,
-                Some(prefix) => {
-                    let mut merged = prefix.clone();
+            let prefix = self.prefix_groups.as_ref().filter(|_| rules.prefix.is_some());
+            let groups = match prefix.map(|prefix| prefix.without("content")) {
+                Some(mut merged) if merged.iter().next().is_some() => {
                     merged.update(&groups);
                     merged
                 }
+                _ => groups,
             };
             let Some(conclusion) = self.conclude(rules, groups, matched, now) else {
                 let text = format!("No group found in '{}' using '{}'", view.text, python_regex(regex));
@@ -165,7 +169,7 @@ impl State {
             None => {
                 let mut lines = fields.take_lines("matches");
                 lines.extend(matched);
-                fields.set("matches", Field::Lines(lines));
+                fields.set("matches", Field::Lines(lines.into()));
             }
         }
         let skip = fields.is_no_failure() && id.is_some() && !rules.check_all;
@@ -196,7 +200,7 @@ impl State {
         text: Subject<'_>,
         now: Time,
     ) -> Option<(Spans, Fields)> {
-        match self.try_regex(rules, regex, text, now) {
+        match self.watched(regex.search(text), rules, regex, text, now) {
             Search::Found(spans) => {
                 let groups = regex.groups(text.text, &spans);
                 Some((spans, groups))
@@ -205,9 +209,15 @@ impl State {
         }
     }
 
-    /// Searches, and warns if that took too many steps.
-    fn try_regex(&mut self, rules: &Rules, regex: &Regex, text: Subject<'_>, now: Time) -> Search {
-        let search = regex.search(text);
+    /// What became of a search of `text`; warns if it took too many steps.
+    fn watched(
+        &mut self,
+        search: Search,
+        rules: &Rules,
+        regex: &Regex,
+        text: Subject<'_>,
+        now: Time,
+    ) -> Search {
         if matches!(search, Search::Exhausted) {
             self.warn(rules, Warning::Exhausted, now, || {
                 vec![format!(
@@ -223,7 +233,7 @@ impl State {
     /// Whether an `ignoreregex` matches `text`.
     fn is_ignored(&mut self, rules: &Rules, text: Subject<'_>, now: Time) -> bool {
         for (index, regex) in rules.ignore.iter().enumerate() {
-            if let Search::Found(_) = self.try_regex(rules, regex, text, now) {
+            if let Search::Found(_) = self.watched(regex.test(text), rules, regex, text, now) {
                 self.ignored_by.push(index);
                 if !rules.check_all {
                     return true;

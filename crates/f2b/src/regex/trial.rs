@@ -254,8 +254,11 @@ impl Trial {
         for found in &found {
             if let Some(hits) = self.fail.get_mut(found.match_.regex) {
                 hits.hits += 1;
-                let id = found.id.as_ref().map_or_else(|| "None".into(), ToString::to_string);
-                hits.matches.push(Match { id, time: found.match_.time, repeated: failures > 1 });
+                // Else the report shows none of them, and they would take memory for each line.
+                if options.verbose > 0 {
+                    let id = found.id.as_ref().map_or_else(|| "None".into(), ToString::to_string);
+                    hits.matches.push(Match { id, time: found.match_.time, repeated: failures > 1 });
+                }
             }
             match found.match_.fields.is_no_failure() {
                 true => is_ignored = true,
@@ -269,7 +272,7 @@ impl Trial {
                 hits.hits += 1;
             }
         }
-        let without_date = self.settle_buffered(buffered, line, options);
+        let used = self.settle_buffered(buffered, options);
         self.tested += 1;
         let verdict = match (is_ignored, failures) {
             (true, _) => Verdict::Ignored,
@@ -298,7 +301,7 @@ impl Trial {
         }
         if keep {
             lines.kept.push(line.to_owned());
-            lines.kept_without_date.push(without_date);
+            lines.kept_without_date.push(used.unwrap_or_else(|| line.to_owned()));
         }
         Ok(())
     }
@@ -315,12 +318,11 @@ impl Trial {
         }
     }
 
-    /// With `maxlines`: earlier lines that left the buffer were used by this match. Answers with the text of the line for
-    /// debuggex.
-    fn settle_buffered(&mut self, before: Vec<f2b_filter::Line>, line: &str, options: &Options) -> String {
+    /// With `maxlines`: earlier lines that left the buffer were used by this match. Answers with their text for debuggex.
+    fn settle_buffered(&mut self, before: Vec<f2b_filter::Line>, options: &Options) -> Option<String> {
         let max_lines = self.filter.max_lines();
         if max_lines <= 1 {
-            return line.to_owned();
+            return None;
         }
         let mut used = Vec::new();
         let skip = usize::from(before.len() >= max_lines);
@@ -353,10 +355,10 @@ impl Trial {
             self.missed.count = self.missed.count.saturating_sub(1);
         }
         if used.is_empty() {
-            return line.to_owned();
+            return None;
         }
         used.push(self.filter.processed_line().to_owned());
-        used.join("\n")
+        Some(used.join("\n"))
     }
 
     /// What the filter finds in a line, each host in place of its addresses.
@@ -373,16 +375,18 @@ impl Trial {
         };
         let mut identified = Vec::with_capacity(found.len());
         for match_ in found {
-            let ids = match &match_.who {
-                None => vec![None],
-                Some(Who::Id(id)) => vec![Some(id.clone())],
+            let id = match &match_.who {
+                None => None,
+                Some(Who::Id(id)) => Some(id.clone()),
                 Some(Who::Host(host)) => {
                     let (ids, records) = self.hosts.addresses(host, self.filter.use_dns());
                     out.log(records)?;
-                    ids.into_iter().map(Some).collect()
+                    let each = |id| Identified { id: Some(id), match_: match_.clone() };
+                    identified.extend(ids.into_iter().map(each));
+                    continue;
                 }
             };
-            identified.extend(ids.into_iter().map(|id| Identified { id, match_: match_.clone() }));
+            identified.push(Identified { id, match_ });
         }
         Ok(identified)
     }
