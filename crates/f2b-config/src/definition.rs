@@ -101,6 +101,7 @@ impl Definition {
     /// Adds `[Init]` to what the brackets say; its own values stay reachable as `known/name`.
     fn read_init(&mut self, given: [&Rc<Options>; 2]) -> Result<(), Error> {
         let init = Rc::make_mut(&mut self.init);
+        init.reserve(2 * self.texts.init.len());
         for InitOption { key, known, value } in &self.texts.init {
             let value = || value.as_ref().map_err(Error::clone);
             if let Some(known) = known {
@@ -206,7 +207,7 @@ impl Lookup for Definition {
 
 /// The options that brackets give.
 pub(crate) fn given(values: &[(String, String)]) -> Options {
-    let mut options = Options::default();
+    let mut options = Options::with_capacity(values.len());
     for (key, value) in values {
         options.insert(key.as_str(), Setting::text(value));
     }
