@@ -36,7 +36,7 @@ impl Vars {
         Self(layers.into_iter().map(in_lower_case).collect())
     }
 
-    fn get(&self, key: &str) -> Option<&Setting> {
+    pub(crate) fn get(&self, key: &str) -> Option<&Setting> {
         self.0.iter().find_map(|layer| layer.get(key))
     }
 }
