@@ -4,6 +4,7 @@
 //! the jail's own options, from `[Definition]`, and from `[Init]`. The reading happens in two steps, as upstream's does:
 //! [`Definition::read`] interpolates `%(x)s`, [`Definition::combined`] then resolves `<x>` and converts types.
 
+use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
 
 use crate::Error;
@@ -13,7 +14,9 @@ use crate::files::Files;
 use crate::interpolate::Vars;
 use crate::map::Map;
 use crate::merged::{Merged, split_condition};
+use crate::python::lower;
 use crate::setting::{Datum, Options, Setting};
+use crate::shared::Shared;
 use crate::tags::{Lookup, substitute_tags};
 use crate::template::{Query, Wanted, convert};
 
@@ -25,6 +28,10 @@ const INIT: &str = "Init";
 pub(crate) struct Texts {
     merged: Rc<Merged>,
     init: Vec<InitOption>,
+    /// Another jail has used them already.
+    is_reused: Cell<bool>,
+    /// Of use from then on.
+    shared: OnceCell<Option<Shared>>,
 }
 
 /// An option of `[Init]`, which is interpolated without regard to what is given.
@@ -44,7 +51,16 @@ impl Texts {
             InitOption { known: (!key.starts_with("known/")).then(|| known(&key)), key, value }
         };
         let init = merged.own_keys(INIT).into_iter().filter(|key| &**key != "__name__").map(read).collect();
-        Self { merged, init }
+        Self { merged, init, is_reused: Cell::default(), shared: OnceCell::new() }
+    }
+
+    /// What these come to with what is given, if others have that too.
+    fn shared(&self, template: &[Wanted], given: [&Options; 2]) -> Option<&Shared> {
+        if !self.is_reused.get() {
+            return None;
+        }
+        let shared = self.shared.get_or_init(|| Shared::new(&self.merged, DEFINITION, template));
+        shared.as_ref().filter(|shared| shared.holds_for(given))
     }
 }
 
@@ -63,6 +79,8 @@ pub(crate) struct Definition {
     options: Options,
     /// What goes before the file's own values.
     vars: Vars,
+    /// None of that matters to [`Texts::shared`].
+    is_shared: bool,
     /// Options looked up for a tag; they stay as they were at first, whatever is read later.
     looked_up: Map<Option<Rc<str>>>,
 }
@@ -75,6 +93,7 @@ impl Definition {
             init: init.into(),
             options: Options::default(),
             vars: Vars::default(),
+            is_shared: false,
             looked_up: Map::default(),
         }
     }
@@ -83,9 +102,17 @@ impl Definition {
     pub(crate) fn read(&mut self, jail: &Rc<Options>, all: bool, log: &mut Log) -> Result<(), Error> {
         let given = [&Rc::clone(&self.init), jail];
         self.vars = Vars::new(given);
-        let query = Query { merged: &self.texts.merged, section: DEFINITION, template: self.template };
-        let is_given = |name: &str| given.iter().any(|layer| layer.contains(name));
-        self.options = query.read_texts(is_given, &self.vars, log)?;
+        let shared = self.texts.shared(self.template, given.map(|layer| &**layer));
+        self.is_shared = shared.is_some();
+        self.options = match shared {
+            Some(shared) => shared.options.clone(),
+            None => {
+                let query =
+                    Query { merged: &self.texts.merged, section: DEFINITION, template: self.template };
+                let is_given = |name: &str| given.iter().any(|layer| layer.contains(name));
+                query.read_texts(is_given, &self.vars, log)?
+            }
+        };
         self.read_init(given)?;
         if all {
             for key in self.texts.merged.own_keys(DEFINITION) {
@@ -101,6 +128,7 @@ impl Definition {
     /// Adds `[Init]` to what the brackets say; its own values stay reachable as `known/name`.
     fn read_init(&mut self, given: [&Rc<Options>; 2]) -> Result<(), Error> {
         let init = Rc::make_mut(&mut self.init);
+        init.reserve(2 * self.texts.init.len());
         for InitOption { key, known, value } in &self.texts.init {
             let value = || value.as_ref().map_err(Error::clone);
             if let Some(known) = known {
@@ -142,6 +170,7 @@ impl Definition {
             init: Rc::clone(&self.init),
             options: self.options.clone(),
             vars: self.vars.clone(),
+            is_shared: self.is_shared,
             looked_up: Map::default(),
         };
         copy.combined(ignored, &mut Log::default())
@@ -188,12 +217,17 @@ impl Lookup for Definition {
         if let Some((index, found)) = self.looked_up.find(tag) {
             return Ok((index, found.clone()));
         }
-        let found = match self.texts.merged.get_extended(DEFINITION, tag, &self.vars) {
-            Ok(setting) => {
-                setting.filter(|setting| setting.datum != Datum::None).map(|setting| setting.datum.to_text())
-            }
-            Err(error) if error.kind == ErrorKind::Value => None,
-            Err(error) => return Err(error),
+        let find = || match self.texts.merged.get_extended(DEFINITION, tag, &self.vars) {
+            Ok(setting) => Ok(setting
+                .filter(|setting| setting.datum != Datum::None)
+                .map(|setting| setting.datum.to_text())),
+            Err(error) if error.kind == ErrorKind::Value => Ok(None),
+            Err(error) => Err(error),
+        };
+        let shared = self.texts.shared.get().and_then(Option::as_ref).filter(|_| self.is_shared);
+        let found = match shared.filter(|_| self.vars.get(&lower(tag)).is_none()) {
+            Some(shared) => shared.look_up(tag, find)?,
+            None => find()?,
         };
         let index = self.looked_up.len();
         if index == 0 {
@@ -206,7 +240,7 @@ impl Lookup for Definition {
 
 /// The options that brackets give.
 pub(crate) fn given(values: &[(String, String)]) -> Options {
-    let mut options = Options::default();
+    let mut options = Options::with_capacity(values.len());
     for (key, value) in values {
         options.insert(key.as_str(), Setting::text(value));
     }
@@ -216,6 +250,7 @@ pub(crate) fn given(values: &[(String, String)]) -> Options {
 /// Reads the files of a definition such as `filter.d/sshd`; `None` where upstream can't.
 pub(crate) fn read_definition(files: &mut Files, base: &str, name: &str) -> Result<Option<Rc<Texts>>, Error> {
     if let Some(texts) = files.definitions.get(name) {
+        texts.is_reused.set(true);
         return Ok(Some(Rc::clone(texts)));
     }
     let reading = files.read(base, name)?;

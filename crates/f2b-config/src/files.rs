@@ -225,11 +225,11 @@ impl Files {
 
     /// The files under a path without extension, as far as there are any.
     fn layer_paths(&mut self, basename: &str) -> Vec<String> {
-        let directory = format!("{basename}.d");
+        let directory = [basename, ".d"].concat();
         let has_directory = has_wildcard(basename) || self.listings.may_exist(&directory);
         let mut paths = Vec::new();
         for extension in ["conf", "local"] {
-            let path = format!("{basename}.{extension}");
+            let path = [basename, ".", extension].concat();
             paths.extend(self.listings.exists(&path).then_some(path));
             if has_directory {
                 let mut found = glob(&format!("{directory}/*.{extension}"));
@@ -245,7 +245,7 @@ impl Files {
     fn with_locals(&mut self, paths: Vec<String>) -> Vec<String> {
         let mut all = Vec::with_capacity(paths.len());
         for path in &paths {
-            let local = format!("{}.local", stem(path));
+            let local = [stem(path), ".local"].concat();
             let is_there = self.listings.may_exist(&local) && Path::new(&local).is_file();
             let add = is_there && !paths.contains(&local);
             all.push(path.clone());

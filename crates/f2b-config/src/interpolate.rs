@@ -8,6 +8,7 @@
 //! capital letter can't be referred to, and neither can `[DEFAULT]` under its own name; `%(default/x)s` can.
 
 use std::borrow::Cow;
+use std::mem;
 use std::rc::Rc;
 
 use memchr::{memchr, memchr_iter};
@@ -35,7 +36,7 @@ impl Vars {
         Self(layers.into_iter().map(in_lower_case).collect())
     }
 
-    fn get(&self, key: &str) -> Option<&Setting> {
+    pub(crate) fn get(&self, key: &str) -> Option<&Setting> {
         self.0.iter().find_map(|layer| layer.get(key))
     }
 }
@@ -92,8 +93,16 @@ impl Merged {
     /// Where the options of a section are looked up; `None` if there is no such section.
     pub(crate) fn scope<'a>(&'a self, section: &'a str, vars: &'a Vars) -> Option<Scope<'a>> {
         let body = self.sections.get(section).map(|body| &**body);
-        let scope =
-            Scope { merged: self, section, body, vars, option: "".into(), referred: Vec::new(), steps: 0 };
+        let scope = Scope {
+            merged: self,
+            section,
+            body,
+            vars,
+            option: "".into(),
+            referred: Vec::new(),
+            steps: 0,
+            expanded: String::new(),
+        };
         (body.is_some() || section == DEFAULT).then_some(scope)
     }
 }
@@ -138,6 +147,8 @@ pub(crate) struct Scope<'a> {
     /// Options of other sections that the value, or one that refers to it, names as written.
     referred: Vec<(String, &'a Raw)>,
     steps: usize,
+    /// Where values grow until their length is known.
+    expanded: String,
 }
 
 impl<'a> Scope<'a> {
@@ -151,9 +162,12 @@ impl<'a> Scope<'a> {
             Datum::None => Datum::None,
             Datum::Text(text) if !has_reference(text) => Datum::Text(Rc::clone(text)),
             Datum::Text(text) => {
-                let mut out = String::with_capacity(text.len());
+                let mut out = mem::take(&mut self.expanded);
+                out.clear();
                 self.expand(text, &found, 1, &mut out)?;
-                Datum::Text(out.into())
+                let datum = Datum::from(&*out);
+                self.expanded = out;
+                datum
             }
             other => return Err(not_iterable(other)),
         };

@@ -205,6 +205,7 @@ impl Jail {
     fn publish(&self, merged: &mut Merged, combined: &Options) {
         let Some(body) = merged.sections.get_mut(&self.name) else { return };
         let options = &mut Rc::make_mut(body).options;
+        options.reserve(combined.len());
         for (key, setting) in combined.iter() {
             if !key.starts_with("known/") && &**key != "__name__" {
                 let raw = Raw::new(setting.datum.clone(), setting.origin.clone());

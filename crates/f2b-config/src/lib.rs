@@ -41,6 +41,7 @@ mod python;
 mod rounds;
 mod rules;
 mod setting;
+mod shared;
 mod source;
 mod tags;
 mod template;

@@ -22,6 +22,11 @@ impl<V> Map<V> {
         Self(IndexMap::with_capacity_and_hasher(capacity, RandomState::default()))
     }
 
+    /// Makes room for so many more.
+    pub(crate) fn reserve(&mut self, additional: usize) {
+        self.0.reserve(additional);
+    }
+
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.0.len()

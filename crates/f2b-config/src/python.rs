@@ -55,9 +55,9 @@ pub(crate) fn join(directory: &str, name: &str) -> String {
     if name.starts_with('/') || directory.is_empty() {
         name.to_owned()
     } else if directory.ends_with('/') {
-        format!("{directory}{name}")
+        [directory, name].concat()
     } else {
-        format!("{directory}/{name}")
+        [directory, "/", name].concat()
     }
 }
 

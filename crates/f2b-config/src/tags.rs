@@ -71,7 +71,8 @@ impl Resolver<'_> {
     /// `None` where upstream may give up: it replaces no tag more often than it is replaced here.
     fn resolve_all(mut self) -> Option<Vec<(usize, Rc<str>)>> {
         let mut resolved = Vec::new();
-        let (mut value, mut pending) = (String::new(), Vec::new());
+        // Room enough for nearly all values, none of which then has to move as it grows.
+        let (mut value, mut pending) = (String::with_capacity(4096), Vec::with_capacity(8));
         for (number, (name, setting)) in self.options.iter().enumerate() {
             let Some(text) = open_text(name, setting, self.ignored) else { continue };
             value.clear();

@@ -186,7 +186,7 @@ fn print_stream(stream: Option<Vec<f2b_protocol::Command>>, style: Dump, out: &m
         out.print("ERROR: The configuration stream failed because of the invalid syntax.\n");
         return;
     };
-    let mut text = String::new();
+    let mut text = String::with_capacity(2 * PIECE);
     for command in &stream {
         match style {
             // Writing into a String never fails.
