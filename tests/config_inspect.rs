@@ -321,6 +321,21 @@ fn includes_that_are_missing_are_named() {
 }
 
 #[test]
+fn files_that_include_each_other_are_named() {
+    check(
+        &[
+            ("filter.d/login.local", "[INCLUDES]\nbefore = other.conf\n"),
+            ("filter.d/other.conf", "[INCLUDES]\nafter = third.conf\n"),
+            ("filter.d/third.conf", "[INCLUDES]\nbefore = other.conf\n"),
+        ],
+        &[
+            "ROOT/filter.d/third.conf:2:10: warning: Included file 'other.conf' includes this one in turn, it is read once",
+        ],
+        true,
+    );
+}
+
+#[test]
 fn the_stock_configuration_is_not_complained_about() {
     let stock = Path::new("/etc/fail2ban");
     if !available("fail2ban", stock.join("jail.conf").is_file()) {

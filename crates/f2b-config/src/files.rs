@@ -177,6 +177,11 @@ impl Files {
         for name in setting.datum.to_text().split('\n') {
             let included = join(split_path(path).0, name);
             if including.contains(&&*included) {
+                if self.log.from <= Level::TRACEDEBUG {
+                    let message =
+                        format!("Included file {} includes this one in turn, it is read once", repr(name));
+                    self.log.say_at(Level::TRACEDEBUG, logger::INCLUDES, message, setting.place_of(name));
+                }
                 continue;
             }
             let found = self.with_includes(vec![included], &chain)?;

@@ -152,7 +152,7 @@ fn is_problem(diagnostic: &Diagnostic) -> bool {
         logger::CONFIG if record.message.starts_with("Found no accessible config files") => false,
         // The stock configuration includes files that are there for the user to add.
         logger::INCLUDES if record.level < Level::WARNING => {
-            diagnostic.at.is_some() && !record.message.contains(".local'")
+            diagnostic.at.is_some() && !record.message.contains(".local' is left out")
         }
         _ => record.level >= Level::WARNING,
     }
