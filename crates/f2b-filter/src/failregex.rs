@@ -4,6 +4,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::sync::Arc;
 
 use crate::dialect::DialectError;
 use crate::fields::{Field, Fields};
@@ -62,6 +63,8 @@ pub(crate) struct Options {
 pub(crate) struct Regex {
     text: String,
     pattern: Pattern,
+    /// The names of the groups and their numbers.
+    names: Vec<(Arc<str>, usize)>,
     /// `alt_user_1` and the field `user` that it stands in for where that is empty, sorted.
     alternatives: Vec<(String, String)>,
     /// `tuple_id_1` and the field `fid` that it is appended to, sorted.
@@ -90,7 +93,15 @@ impl Regex {
             names
         };
         let skip_groups = (0..).map_while(|n| pattern.group(&format!("skiplines{n}"))).collect();
-        Ok(Self { alternatives: compound("alt_"), tuples: compound("tuple_"), skip_groups, text, pattern })
+        let names = pattern.names().iter().map(|(name, index)| (name.as_str().into(), *index)).collect();
+        Ok(Self {
+            names,
+            alternatives: compound("alt_"),
+            tuples: compound("tuple_"),
+            skip_groups,
+            text,
+            pattern,
+        })
     }
 
     /// An expression that has to say who failed, unless `prefix` does.
@@ -126,11 +137,11 @@ impl Regex {
 
     /// The named groups of a match in `text`, alternatives merged and tuples put together.
     pub(crate) fn groups(&self, text: &str, spans: &Spans) -> Fields {
-        let mut fields = Fields::default();
-        for (name, index) in self.pattern.names() {
+        let captured = self.names.iter().map(|(name, index)| {
             let value = spans.get(*index).and_then(|span| text.get(span));
-            fields.set(name, value.map_or(Field::None, |value| Field::Text(value.into())));
-        }
+            (Arc::clone(name), value.map_or(Field::None, |value| Field::Text(value.into())))
+        });
+        let mut fields: Fields = captured.collect();
         for (name, target) in &self.alternatives {
             if let Some(value) = fields.get(name).filter(|value| value.is_true()).cloned()
                 && !fields.is_true(target)

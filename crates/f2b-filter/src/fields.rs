@@ -69,9 +69,16 @@ impl fmt::Display for Field {
     }
 }
 
-/// Named values; setting a known name keeps its place.
+/// Named values; setting a known name keeps its place. The names are shared with the expression that they come from.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Fields(Vec<(Box<str>, Field)>);
+pub struct Fields(Vec<(Arc<str>, Field)>);
+
+/// From names that are all different.
+impl FromIterator<(Arc<str>, Field)> for Fields {
+    fn from_iter<I: IntoIterator<Item = (Arc<str>, Field)>>(fields: I) -> Self {
+        Self(fields.into_iter().collect())
+    }
+}
 
 impl Fields {
     /// The value of `name`.
@@ -148,8 +155,11 @@ impl Fields {
 
     /// Overwrites with every value of `other` that is there.
     pub(crate) fn update(&mut self, other: &Self) {
-        for (name, value) in other.iter().filter(|(_, value)| **value != Field::None) {
-            self.set(name, value.clone());
+        for (name, value) in other.0.iter().filter(|(_, value)| *value != Field::None) {
+            match self.get_mut(name) {
+                Some(old) => *old = value.clone(),
+                None => self.0.push((Arc::clone(name), value.clone())),
+            }
         }
     }
 
