@@ -1,6 +1,6 @@
 //! Which names the values of a configuration refer to.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use crate::merged::{Merged, Raw};
 use crate::python::lower;
@@ -9,7 +9,8 @@ use crate::setting::Datum;
 /// The names in `%(name)s` and `<name>`, wherever they stand. Those of sections, as in `%(section/name)s`, are among them.
 #[derive(Debug, Default)]
 pub(super) struct Mentions {
-    names: HashSet<String>,
+    /// In order, so that of equally near names a hint gives the same one each time.
+    names: BTreeSet<String>,
     /// Names that are put together, `<rules-<mode>>`: what they start and end with.
     composed: HashSet<(String, String)>,
 }
@@ -34,7 +35,7 @@ impl Mentions {
         self.names.contains(name) || self.composed.iter().any(fits)
     }
 
-    /// All names that are mentioned as they are, in no order.
+    /// All names that are mentioned as they are.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.names.iter().map(String::as_str)
     }

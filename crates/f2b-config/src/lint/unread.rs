@@ -76,13 +76,8 @@ pub(super) fn check(files: &mut Files, jails: &[Jail]) {
 /// Options in brackets that come near to one that is read. Others may be there for an action that does without: the stock
 /// configuration gives a port to actions that ask for none.
 fn in_brackets(jail: &Jail, mentions: &Mentions, log: &mut Log) {
-    let known = filter::TEMPLATE
-        .iter()
-        .chain(action::TEMPLATE)
-        .map(|wanted| wanted.name)
-        .chain(ALSO_READ.iter().copied());
-    let mut known: Vec<&str> = known.chain(mentions.names()).collect();
-    known.sort_unstable();
+    let templates = filter::TEMPLATE.iter().chain(action::TEMPLATE).map(|wanted| wanted.name);
+    let read: Vec<&str> = templates.chain(ALSO_READ.iter().copied()).collect();
     for option in ["filter", "action"] {
         let Some(setting) = jail.options.get(option) else { continue };
         for text in wanted_actions(&setting.datum.to_text())
@@ -90,10 +85,10 @@ fn in_brackets(jail: &Jail, mentions: &Mentions, log: &mut Log) {
         {
             for (key, _) in extract_options(text).map(|(_, given)| given).unwrap_or_default() {
                 let name = split_condition(&key).map_or(&*key, |(name, _)| name);
-                if known.contains(&name) || mentions.has(name) {
+                if read.contains(&name) || mentions.has(name) {
                     continue;
                 }
-                if let Some(meant) = nearest(name, known.iter().copied()) {
+                if let Some(meant) = nearest(name, read.iter().copied().chain(mentions.names())) {
                     let message = format!("nothing reads the option `{name}` in the brackets of `{option}`");
                     let hint = Some(format!("did you mean `{meant}`?"));
                     log.say_hint(
@@ -182,9 +177,7 @@ impl Check<'_> {
             if names.contains(&name) || ALSO_READ.contains(&name) || self.mentions.has(name) {
                 continue;
             }
-            // Of equally near names the first in the alphabet, so that the hint is the same each time.
-            let mut candidates: Vec<&str> = names.iter().copied().chain(self.mentions.names()).collect();
-            candidates.sort_unstable();
+            let candidates = names.iter().copied().chain(self.mentions.names());
             // Of a family such as `action_mw` and `action_mwl` one may wait while the other is used.
             let is_family = |meant: &&str| store && (name.starts_with(*meant) || meant.starts_with(name));
             let meant = nearest(name, candidates).filter(|meant| !is_family(meant));
