@@ -17,6 +17,7 @@ mod console;
 mod dump;
 mod inspect;
 mod interactive;
+mod json;
 mod session;
 mod shell_words;
 mod start;
@@ -36,6 +37,7 @@ pub use self::console::{Console, Output};
 pub use self::session::Client;
 pub use self::start::{configure, prepare, start};
 use crate::cmdline::{self, Answer, CmdLine, Conf};
+use crate::complete;
 
 /// What a client says when it can't begin.
 const INIT_FAILED: &str = "Init of command line failed";
@@ -87,6 +89,10 @@ pub fn resolve(line: &CmdLine, log: &dyn Log, out: &mut Output) -> Result<Option
 }
 
 fn settle(line: &CmdLine, log: &dyn Log, out: &mut Output) -> Result<Option<(Conf, Reader)>, Failed> {
+    if line.completes {
+        complete::candidates(&line.args).iter().for_each(|candidate| out.print(&format!("{candidate}\n")));
+        return Ok(None);
+    }
     if let Some(what) = &line.explain {
         return inspect::explain(&line.root, what, line.json, log, out).map(|()| None);
     }
