@@ -28,8 +28,12 @@ fn place() -> (Place, Process) {
 }
 
 fn ask_json(place: &Place, words: &[&str]) -> (Json, Output) {
-    let output = place.client(binary("f2b-client"), &[&["--json"], words].concat()).output().expect("it runs");
-    (serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}\n{}", both(&output))), output)
+    let output =
+        place.client(binary("f2b-client"), &[&["--json"], words].concat()).output().expect("it runs");
+    (
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}\n{}", both(&output))),
+        output,
+    )
 }
 
 #[test]
@@ -66,7 +70,8 @@ fn completed(place: &Place, words: &[&str]) -> Vec<String> {
 #[test]
 fn commands_jails_and_banned_addresses_are_completed() {
     let (place, _server) = place();
-    let check = |words: &[&str], expected: &[&str]| assert_eq!(completed(&place, words), expected, "{words:?}");
+    let check =
+        |words: &[&str], expected: &[&str]| assert_eq!(completed(&place, words), expected, "{words:?}");
     check(&["re"], &["reload", "restart"]);
     check(&["sta"], &["start", "statistics", "stats", "status"]);
     check(&["status", ""], &["--all", "j", "other"]);
@@ -96,7 +101,10 @@ fn without_a_server_commands_are_completed_all_the_same() {
     assert_eq!(completed(&place, &["set", "j", "maxr"]), ["maxretry"]);
     assert_eq!(completed(&place, &["reload", "j"]), ["j"]);
     let mut regex = Command::new(binary("f2b-client"));
-    regex.args(["--shell-words", "--", "f2b-regex", "-c"]).arg(place.path()).args(["/var/log/auth.log", "lo"]);
+    regex
+        .args(["--shell-words", "--", "f2b-regex", "-c"])
+        .arg(place.path())
+        .args(["/var/log/auth.log", "lo"]);
     assert_eq!(run(&mut regex), "login\n");
 }
 
@@ -106,7 +114,12 @@ fn in_shell(shell: &str, arguments: &[&str], script: &str) -> String {
     let mut command = Command::new(shell);
     let programs = binary("f2b-client").parent().expect("a directory").display().to_string();
     let path = format!("{programs}:{}", std::env::var("PATH").unwrap_or_default());
-    command.args(arguments).env("PATH", path).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .args(arguments)
+        .env("PATH", path)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let mut child = command.spawn().expect("the shell starts");
     child.stdin.take().expect("a pipe").write_all(script.as_bytes()).expect("the shell reads");
     let output = child.wait_with_output().expect("the shell ends");
@@ -160,7 +173,8 @@ fn zsh_completes_jails() {
 
 #[test]
 fn another_shell_is_an_error() {
-    let output = Command::new(binary("f2b-client")).args(["--shell-completion", "tcsh"]).output().expect("it runs");
+    let output =
+        Command::new(binary("f2b-client")).args(["--shell-completion", "tcsh"]).output().expect("it runs");
     assert_eq!(output.status.code(), Some(255));
     assert!(both(&output).contains("there is no completion for tcsh"), "{}", both(&output));
 }

@@ -184,13 +184,13 @@ mod tests {
         check("set x idle", &["on", "off"]);
         check("unban", &["--all", "Address"]);
         check("unban 192.0.2.1", &["Address"]);
-        check("set sshd unbanip", &["--report-absent", "Address"]);
+        check("set sshd unbanip", &["Address", "--report-absent"]);
         check("set sshd unbanip --report-absent", &["Address"]);
         check("get sshd banip", &["Other", "--with-time"]);
         check("status", &["--all", "Jail"]);
         check("status sshd", &["Flavor"]);
-        check("restart --unban", &["--if-exists", "Jail"]);
-        check("reload --restart --unban", &["--all", "--if-exists", "Jail"]);
+        check("restart --unban", &["Jail", "--if-exists"]);
+        check("reload --restart --unban", &["--all", "Jail", "--if-exists"]);
         check("set loglevel", &["Level"]);
         check("set syslogsocket", &["auto", "Other"]);
         check("get sshd action iptables actionban", &[]);

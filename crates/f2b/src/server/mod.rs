@@ -14,6 +14,7 @@
 //! while too many of its failures and bans are on their way.
 
 mod core;
+mod cymru;
 mod database;
 mod errors;
 mod ignorer;
