@@ -99,3 +99,8 @@ impl Backlog {
         self.0.load(Ordering::Relaxed) >= Self::LIMIT
     }
 }
+
+/// The name of a thread that works for a jail. There is no NUL in it, at which the library would panic.
+fn thread_name(kind: char, jail: &str) -> String {
+    format!("f2b/{kind}.{jail}").replace('\0', "?")
+}
