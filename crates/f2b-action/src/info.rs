@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use f2b_protocol::Value;
-use f2b_types::{FailData, Id, Level, Log, MatchedLine, Number, Record, Ticket, Time};
+use f2b_types::{FailData, Id, Level, Log, MatchedLine, Record, Ticket};
 
 use crate::names::Names;
 use crate::script::TagSource;
@@ -160,7 +160,7 @@ impl<'a> BanInfo<'a> {
             "ip-host" => jail.names.host_of(ticket.ip()).map_or(Value::None, Value::from),
             "fid" => ticket.id.to_string().into(),
             "failures" => ticket.data.failures.into(),
-            "time" => time_of(ticket).into(),
+            "time" => ticket.time_number().into(),
             "bantime" => (ticket.ban_time_or(jail.ban_time) as i64).into(),
             "bancount" => ticket.ban_count.into(),
             "matches" => lines(&ticket.data).into(),
@@ -235,12 +235,6 @@ impl fmt::Display for BanInfo<'_> {
     }
 }
 
-/// The time of a ticket from the database is whole, all others are fractions.
-fn time_of(ticket: &Ticket) -> Number {
-    let Time(time) = ticket.time;
-    if ticket.restored && time.fract() == 0.0 { Number::Int(time as i64) } else { Number::Float(time) }
-}
-
 fn lines(data: &FailData) -> String {
     data.matches.iter().map(MatchedLine::to_string).collect::<Vec<_>>().join("\n")
 }
@@ -270,13 +264,12 @@ fn matches_of(ticket: &Ticket) -> Value {
 fn raw(ticket: &Ticket) -> String {
     let ban_time = match ticket.ban_time {
         None => Value::None,
-        Some(seconds) if seconds.fract() == 0.0 => Value::Int(seconds as i64),
-        Some(seconds) => Value::Float(seconds),
+        Some(seconds) => seconds.into(),
     };
     format!(
         "BanTicket: ip={} time={} bantime={ban_time} bancount={} #attempts={} matches={}",
         ticket.id,
-        time_of(ticket),
+        ticket.time_number(),
         ticket.ban_count,
         ticket.data.failures,
         matches_of(ticket),
@@ -305,7 +298,7 @@ fn from_json(json: &serde_json::Value) -> Value {
 mod tests {
     use super::*;
     use crate::names::FixedNames;
-    use f2b_types::Recorder;
+    use f2b_types::{Number, Recorder, Time};
 
     fn ticket() -> Ticket {
         let mut ticket = Ticket::new(Id::parse("192.0.2.1"), Time(1124012400.0));
@@ -399,7 +392,8 @@ mod tests {
     fn what_the_database_restored_looks_different() {
         let mut ticket = ticket();
         ticket.restored = true;
-        ticket.ban_time = Some(-1.0);
+        ticket.whole_time = true;
+        ticket.ban_time = Some(Number::Int(-1));
         ticket.data.ip = Some(Id::parse("2001:db8::1"));
         check(
             &ticket,

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use f2b_action::{Actions, Context, EarlierBans, FixedNames, JailCounts, Shell};
 use f2b_protocol::Value;
-use f2b_types::{FailData, Id, Level, Log, MatchedLine, Record, Recorder, Ticket, Time};
+use f2b_types::{FailData, Id, Level, Log, MatchedLine, Number, Record, Recorder, Ticket, Time};
 
 const HEAD: &str = "from fail2ban.server.action import ActionBase\n";
 
@@ -289,7 +289,7 @@ class Action(ActionBase):
     desk.add(&mut actions, body).expect("an action");
     let mut ticket = ticket("192.0.2.1");
     ticket.restored = true;
-    ticket.ban_time = Some(77.0);
+    ticket.ban_time = Some(Number::Int(77));
     actions.ban(&ticket, &desk.context());
     assert_eq!(actions.tell("a", "norestored", Some(Value::Int(0)), &desk.context()), Ok(Value::Int(0)));
     actions.ban(&ticket, &desk.context());
