@@ -251,6 +251,33 @@ fn actions_are_changed_while_bans_are_in_force_alike() {
                     "set all action full nonsense",
                 ],
             );
+            actor.scene(
+                "methods about a ban",
+                &[
+                    r#"set all action full ban {"aInfo":{"ip":"192.0.2.9","family":"inet4","restored":0}}"#,
+                    r#"set all action each ban {"aInfo":{"ip":"2001:db8::9","family":"inet6"}}"#,
+                    r#"set all action plain reban {"aInfo":{"ip":"$(id)","F-*":{"user":"a'b"}}}"#,
+                    r#"set all action full reban {"aInfo":{"ip":"192.0.2.9","family":null}}"#,
+                    r#"set all action full prolong {"aInfo":{"ip":"192.0.2.9","bantime":1.5,"bancount":null}}"#,
+                    r#"set all action full unban {"aInfo":{"ip":"192.0.2.9","family":"inet4"}}"#,
+                    r#"set all action last unban {"aInfo":{}}"#,
+                    r#"set all action last ban {"aInfo":{"ip":"192.0.2.9"}}"#,
+                    "set all action full ban",
+                    "set all action full ban {}",
+                    "set all action full ban []",
+                    "set all action full ban ip",
+                    r#"set all action full ban {"aInfo":"192.0.2.9"}"#,
+                    r#"set all action full start {"x":1}"#,
+                    r#"set all action full escapeTag {"value":"a'b<c>"}"#,
+                    r#"set all action full executeCmd {"realCmd":"mark<sp>x"}"#,
+                    r#"set all action full executeCmd {"realCmd":"exit","timeout":5}"#,
+                    r#"set all action full replaceTag {"query":"<a><b>","aInfo":{"a":"<b>","b":"c"}}"#,
+                    r#"set all action full replaceTag {"query":"<a>"}"#,
+                    r#"set all action full replaceDynamicTags {"realCmd":"<a><F-USER>","aInfo":{"a":"b","F-*":{"user":"'"}}}"#,
+                    r#"set all action full replaceDynamicTags {"realCmd":"<a>","aInfo":{"a":"b"}}"#,
+                    r#"set all action full reload {"any":1}"#,
+                ],
+            );
             actor.scene("the jail stops", &["stop all", "status"]);
             actor.stop();
         },

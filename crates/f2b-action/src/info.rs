@@ -11,8 +11,9 @@ use std::fmt;
 use f2b_protocol::Value;
 use f2b_types::{FailData, Id, Level, Log, MatchedLine, Record, Ticket};
 
+use crate::families::Family;
 use crate::names::Names;
-use crate::script::TagSource;
+use crate::script::{Subject, TagSource};
 
 /// The counters of a jail at the moment of an action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -110,8 +111,7 @@ impl<'a> BanInfo<'a> {
         Self { family: Some(family), ..Self::new(empty, jail) }
     }
 
-    /// `inet4` or `inet6`; `None` for an id that is no address.
-    pub fn family(&self) -> Option<&'a str> {
+    fn family(&self) -> Option<&'a str> {
         match self.family {
             Some(family) => family,
             None => self.ticket.ip().family().map(|family| family.as_str()),
@@ -129,11 +129,6 @@ impl<'a> BanInfo<'a> {
     /// The value of a tag, as Python has it.
     pub(crate) fn ask(&self, name: &str) -> Option<Value> {
         self.value(TAGS.iter().position(|tag| *tag == name)?)
-    }
-
-    /// Whether the ban comes from the database.
-    pub(crate) fn is_restored(&self) -> bool {
-        self.ticket.restored
     }
 
     /// The address to act upon.
@@ -196,6 +191,16 @@ impl<'a> BanInfo<'a> {
             })
         });
         merged.as_ref().unwrap_or(&self.ticket.data)
+    }
+}
+
+impl Subject for BanInfo<'_> {
+    fn family(&self) -> Family {
+        BanInfo::family(self).map(Into::into)
+    }
+
+    fn is_restored(&self) -> bool {
+        self.ticket.restored
     }
 }
 
@@ -277,7 +282,7 @@ fn raw(ticket: &Ticket) -> String {
 }
 
 /// The depth of a JSON value is bounded by the parser that read it.
-fn from_json(json: &serde_json::Value) -> Value {
+pub(crate) fn from_json(json: &serde_json::Value) -> Value {
     use serde_json::Value as Json;
     match json {
         Json::Null => Value::None,

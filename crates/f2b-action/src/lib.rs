@@ -23,6 +23,7 @@
 //! | `script` | replacement of what a log line brought in | `CommandAction.replaceDynamicTags` |
 //! | `info` | the tags of a ban | `Actions.ActionInfo` |
 //! | `shell`, `run`, `report` | running and logging | `utils.Utils.executeCmd` |
+//! | `told` | what a client tells an action to do | `transmitter.py` |
 //! | `ignore` | the command of `ignorecommand` | `filter._inIgnoreIPList` |
 //! | `names` | host names | `ipdns.DNSUtils` |
 //!
@@ -49,6 +50,7 @@ mod script;
 mod shell;
 mod smtp;
 mod tags;
+mod told;
 
 pub use crate::actions::Actions;
 pub use crate::command::CommandAction;

@@ -289,7 +289,7 @@ impl Actor {
             Change::Delete(name) => actions.delete(&name).map(|()| Value::None),
             Change::Set { action, properties } => {
                 for (property, value) in properties {
-                    actions.set(&action, &property, value, context)?;
+                    actions.tell(&action, &property, Some(value), context)?;
                 }
                 Ok(Value::Bool(true))
             }
