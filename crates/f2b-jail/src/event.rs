@@ -146,7 +146,12 @@ pub enum Act {
     /// Its ban got longer (`actionprolong`).
     Prolong(Box<Ticket>),
     /// Its ban is over (`actionunban`).
-    Unban(Box<Ticket>),
+    Unban {
+        /// The ban.
+        ticket: Box<Ticket>,
+        /// Somebody wants it so and waits, rather than its time having run out.
+        by_hand: bool,
+    },
     /// So many bans have run out and been taken back.
     Unbanned(usize),
     /// All of these bans are over (`actionflush`, or each by itself).

@@ -58,7 +58,7 @@ impl World {
                 Act::Verify { ticket, check: false, .. } => format!("act repeat {} if lost", ticket.id),
                 Act::Banned { .. } | Act::Unbanned(_) => return,
                 Act::Prolong(ticket) => format!("act prolong {} to {}", ticket.id, ticket.ban_time_or(0.0)),
-                Act::Unban(ticket) => format!("act unban {}", ticket.id),
+                Act::Unban { ticket, .. } => format!("act unban {}", ticket.id),
                 Act::Flush(tickets) => format!("act flush {}", tickets.len()),
                 Act::Stop(tickets) => format!("act stop {}", tickets.len()),
             }),

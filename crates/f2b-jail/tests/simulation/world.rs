@@ -189,7 +189,7 @@ impl<'a> World<'a> {
                     Some(_) => {}
                 }
             }
-            Act::Unban(ticket) => {
+            Act::Unban { ticket, .. } => {
                 self.acts.push(format!("unban {}", self.describe(&ticket)));
                 if self.firewall.remove(&ticket.id).is_none() {
                     fail(&ticket.id, "is unbanned without a ban");

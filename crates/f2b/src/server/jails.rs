@@ -11,7 +11,7 @@ use f2b_types::Ticket;
 
 use super::ignorer::{CacheOptions, Ignorer, Question};
 use super::reader::{Reader, Watch, Watched};
-use super::worker::{LastAnswer, Work, Worker};
+use super::worker::{Deed, LastAnswer, Work, Worker};
 use super::{Backlog, JailKey};
 
 /// One jail and everything that belongs to it.
@@ -114,7 +114,7 @@ impl Running {
         self.backlog.enter();
         let counts = self.counts();
         let backlog = self.backlog.clone();
-        self.send(Work::Act { act, ban_time: self.jail.bans.ban_time, counts, backlog });
+        self.send(Work::Act(Deed { act, ban_time: self.jail.bans.ban_time, counts, backlog }));
     }
 
     /// Sends the reader what has changed.
