@@ -62,6 +62,7 @@ pub use crate::info::{BanInfo, EarlierBans, JailCounts, JailInfo};
 pub use crate::list::{ListError, parse_file, parse_list};
 pub use crate::mail::MailAction;
 pub use crate::names::{FixedNames, Names, SystemNames};
+pub use crate::python::{Orders, Outside};
 pub use crate::script::{Script, TagSource, fill, is_ban_tag};
 pub use crate::shell::{End, Outcome, Runner, Shell};
 pub use crate::smtp::{MailError, Refused, Reply};

@@ -10,11 +10,20 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use f2b_action::{Actions, Context, EarlierBans, FixedNames, JailCounts, Shell};
+use f2b_action::{Actions, Context, EarlierBans, FixedNames, JailCounts, Orders, Outside, Shell};
 use f2b_protocol::Value;
 use f2b_types::{FailData, Id, Level, Log, MatchedLine, Number, Record, Recorder, Ticket, Time};
 
 const HEAD: &str = "from fail2ban.server.action import ActionBase\n";
+
+/// Nobody orders anything here.
+struct NoOrders;
+
+impl Orders for NoOrders {
+    fn ban(&self, _: Vec<Id>) {}
+
+    fn unban(&self, _: Vec<Id>) {}
+}
 
 /// A jail with one action, in a directory of its own.
 struct Desk {
@@ -81,8 +90,8 @@ impl Desk {
     }
 
     fn add_again(&self, actions: &mut Actions, options: &str) -> Result<(), f2b_action::ActionError> {
-        let log: Arc<dyn Log> = Arc::<Recorder>::clone(&self.log);
-        actions.add_python("a", (&self.file("a.py"), options), &log, &self.context())
+        let outside = Outside { log: Arc::<Recorder>::clone(&self.log), orders: Arc::new(NoOrders) };
+        actions.add_python("a", (&self.file("a.py"), options), &outside, &self.context())
     }
 
     /// What the action has noted since the last time.
@@ -571,9 +580,9 @@ fn records_that_nobody_wants_are_not_sent() {
                 self._logSys.info('i %d', self._logSys.getEffectiveLevel())\n        raise ValueError('v')\n";
     fs::write(desk.file("a.py"), format!("{HEAD}{body}")).expect("a file");
     let mut actions = Actions::new("j");
-    let shared: Arc<dyn Log> = Arc::<Quiet>::clone(&log);
+    let outside = Outside { log: Arc::<Quiet>::clone(&log), orders: Arc::new(NoOrders) };
     let context = Context { log: &*log, ..desk.context() };
-    actions.add_python("a", (&desk.file("a.py"), "{}"), &shared, &context).expect("an action");
+    actions.add_python("a", (&desk.file("a.py"), "{}"), &outside, &context).expect("an action");
     actions.start(&context);
     assert_eq!(log.0.lines(), ["INFO i 20", "ERROR Failed to start jail 'j' action 'a': v"]);
 }

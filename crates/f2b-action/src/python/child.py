@@ -155,6 +155,20 @@ class Actions:
     def getBanTime(self):
         return jail.bantime
 
+    def addBannedIP(self, ip):
+        return self._order("ban", ip)
+
+    def removeBannedIP(self, ip=None, db=True, ifexists=False):
+        if ip is None:
+            raise ValueError("an action can't unban everybody")
+        return self._order("unban", ip)
+
+    def _order(self, what, ip):
+        """The server does it when it comes to it: it may be waiting for this very action."""
+        ids = [str(one) for one in (ip if isinstance(ip, (list, tuple)) else [ip])]
+        say({"order": {"do": what, "ids": [pack(one) for one in ids]}})
+        return len(ids)
+
 
 class Filter:
     def __init__(self):

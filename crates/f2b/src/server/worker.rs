@@ -6,7 +6,7 @@ use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use f2b_action::{Actions, Context, EarlierBans, JailCounts, Shell, SystemNames};
+use f2b_action::{Actions, Context, EarlierBans, JailCounts, Orders, Outside, Shell, SystemNames};
 use f2b_jail::{Act, Token};
 use f2b_protocol::{Command, Exception, Reply, Value};
 use f2b_types::{FailData, Id, Level, Log, Record, Ticket};
@@ -309,12 +309,12 @@ impl Actor {
 
     fn change(&mut self, change: Change) -> Reply {
         let mut refusal = None;
-        let log: Arc<dyn Log> = Arc::<ServerLog>::clone(&self.log);
+        let outside = self.outside();
         let result = self.with(|actions, context| match change {
             Change::Add(name) => actions.add(&name, context).map(|()| name.into()),
             Change::AddMail(name, options) => actions.add_mail(&name, &options).map(|()| name.into()),
             Change::AddPython(name, file, options) => {
-                actions.add_python(&name, (&file, &options), &log, context).map(|()| name.into())
+                actions.add_python(&name, (&file, &options), &outside, context).map(|()| name.into())
             }
             Change::Delete(name) => actions.delete(&name).map(|()| Value::None),
             Change::Set { action, properties } => {
@@ -339,6 +339,12 @@ impl Actor {
             (Ok(_), Some(exception)) => Err(exception),
             (Ok(value), None) => Ok(value),
         }
+    }
+
+    /// Whom an action written in Python reaches.
+    fn outside(&self) -> Outside {
+        let orders = JailOrders { jail: self.name.clone(), core: self.core.clone() };
+        Outside { log: Arc::<ServerLog>::clone(&self.log), orders: Arc::new(orders) }
     }
 
     /// Does something with the actions in the surroundings of this moment.
@@ -369,6 +375,31 @@ fn next(agenda: &mut Agenda, inbox: &Receiver<Work>) -> Option<Work> {
     match agenda.next() {
         Some(work) => Some(work),
         None => inbox.recv().ok(),
+    }
+}
+
+/// Bans and unbans as a client would, whose answer nobody hears.
+struct JailOrders {
+    jail: String,
+    core: Sender<Msg>,
+}
+
+impl JailOrders {
+    fn send(&self, what: &str, ids: &[Id]) {
+        let words = ["set", &self.jail, what].into_iter().map(str::to_owned);
+        let command = Command::words(words.chain(ids.iter().map(Id::to_string)));
+        let (answer, _) = mpsc::sync_channel(1);
+        let _ = self.core.send(Msg::Command { command, answer });
+    }
+}
+
+impl Orders for JailOrders {
+    fn ban(&self, ids: Vec<Id>) {
+        self.send("banip", &ids);
+    }
+
+    fn unban(&self, ids: Vec<Id>) {
+        self.send("unbanip", &ids);
     }
 }
 
