@@ -129,8 +129,14 @@ struct Desk {
     threads: usize,
     /// Which jails wait for which name.
     ignored: Vec<(String, JailKey)>,
-    /// What has failed in each jail, in this order, with the addresses once they are known.
-    failed: HashMap<JailKey, VecDeque<(Failed, Option<Vec<Id>>)>>,
+    /// What has failed in each jail, in this order.
+    failed: HashMap<JailKey, VecDeque<Pending>>,
+}
+
+/// A failure with its addresses, once they are known.
+struct Pending {
+    failed: Failed,
+    addresses: Option<Vec<Id>>,
 }
 
 impl Desk {
@@ -149,7 +155,7 @@ impl Desk {
                     let (jail, name) = (failed.jail, failed.name.clone());
                     let known = self.known.get(&name);
                     let is_known = known.is_some();
-                    self.failed.entry(jail).or_default().push_back((failed, known));
+                    self.failed.entry(jail).or_default().push_back(Pending { failed, addresses: known });
                     if is_known {
                         self.report(jail);
                     } else {
@@ -244,8 +250,8 @@ impl Desk {
         }
         let mut jails = Vec::new();
         for (jail, queue) in &mut self.failed {
-            for (_, answer) in queue.iter_mut().filter(|(failed, _)| failed.name == name) {
-                answer.get_or_insert_with(|| addresses.to_vec());
+            for pending in queue.iter_mut().filter(|pending| pending.failed.name == name) {
+                pending.addresses.get_or_insert_with(|| addresses.to_vec());
                 jails.push(*jail);
             }
         }
@@ -256,7 +262,9 @@ impl Desk {
     /// Reports the failures of a jail up to the first one whose addresses are not known.
     fn report(&mut self, jail: JailKey) {
         let Some(queue) = self.failed.get_mut(&jail) else { return };
-        while let Some((failed, Some(addresses))) = queue.pop_front_if(|(_, answer)| answer.is_some()) {
+        while let Some(Pending { failed, addresses: Some(addresses) }) =
+            queue.pop_front_if(|pending| pending.addresses.is_some())
+        {
             let Failed { name, warn, failure, backlog, .. } = failed;
             if warn && !addresses.is_empty() {
                 let list: Vec<String> = addresses.iter().map(|id| format!("'{id}'")).collect();
