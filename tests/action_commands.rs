@@ -337,8 +337,8 @@ fn every_tag_says_the_same() {
         actor.end_scene("bans", Vec::new());
         actor.scene("an unban", &["set all unbanip 127.0.0.1"]);
         fail(actor, 1, &format!("{} login of <ip> from 127.0.0.1", dates[1]));
-        actor.scene("another ban", &["set all banip 192.0.2.1"]);
-        actor.scene("one is left", &["set all unbanip 2001:db8::/32 192.0.2.1"]);
+        actor.scene("more bans", &["set all banip 192.0.2.1 192.0.2.2 192.0.2.3"]);
+        actor.scene("one is left", &["set all unbanip 2001:db8::/32 192.0.2.0/24"]);
         actor.stop();
         actor.start(1, "mark ticket");
         actor.stop();

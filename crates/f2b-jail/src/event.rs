@@ -2,6 +2,8 @@
 
 use f2b_types::{Failure, Id, Record, Ticket, Time};
 
+use crate::Counts;
+
 /// Names a command that waits for its answer; the driver gives it in and gets it back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Token(pub u64);
@@ -126,7 +128,12 @@ pub enum Effect {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Act {
     /// Ban it (`actionban`).
-    Ban(Box<Ticket>),
+    Ban {
+        /// The ban.
+        ticket: Box<Ticket>,
+        /// The numbers of the jail with this ban and without those behind it.
+        counts: Counts,
+    },
     /// It failed again though it is banned: repeat the ban where it has got lost (`actionreban`).
     Verify {
         /// The ban.

@@ -3,7 +3,7 @@
 use f2b_types::{Id, Level, Number, Ticket, Time, seconds2str, time2str};
 
 use super::judging::Concern;
-use super::{Jail, Pending, Waiting};
+use super::{Counts, Jail, Pending, Waiting};
 use crate::{Act, Asked, Banned, Effect, History, Token};
 
 impl Jail {
@@ -178,13 +178,23 @@ impl Jail {
             self.log(out, Level::NOTICE, "actions", |jail| {
                 format!("[{}] {word}Ban {}", jail.name, ticket.id)
             });
-            out.push(Effect::Act(Act::Ban(ticket)));
+            out.push(Effect::Act(Act::Ban { ticket, counts: self.announced_counts() }));
             out.extend(pending.afterword);
             if pending.token.is_none() {
                 out.push(Effect::Act(Act::Banned { count: 1, token: None }));
             }
         }
         self.one_done(pending.token, out);
+    }
+
+    /// The numbers without the bans that are still on their way: upstream decides on them one by one.
+    fn announced_counts(&self) -> Counts {
+        let (counts, on_their_way) = (self.counts(), self.pending.len());
+        Counts {
+            banned: counts.banned.saturating_sub(on_their_way),
+            banned_total: counts.banned_total.saturating_sub(on_their_way as u64),
+            ..counts
+        }
     }
 
     /// The ban was ended by somebody while it was on its way.

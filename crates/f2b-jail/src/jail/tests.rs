@@ -53,7 +53,7 @@ impl World {
             }
             Effect::Log(record) => self.seen.push(record.message),
             Effect::Act(act) => self.seen.push(match act {
-                Act::Ban(ticket) => format!("act ban {}", ticket.id),
+                Act::Ban { ticket, .. } => format!("act ban {}", ticket.id),
                 Act::Verify { ticket, check: true, .. } => format!("act verify {}", ticket.id),
                 Act::Verify { ticket, check: false, .. } => format!("act repeat {} if lost", ticket.id),
                 Act::Banned { .. } | Act::Unbanned(_) => return,

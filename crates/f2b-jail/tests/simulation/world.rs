@@ -173,7 +173,7 @@ impl<'a> World<'a> {
         let (seed, now, ban_time) = (self.life.seed, self.now, self.life.ban_time);
         let fail = |id: &Id, what: &str| -> ! { panic!("seed {seed}, at {now}: {id} {what}") };
         match act {
-            Act::Ban(ticket) => {
+            Act::Ban { ticket, .. } => {
                 self.acts.push(format!("ban {}", self.describe(&ticket)));
                 self.carried_out += 1;
                 if self.firewall.insert(ticket.id.clone(), ticket.end_of_ban(ban_time)).is_some() {

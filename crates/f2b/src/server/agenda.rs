@@ -94,7 +94,7 @@ impl Agenda {
         self.works.retain(|work| {
             let Work::Act(Deed { act, backlog, .. }) = work else { return true };
             let (ticket, begins) = match act {
-                Act::Ban(ticket) => (ticket, true),
+                Act::Ban { ticket, .. } => (ticket, true),
                 Act::Verify { ticket, .. } | Act::Prolong(ticket) => (ticket, false),
                 _ => return true,
             };
@@ -146,7 +146,8 @@ mod tests {
     }
 
     fn ban(id: &str) -> Work {
-        deed(Act::Ban(Box::new(ticket(id))))
+        let counts = f2b_jail::Counts { found: 0, found_total: 0, banned: 0, banned_total: 0 };
+        deed(Act::Ban { ticket: Box::new(ticket(id)), counts })
     }
 
     fn unban(id: &str, by_hand: bool) -> Work {
@@ -174,7 +175,7 @@ mod tests {
         while let Some(work) = agenda.next() {
             done.push(match work {
                 Work::Act(deed) => match deed.act {
-                    Act::Ban(ticket) => format!("ban {}", ticket.id),
+                    Act::Ban { ticket, .. } => format!("ban {}", ticket.id),
                     Act::Unban { ticket, .. } => format!("unban {}", ticket.id),
                     Act::Flush(tickets) => format!("flush{}", list(&tickets)),
                     Act::Stop(tickets) => format!("stop{}", list(&tickets)),

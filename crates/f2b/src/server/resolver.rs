@@ -232,7 +232,8 @@ impl Desk {
                 }
             }
             Err(error) => {
-                let message = format!("Unable to find a corresponding IP address for {name}: {error}");
+                let reason = in_pythons_words(&error);
+                let message = format!("Unable to find a corresponding IP address for {name}: {reason}");
                 self.log.write(Record::new(Level::WARNING, "ipdns", message));
             }
         }
@@ -282,6 +283,20 @@ impl Desk {
             self.failed.remove(&jail);
         }
     }
+}
+
+/// Why a name has no address, as Python's `socket.gaierror` says it: with the number of the C library.
+fn in_pythons_words(error: &io::Error) -> String {
+    let text = error.to_string();
+    let Some(reason) = text.strip_prefix("failed to lookup address information: ") else { return text };
+    let number = match reason {
+        "Name or service not known" => -2,
+        "Temporary failure in name resolution" => -3,
+        "Non-recoverable failure in name resolution" => -4,
+        "No address associated with hostname" => -5,
+        _ => return reason.to_owned(),
+    };
+    format!("[Errno {number}] {reason}")
 }
 
 /// Answers that are still good (`Utils.Cache`).
@@ -418,6 +433,14 @@ mod tests {
         assert!(world.log.lines().iter().any(|line| line == warning), "{:?}", world.log.lines());
         let warning = "WARNING Determined IP using DNS Lookup: h1.example = {'192.0.2.1'}";
         assert!(world.log.lines().iter().any(|line| line == warning), "{:?}", world.log.lines());
+    }
+
+    #[test]
+    fn failures_are_told_in_pythons_words() {
+        // Longer than any name, so that no server is asked.
+        let error =
+            (format!("{}.example", "x".repeat(300)).as_str(), 0).to_socket_addrs().expect_err("no name");
+        assert_eq!(in_pythons_words(&error), "[Errno -2] Name or service not known");
     }
 
     #[test]

@@ -299,7 +299,7 @@ impl Actor {
     fn run_actions(&mut self, act: Act) {
         self.with(|actions, context| match act {
             Act::Verify { .. } | Act::Banned { .. } | Act::Unbanned(_) => {}
-            Act::Ban(ticket) => actions.ban(&ticket, context),
+            Act::Ban { ticket, .. } => actions.ban(&ticket, context),
             Act::Prolong(ticket) => actions.prolong(&ticket, context),
             Act::Unban { ticket, .. } => actions.unban(&ticket, context),
             Act::Flush(tickets) => actions.flush(&tickets, context),
