@@ -131,6 +131,13 @@ impl<'a> BanInfo<'a> {
         self.value(TAGS.iter().position(|tag| *tag == name)?)
     }
 
+    /// What is known of the earlier bans of an address, in this jail or in all of them.
+    pub(crate) fn earlier(&self, ip: &Id, overall: bool) -> Option<Value> {
+        let jail = (!overall).then_some(self.jail.name);
+        let data = self.jail.earlier?.merged(ip, jail).ok().flatten()?;
+        Some(from_json(&data.to_json()))
+    }
+
     /// The address to act upon.
     pub fn ip(&self) -> &'a Id {
         self.ticket.ip()

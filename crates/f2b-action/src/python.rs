@@ -271,6 +271,7 @@ impl PythonAction {
             ("level", level.into()),
             ("jail", run.jail.into()),
             ("bantime", to_json(&whole(run.context.ban_time))),
+            ("database", run.context.earlier.is_some().into()),
             (
                 "counts",
                 json!({
@@ -312,6 +313,11 @@ impl PythonAction {
             let message = child.receive(limit, deadline)?;
             if let Some(tag) = message.get("ask").and_then(Json::as_str) {
                 let answer = info.and_then(|info| info.ask(tag)).unwrap_or(Value::None);
+                child.send(&json!({ "answer": to_json(&answer) }), limit, deadline)?;
+            } else if let Some(question) = message.get("merged") {
+                let ip = Id::parse(question["ip"].as_str().unwrap_or_default());
+                let is_overall = question["here"] != true;
+                let answer = info.and_then(|info| info.earlier(&ip, is_overall)).unwrap_or(Value::None);
                 child.send(&json!({ "answer": to_json(&answer) }), limit, deadline)?;
             } else if message.get("id") == request.get("id") {
                 return Ok(message);

@@ -132,7 +132,7 @@ class Action(ActionBase):
     def __init__(self, jail, name):
         super().__init__(jail, name)
         self.count = 0
-        note('init', jail.name, name, jail, jail.database, jail.actions.getBanTime())
+        note('init', jail.name, name, jail, jail.database is None, jail.actions.getBanTime())
     def start(self): note('start')
     def stop(self): note('stop', self._jail.actions.banManager.size(), self._jail.filter.failManager.getFailTotal())
     def ban(self, info):
@@ -150,7 +150,7 @@ class Action(ActionBase):
     actions.unban(&tickets[0], &desk.context());
     actions.stop(&tickets[1..], &desk.context());
     desk.check(&[
-        "init j a Jail('j') None 600",
+        "init j a Jail('j') False 600",
         "start",
         "ban 192.0.2.1 1",
         "ban 2001:db8::1 2",
@@ -585,4 +585,26 @@ fn records_that_nobody_wants_are_not_sent() {
     actions.add_python("a", (&desk.file("a.py"), "{}"), &outside, &context).expect("an action");
     actions.start(&context);
     assert_eq!(log.0.lines(), ["INFO i 20", "ERROR Failed to start jail 'j' action 'a': v"]);
+}
+
+#[test]
+fn an_action_asks_for_earlier_bans() {
+    let body = "
+class Action(ActionBase):
+    def ban(self, info):
+        database = self._jail.database
+        everywhere, here = database.getBansMerged(ip=info['ip']), database.getBansMerged(info['ip'], self._jail)
+        self._logSys.info('%s %s %s %s', everywhere.getIP(), everywhere.getAttempt(), here.getAttempt(), here.getMatches())
+    def stop(self):
+        self._logSys.info('%s', self._jail.database.getBansMerged(ip='192.0.2.1'))
+";
+    let Some(desk) = Desk::new() else { return };
+    let mut actions = Actions::new("sshd");
+    desk.add(&mut actions, body).expect("an action");
+    actions.ban(&ticket("192.0.2.1"), &desk.context());
+    actions.stop(&[], &desk.context());
+    let lines = desk.log.lines();
+    for line in ["INFO 192.0.2.1 10 5 ['x', 'y']", "INFO None"] {
+        assert!(lines.iter().any(|found| found == line), "{line}: {lines:#?}");
+    }
 }
