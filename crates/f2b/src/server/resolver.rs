@@ -63,16 +63,23 @@ impl Resolver {
     pub(super) fn start(core: &Sender<Msg>, log: &Arc<ServerLog>, ipv6: &Ipv6) -> io::Result<Self> {
         let log: Arc<dyn Log> = Arc::<ServerLog>::clone(log);
         let system = |name: &str| Ok((name, 0).to_socket_addrs()?.map(|address| address.ip()).collect());
-        Self::with(Arc::new(system), core, log, ipv6)
+        Self::with(Arc::new(system), PATIENCE, core, log, ipv6)
     }
 
-    fn with(look_up: LookUp, core: &Sender<Msg>, log: Arc<dyn Log>, ipv6: &Ipv6) -> io::Result<Self> {
+    fn with(
+        look_up: LookUp,
+        patience: Duration,
+        core: &Sender<Msg>,
+        log: Arc<dyn Log>,
+        ipv6: &Ipv6,
+    ) -> io::Result<Self> {
         let (notes, inbox) = mpsc::channel();
         let desk = Desk {
             core: core.clone(),
             log,
             ipv6: ipv6.clone(),
             look_up,
+            patience,
             notes: notes.clone(),
             known: Known::default(),
             asked: HashMap::new(),
@@ -119,12 +126,13 @@ struct Desk {
     log: Arc<dyn Log>,
     ipv6: Ipv6,
     look_up: LookUp,
+    patience: Duration,
     /// For the threads that look up.
     notes: Sender<Note>,
     known: Known,
-    /// Names that are being looked up, and since when.
+    /// Names that have been asked for, and since when.
     asked: HashMap<String, Instant>,
-    /// Names for which there is no thread left.
+    /// Those of them for which there was no thread left.
     waiting: VecDeque<String>,
     threads: usize,
     /// Which jails wait for which name.
@@ -142,7 +150,7 @@ struct Pending {
 impl Desk {
     fn run(mut self, inbox: &Receiver<Note>) {
         loop {
-            match inbox.recv_timeout(self.patience()) {
+            match inbox.recv_timeout(self.time_left()) {
                 Ok(Note::Ignored { jail, name }) => {
                     let known = self.known.get(&name);
                     self.ignored.push((name.clone(), jail));
@@ -167,8 +175,11 @@ impl Desk {
                     if self.asked.remove(&name).is_some() {
                         self.answered(&name, addresses);
                     }
-                    if let Some(next) = self.waiting.pop_front() {
-                        self.ask(next);
+                    while let Some(next) = self.waiting.pop_front() {
+                        if self.asked.contains_key(&next) {
+                            self.begin(next);
+                            break;
+                        }
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {}
@@ -180,43 +191,50 @@ impl Desk {
     }
 
     /// Until somebody has waited long enough.
-    fn patience(&self) -> Duration {
+    fn time_left(&self) -> Duration {
         let first = self.asked.values().min();
-        first.map_or(Duration::MAX, |since| (*since + PATIENCE).saturating_duration_since(Instant::now()))
+        first
+            .map_or(Duration::MAX, |since| (*since + self.patience).saturating_duration_since(Instant::now()))
     }
 
     /// Goes on without the answers that take too long.
     fn give_up(&mut self) {
-        let late = |since: &Instant| since.elapsed() >= PATIENCE;
+        let late = |since: &Instant| since.elapsed() >= self.patience;
         let late: Vec<String> =
             self.asked.iter().filter(|(_, since)| late(since)).map(|(name, _)| name.clone()).collect();
         for name in late {
             self.asked.remove(&name);
-            let reason = format!("no answer after {} seconds", PATIENCE.as_secs());
+            let reason = format!("no answer after {} seconds", self.patience.as_secs_f64());
             self.answered(&name, Err(io::Error::new(io::ErrorKind::TimedOut, reason)));
         }
     }
 
     /// Has a name looked up, unless that is under way; as soon as there is a thread for it.
     fn ask(&mut self, name: String) {
-        if self.asked.contains_key(&name) || self.waiting.contains(&name) {
+        if self.asked.contains_key(&name) {
             return;
         }
+        self.asked.insert(name.clone(), Instant::now());
         if self.threads >= MAX_THREADS {
             self.waiting.push_back(name);
-            return;
+        } else {
+            self.begin(name);
         }
+    }
+
+    /// Looks a name up in a thread of its own.
+    fn begin(&mut self, name: String) {
         let (look_up, notes, asked) = (Arc::clone(&self.look_up), self.notes.clone(), name.clone());
         let work = move || {
             let addresses = look_up(&asked);
             let _ = notes.send(Note::Answer { name: asked, addresses });
         };
         match thread::Builder::new().name("f2b/lookup".into()).spawn(work) {
-            Ok(_) => {
-                self.threads += 1;
-                self.asked.insert(name, Instant::now());
+            Ok(_) => self.threads += 1,
+            Err(error) => {
+                self.asked.remove(&name);
+                self.answered(&name, Err(error));
             }
-            Err(error) => self.answered(&name, Err(error)),
         }
     }
 
@@ -347,17 +365,18 @@ mod tests {
     }
 
     impl World {
-        fn new() -> Self {
+        fn new(patience: Duration) -> Self {
             let ((core, heard), (sender, asked)) = (mpsc::channel(), mpsc::channel());
             let sender = Mutex::new(sender);
             let look_up = move |name: &str| {
                 let (answer, answers) = mpsc::channel();
                 sender.lock().expect("a lock").send((name.to_owned(), answer)).expect("a test");
-                answers.recv().expect("an answer")
+                // Nobody answers a question that the test has dropped.
+                answers.recv().unwrap_or_else(|_| Err(io::Error::other("nobody answers")))
             };
             let log = Arc::new(Recorder::default());
             let shared: Arc<dyn Log> = Arc::<Recorder>::clone(&log);
-            let resolver = Resolver::with(Arc::new(look_up), &core, shared, &Ipv6::default());
+            let resolver = Resolver::with(Arc::new(look_up), patience, &core, shared, &Ipv6::default());
             let resolver = resolver.expect("a thread");
             Self { resolver, heard, log, asked, backlog: Backlog::default() }
         }
@@ -390,7 +409,7 @@ mod tests {
 
     #[test]
     fn a_slow_name_holds_up_what_comes_behind_it_in_its_own_jail_only() {
-        let world = World::new();
+        let world = World::new(PATIENCE);
         world.fail(0, "slow.example");
         let (slow, answer_slow) = world.question();
         world.fail(0, "quick.example");
@@ -411,7 +430,7 @@ mod tests {
 
     #[test]
     fn names_wait_for_a_thread_and_those_without_an_address_keep_nobody() {
-        let world = World::new();
+        let world = World::new(PATIENCE);
         for number in 0..=MAX_THREADS {
             world.fail(0, &format!("h{number}.example"));
         }
@@ -441,6 +460,19 @@ mod tests {
         let error =
             (format!("{}.example", "x".repeat(300)).as_str(), 0).to_socket_addrs().expect_err("no name");
         assert_eq!(in_pythons_words(&error), "[Errno -2] Name or service not known");
+    }
+
+    #[test]
+    fn an_answer_that_takes_too_long_is_not_waited_for() {
+        let world = World::new(Duration::from_millis(50));
+        world.fail(0, "never.example");
+        let _never = world.question();
+        world.fail(0, "quick.example");
+        let (_, answer) = world.question();
+        answer.send(address("192.0.2.2")).expect("a thread");
+        world.expect(0, "192.0.2.2");
+        let warning = "WARNING Unable to find a corresponding IP address for never.example: no answer after 0.05 seconds";
+        assert!(world.log.lines().iter().any(|line| line == warning), "{:?}", world.log.lines());
     }
 
     #[test]
