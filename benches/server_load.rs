@@ -4,8 +4,9 @@
 //!
 //! | figure | from | until |
 //! |---|---|---|
-//! | bans | the first `banip` | the last `actionban` has run |
+//! | bans | all lines are written, each jail's to its own log | the last `actionban` has run |
 //! | CPU | the same | the server's own time, without the shells, for each ban |
+//! | by hand | the first `banip`, of a hundred addresses each, one jail after the other | the last `actionban` has run |
 //! | restart | the start of a server with these bans in its database | the last `actionban` has run |
 //! | flush | `stop` with these bans in force | the process has ended, after one `actionflush` |
 //! | stop | `stop` with fifty jails | the process has ended |
@@ -18,7 +19,7 @@ mod support;
 mod upstream;
 
 use std::fmt::Write as _;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use support::{Place, Process};
 
@@ -29,6 +30,7 @@ const MANY_JAILS: usize = 50;
 struct Figures {
     bans: f64,
     cpu: f64,
+    by_hand: f64,
     restart: f64,
     flush: f64,
     stop: f64,
@@ -57,6 +59,7 @@ fn main() {
     };
     row("bans a second", "/s", |figures| figures.bans, true);
     row("CPU of the server for a ban", "ms", |figures| figures.cpu * 1e3, false);
+    row("bans a second by hand", "/s", |figures| figures.by_hand, true);
     row("restart until the last ban", "s ", |figures| figures.restart, false);
     row("stop with all bans, flushed", "s ", |figures| figures.flush, false);
     row("stop with fifty jails", "s ", |figures| figures.stop, false);
@@ -65,11 +68,22 @@ fn main() {
 fn measure(count: usize, start: fn(&Place) -> Process) -> Figures {
     let place = place(JAILS);
     let server = start(&place);
+    let ips = |jail| (0..count).filter(move |n| n % JAILS == jail).map(address);
     let before = cpu_of(&server);
     let began = Instant::now();
     for jail in 0..JAILS {
-        let ips: Vec<String> = (0..count).filter(|n| n % JAILS == jail).map(address).collect();
-        let name = format!("j{jail}");
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time").as_secs();
+        let lines: String = ips(jail).map(|ip| format!("{now} failed login from {ip}\n")).collect();
+        place.append(&format!("j{jail}.log"), &lines);
+    }
+    wait_for_bans(&place, count);
+    let (bans, cpu) =
+        (count as f64 / began.elapsed().as_secs_f64(), (cpu_of(&server) - before) / count as f64);
+    place.ask(&["unban", "--all"]);
+    forget_bans(&place);
+    let began = Instant::now();
+    for jail in 0..JAILS {
+        let (name, ips) = (format!("j{jail}"), ips(jail).collect::<Vec<_>>());
         for some in ips.chunks(100) {
             let mut words = vec!["set", &name, "banip"];
             words.extend(some.iter().map(String::as_str));
@@ -77,11 +91,9 @@ fn measure(count: usize, start: fn(&Place) -> Process) -> Figures {
         }
     }
     wait_for_bans(&place, count);
-    let (bans, cpu) =
-        (count as f64 / began.elapsed().as_secs_f64(), (cpu_of(&server) - before) / count as f64);
+    let by_hand = count as f64 / began.elapsed().as_secs_f64();
     stop(&place, server);
-    std::fs::remove_dir_all(place.file("banned")).expect("a directory");
-    place.write("banned/.keep", "");
+    forget_bans(&place);
     let began = Instant::now();
     let server = start(&place);
     wait_for_bans(&place, count);
@@ -91,18 +103,19 @@ fn measure(count: usize, start: fn(&Place) -> Process) -> Figures {
     let many = crate::place(MANY_JAILS);
     let server = start(&many);
     let stop = stop(&many, server);
-    Figures { bans, cpu, restart, flush, stop }
+    Figures { bans, cpu, by_hand, restart, flush, stop }
 }
 
 fn place(jails: usize) -> Place {
     let place = Place::new();
     let dir = place.path().display().to_string();
     let mut text = format!(
-        "[DEFAULT]\nenabled = true\nfilter = f\nbackend = polling\nbantime = 1d\nignoreself = false\nlogpath = {dir}/f.log\n\
+        "[DEFAULT]\nenabled = true\nfilter = f\nbackend = polling\nbantime = 1d\nignoreself = false\nmaxretry = 1\n\
          action = touch[dir={dir}/banned]\n"
     );
     for jail in 0..jails {
-        let _ = writeln!(text, "[j{jail}]");
+        let _ = writeln!(text, "[j{jail}]\nlogpath = {dir}/j{jail}.log");
+        place.write(&format!("j{jail}.log"), "");
     }
     place.write("jail.conf", &text);
     place.write("filter.d/f.conf", "[Definition]\nfailregex = ^.* failed login from <HOST>$\n");
@@ -111,8 +124,13 @@ fn place(jails: usize) -> Place {
         "[Definition]\nactionban = : > \"<dir>/<ip>\"\nactionunban = rm -f \"<dir>/<ip>\"\nactionflush = true\n",
     );
     place.write("banned/.keep", "");
-    place.write("f.log", "");
     place
+}
+
+/// Forgets what the actions have done.
+fn forget_bans(place: &Place) {
+    std::fs::remove_dir_all(place.file("banned")).expect("a directory");
+    place.write("banned/.keep", "");
 }
 
 fn address(number: usize) -> String {

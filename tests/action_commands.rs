@@ -251,10 +251,98 @@ fn actions_are_changed_while_bans_are_in_force_alike() {
                     "set all action full nonsense",
                 ],
             );
+            actor.scene(
+                "methods about a ban",
+                &[
+                    r#"set all action full ban {"aInfo":{"ip":"192.0.2.9","family":"inet4","restored":0}}"#,
+                    r#"set all action each ban {"aInfo":{"ip":"2001:db8::9","family":"inet6"}}"#,
+                    r#"set all action plain reban {"aInfo":{"ip":"$(id)","F-*":{"user":"a'b"}}}"#,
+                    r#"set all action full reban {"aInfo":{"ip":"192.0.2.9","family":null}}"#,
+                    r#"set all action full prolong {"aInfo":{"ip":"192.0.2.9","bantime":1.5,"bancount":null}}"#,
+                    r#"set all action full unban {"aInfo":{"ip":"192.0.2.9","family":"inet4"}}"#,
+                    r#"set all action last unban {"aInfo":{}}"#,
+                    r#"set all action last ban {"aInfo":{"ip":"192.0.2.9"}}"#,
+                    "set all action full ban",
+                    "set all action full ban {}",
+                    "set all action full ban []",
+                    "set all action full ban ip",
+                    r#"set all action full ban {"aInfo":"192.0.2.9"}"#,
+                    r#"set all action full start {"x":1}"#,
+                    r#"set all action full escapeTag {"value":"a'b<c>"}"#,
+                    r#"set all action full executeCmd {"realCmd":"mark<sp>x"}"#,
+                    r#"set all action full executeCmd {"realCmd":"exit","timeout":5}"#,
+                    r#"set all action full replaceTag {"query":"<a><b>","aInfo":{"a":"<b>","b":"c"}}"#,
+                    r#"set all action full replaceTag {"query":"<a>"}"#,
+                    r#"set all action full replaceDynamicTags {"realCmd":"<a><F-USER>","aInfo":{"a":"b","F-*":{"user":"'"}}}"#,
+                    r#"set all action full replaceDynamicTags {"realCmd":"<a>","aInfo":{"a":"b"}}"#,
+                    r#"set all action full reload {"any":1}"#,
+                ],
+            );
             actor.scene("the jail stops", &["stop all", "status"]);
             actor.stop();
         },
     );
+}
+
+/// What is known of a ban. The pause is for upstream's database, which is told of a ban beside its actions.
+const TAGS: &str = r#"
+[pause]
+actionban = /bin/sleep 0.5
+[tags]
+actionflush = :
+actionban = mark ban <ip> <family> <ip-rev> <fid> <failures> <bantime> <bancount> <restored> <name> JAIL
+            mark time "$(echo <time> | sed -E 's/^[0-9]+//; /^([.]0|[.]25)?$/!s/.*/of now/')"
+            mark here "<br>" "<sp>" <fq-hostname> <sh-hostname> '<unknown>'
+            mark lines "<matches>" "<ipmatches>" "<ipjailmatches>" <ipfailures> <ipjailfailures>
+            mark groups "<F-USER>" "<F-ID>" "<F-NONE>" "<F-*>"
+            mark ticket "<raw-ticket>"
+actionunban = mark unban <ip> <ip-host> <failures>
+[counts]
+norestored = 1
+actionban = mark counts <jail.banned> <jail.banned_total> <jail.found> <jail.found_total>
+"#;
+
+/// Failures with dates of every kind, and one that is banned a second time; then that one comes back from the database.
+#[test]
+fn every_tag_says_the_same() {
+    let Some(version) = upstream::version() else { return };
+    // Before release 1.1 there was no such tag.
+    let jail = if version.starts_with("1.0") { "" } else { "<jail.name>" };
+    let set = |place: &Place| {
+        own_actions(place, &TAGS.replace("JAIL", jail));
+        let conf = place.read("jail.conf").replace("maxretry = 3", "maxretry = 1");
+        place.write("jail.conf", &conf);
+    };
+    let now = jiff::Timestamp::now();
+    let zoned = now.to_zoned(jiff::tz::TimeZone::UTC);
+    let dates = [
+        zoned.strftime("%Y-%m-%d %H:%M:%S").to_string(),
+        zoned.strftime("%Y-%m-%dT%H:%M:%S+00:00").to_string(),
+        zoned.strftime("%Y-%m-%d %H:%M:%S.250").to_string(),
+        now.as_second().to_string(),
+        format!("{}.250", now.as_second()),
+        // (Upstream reads the label as seconds since 1970.)
+        format!("@{:024x}", (0x4000_0000_0000_0000_u128 + now.as_second() as u128) << 32),
+    ];
+    compare(set, |actor: &mut Actor| {
+        actor.start(0, "mark");
+        let fail = |actor: &mut Actor, number: usize, line: &str| {
+            actor.place.append("log", &format!("{line}\n"));
+            actor.wait_for_calls(number, "mark ticket");
+        };
+        for (number, date) in dates.iter().enumerate() {
+            let ip = if number == 0 { "127.0.0.1".into() } else { format!("2001:db8::{number}") };
+            fail(actor, number + 1, &format!("{date} login of it's \"$USER\" `id` from {ip}"));
+        }
+        actor.end_scene("bans", Vec::new());
+        actor.scene("an unban", &["set all unbanip 127.0.0.1"]);
+        fail(actor, 1, &format!("{} login of <ip> from 127.0.0.1", dates[1]));
+        actor.scene("more bans", &["set all banip 192.0.2.1 192.0.2.2 192.0.2.3"]);
+        actor.scene("one is left", &["set all unbanip 2001:db8::/32 192.0.2.0/24"]);
+        actor.stop();
+        actor.start(1, "mark ticket");
+        actor.stop();
+    });
 }
 
 /// Commands that fail in every way there is.

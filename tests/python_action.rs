@@ -523,3 +523,30 @@ class Action(ActionBase):
     place.ask(&["set", "j", "banip", "192.0.2.2"]);
     wait_until("the old one goes on", || place.read("a.out").ends_with("second ban 192.0.2.2\n"));
 }
+
+/// As an action does that follows a list of its own, in the middle of a call and from a thread between two of them.
+#[test]
+fn an_action_bans_and_unbans_in_its_jail() {
+    if !support::available("python3", support::has_program("python3")) {
+        return;
+    }
+    let body = "
+import threading
+class Action(ActionBase):
+    def ban(self, info):
+        actions = self._jail.actions
+        if str(info['ip']) == '192.0.2.1':
+            assert actions.addBannedIP(['192.0.2.2', '2001:db8::/48']) == 2
+            threading.Timer(0.1, actions.addBannedIP, ['192.0.2.3']).start()
+        elif str(info['ip']) == '192.0.2.3':
+            assert actions.removeBannedIP('192.0.2.2') == 1
+            actions.removeBannedIP('192.0.2.99', ifexists=True)
+";
+    let place = place("a.py", &format!("{HEAD}{body}"));
+    let _server = place.start();
+    place.ask(&["set", "j", "banip", "192.0.2.1"]);
+    place.wait_for_log("[j] Unban 192.0.2.2\n");
+    let expected = "192.0.2.1\n192.0.2.2\n2001:db8::/48\n192.0.2.3\n";
+    assert_eq!(place.read("plain.out"), expected);
+    assert_eq!(place.ask(&["get", "j", "banip"]).trim(), "192.0.2.1 2001:db8::/48 192.0.2.3");
+}

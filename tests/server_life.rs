@@ -451,3 +451,54 @@ fn clients_that_say_nothing_make_room() {
     drop(silent);
     stop(&place, server);
 }
+
+/// Each ban waits at a gate of its own, so that the test knows which has begun.
+#[test]
+fn nobody_waits_for_bans_that_have_not_begun() {
+    let place = place(&["j"]);
+    let conf = place.read("fail2ban.conf").replace("loglevel = INFO", "loglevel = DEBUG");
+    place.write("fail2ban.conf", &conf);
+    let dir = place.path().display().to_string();
+    place.write(
+        "action.d/note.conf",
+        &format!(
+            "[Definition]\nactionban = echo + <ip> >> <file>\n            until test -e {dir}/open-<ip>; do sleep 0.02; \
+             done\nactionunban = echo - <ip> >> <file>\n"
+        ),
+    );
+    let ip = |number: usize| format!("192.0.2.{number}");
+    let open = |number: usize| place.write(&format!("open-{}", ip(number)), "");
+    let calls = || place.read("j.bans");
+    let started =
+        |number: usize| wait_until("the ban begins", || calls().ends_with(&format!("+ {}\n", ip(number))));
+    let server = place.start();
+    std::thread::scope(|scope| {
+        let banning = scope.spawn(|| {
+            let all = ["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4", "192.0.2.5"];
+            client(&place, &[&["set", "j", "banip"], all.as_slice()].concat())
+        });
+        started(1);
+        let unbanning = scope.spawn(|| place.ask(&["set", "j", "unbanip", "192.0.2.3"]));
+        wait_until("the unban is decided", || !place.ask(&["get", "j", "banip"]).contains("192.0.2.3"));
+        open(1);
+        started(2);
+        assert_eq!(unbanning.join().expect("an answer"), "1\n");
+        let stopping = scope.spawn(|| place.ask(&["stop"]));
+        place.wait_for_log("  Flush ban list");
+        open(2);
+        stopping.join().expect("an answer");
+        assert!(banning.join().expect("an answer").status.success());
+    });
+    drop(server);
+    assert_eq!(calls(), "+ 192.0.2.1\n+ 192.0.2.2\n- 192.0.2.1\n- 192.0.2.2\n");
+    let log = place.log();
+    for number in [1, 2, 4, 5] {
+        assert!(log.contains(&format!("[j] Repeal Ban {}\n", ip(number))), "{log}");
+    }
+    (1..=5).for_each(open);
+    let server = start_again(&place);
+    started(5);
+    stop(&place, server);
+    let restored: Vec<String> = [1, 2, 4, 5].map(|number| format!("+ {}\n", ip(number))).into();
+    assert!(calls().contains(&restored.concat()), "{}", calls());
+}

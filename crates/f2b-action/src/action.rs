@@ -5,13 +5,14 @@
 use f2b_protocol::Value;
 use f2b_types::Ticket;
 
-use crate::command::{CommandAction, Repair};
+use crate::command::{self, CommandAction, Repair};
 use crate::error::ActionError;
 use crate::info::BanInfo;
-use crate::mail::{MailAction, no_property};
+use crate::mail::{self, MailAction};
 use crate::properties::METHODS;
 use crate::python::PythonAction;
 use crate::run::Run;
+use crate::told::Arguments;
 
 /// One action of a jail.
 #[derive(Debug)]
@@ -87,8 +88,9 @@ impl Action {
         run: &mut Run<'_>,
     ) -> Result<Value, ActionError> {
         match self {
-            Self::Python(action) => action.tell(name, value.as_ref(), run),
-            _ if METHODS.contains(&name) => self.call(name, run),
+            Self::Command(_) if METHODS.contains(&name) => self.call(name, value.as_ref(), run),
+            Self::Mail(mail) if mail.methods().contains(&name) => self.call(name, value.as_ref(), run),
+            Self::Python(_) => self.call(name, value.as_ref(), run),
             _ => {
                 self.set(name, value.ok_or(ActionError::NoValue)?, run)?;
                 self.get(name, run)
@@ -209,31 +211,23 @@ impl Action {
         }
     }
 
-    /// Calls one of the methods that need no argument, and gives what it returns.
-    fn call(&mut self, method: &str, run: &mut Run<'_>) -> Result<Value, ActionError> {
-        let Self::Command(action) = self else {
-            return match method {
-                "start" => self.start(run).map(|()| Value::None),
-                "stop" => self.stop(run).map(|()| Value::None),
-                other => Err(no_property(other)),
-            };
-        };
-        let done = |result: Result<(), ActionError>| result.map(|()| Value::Bool(true));
-        match method {
-            "start" => done(action.start(run)),
-            "stop" => done(action.stop(run)),
-            "flush" => done(action.flush(run)),
-            "reload" => done(action.reload(run)),
-            "consistencyCheck" => action.check_consistency(Repair::Always, run).map(Value::Bool),
-            "invalidateBanEpoch" => {
-                action.invalidate(run);
-                Ok(Value::None)
+    /// Calls a method, with arguments in JSON if there are any, and gives what it returns.
+    fn call(
+        &mut self,
+        method: &str,
+        arguments: Option<&Value>,
+        run: &mut Run<'_>,
+    ) -> Result<Value, ActionError> {
+        match self {
+            Self::Command(action) => {
+                let arguments = Arguments::parse(command::CLASS, method, arguments)?;
+                action.call(method, &arguments, run)
             }
-            "clearAllParams" => {
-                action.reset();
-                Ok(Value::None)
+            Self::Mail(action) => {
+                let arguments = Arguments::parse(mail::CLASS, method, arguments)?;
+                action.call(method, &arguments, run)
             }
-            other => Err(ActionError::NoProperty { class: "CommandAction", name: other.into() }),
+            Self::Python(action) => action.tell(method, arguments, run),
         }
     }
 }

@@ -14,12 +14,15 @@ use crate::error::ActionError;
 use crate::families::{Executed, Families, Family, HAS_ITEMS, Operation, STARTED};
 use crate::info::BanInfo;
 use crate::names::Names;
-use crate::properties::Properties;
+use crate::properties::{DEFAULT_TIMEOUT, Properties};
 use crate::run::Run;
-use crate::script::{Script, TagSource, fill};
+use crate::script::{Script, Subject, TagSource, fill};
+use crate::tags::{escape, replace_static, resolve};
+use crate::told::Arguments;
 
-/// The logger of upstream's class.
-const LOGGER: &str = "CommandAction";
+/// Upstream's class, and its logger.
+pub(crate) const CLASS: &str = "CommandAction";
+const LOGGER: &str = CLASS;
 
 /// One action of a jail that runs commands.
 #[derive(Debug)]
@@ -51,13 +54,16 @@ impl Command {
         }
     }
 
-    fn failed(self, info: &BanInfo<'_>) -> ActionError {
+    fn failed(self, info: &dyn Subject) -> ActionError {
         let doing = match self {
             Self::Ban | Self::Reban => "banning",
             Self::Prolong => "prolonging",
             Self::Unban => "unbanning",
         };
-        ActionError::Ban { doing, ip: info.tag("ip").unwrap_or_default() }
+        match info.tag("ip") {
+            Some(ip) => ActionError::Ban { doing, ip },
+            None => ActionError::NoKey("ip".into()),
+        }
     }
 }
 
@@ -102,7 +108,7 @@ impl CommandAction {
         match property {
             "banEpoch" => Ok(Value::Int(self.epoch.cast_signed())),
             name => {
-                let missing = || ActionError::NoProperty { class: "CommandAction", name: name.into() };
+                let missing = || ActionError::NoProperty { class: CLASS, name: name.into() };
                 self.properties.get(name).cloned().ok_or_else(missing)
             }
         }
@@ -171,17 +177,72 @@ impl CommandAction {
         self.operate(Operation::Start, families, run)
     }
 
-    pub(crate) fn ban(&mut self, info: &BanInfo<'_>, run: &mut Run<'_>) -> Result<(), ActionError> {
+    pub(crate) fn ban(&mut self, info: &dyn Subject, run: &mut Run<'_>) -> Result<(), ActionError> {
         self.ban_by(Command::Ban, info, run)
     }
 
-    pub(crate) fn reban(&mut self, info: &BanInfo<'_>, run: &mut Run<'_>) -> Result<(), ActionError> {
+    /// Calls a method with arguments, and gives what it returns.
+    pub(crate) fn call(
+        &mut self,
+        method: &str,
+        arguments: &Arguments,
+        run: &mut Run<'_>,
+    ) -> Result<Value, ActionError> {
+        let nothing = |result: Result<(), ActionError>| result.map(|()| Value::None);
+        let done = |result: Result<(), ActionError>| result.map(|()| Value::Bool(true));
+        match method {
+            "ban" => nothing(self.ban(&arguments.info()?, run)),
+            "reban" => nothing(self.reban(&arguments.info()?, run)),
+            "prolong" => nothing(self.prolong(&arguments.info()?, run)),
+            "unban" => nothing(self.unban(&arguments.info()?, run)),
+            "start" => done(self.start(run)),
+            "stop" => done(self.stop(run)),
+            "flush" => done(self.flush(run)),
+            "reload" => done(self.reload(run)),
+            "consistencyCheck" => self.check_consistency(Repair::Always, run).map(Value::Bool),
+            "invalidateBanEpoch" => {
+                self.invalidate(run);
+                Ok(Value::None)
+            }
+            "clearAllParams" => {
+                self.reset();
+                Ok(Value::None)
+            }
+            "executeCmd" => {
+                let timeout = match arguments.get("timeout") {
+                    Some(Value::Int(n)) => n.into(),
+                    Some(Value::Float(x)) => x.into(),
+                    _ => DEFAULT_TIMEOUT,
+                };
+                let script = Script::new(arguments.text("realCmd").unwrap_or_default());
+                run.execute(&script, timeout).map(Value::Bool)
+            }
+            "escapeTag" => Ok(escape(&arguments.text("value").unwrap_or_default()).into()),
+            "replaceTag" => {
+                let (query, conditional) = (arguments.text("query"), arguments.text("conditional"));
+                let (query, conditional) = (query.unwrap_or_default(), conditional.unwrap_or_default());
+                let resolved = resolve(&arguments.info()?.into_tags(), &conditional)?;
+                Ok(replace_static(&query, &resolved, &conditional, run.context.names)?.into())
+            }
+            "replaceDynamicTags" => {
+                let command = arguments.text("realCmd").unwrap_or_default();
+                let Script { text, args } = fill(&command, &arguments.info()?, run.context.names);
+                Ok(match args.as_slice() {
+                    [] => text.into(),
+                    args => Value::strings(std::iter::once(&text).chain(args)),
+                })
+            }
+            other => Err(ActionError::NoProperty { class: CLASS, name: other.into() }),
+        }
+    }
+
+    pub(crate) fn reban(&mut self, info: &dyn Subject, run: &mut Run<'_>) -> Result<(), ActionError> {
         let command = if self.properties.is_true("actionreban") { Command::Reban } else { Command::Ban };
         self.ban_by(command, info, run)
     }
 
-    fn ban_by(&mut self, command: Command, info: &BanInfo<'_>, run: &mut Run<'_>) -> Result<(), ActionError> {
-        let family: Family = info.family().map(Into::into);
+    fn ban_by(&mut self, command: Command, info: &dyn Subject, run: &mut Run<'_>) -> Result<(), ActionError> {
+        let family = info.family();
         if self.starts_on_demand() && self.families.state(&family) == 0 {
             self.start_family(family.clone(), true, run)?;
         }
@@ -190,12 +251,12 @@ impl CommandAction {
         Ok(())
     }
 
-    pub(crate) fn prolong(&mut self, info: &BanInfo<'_>, run: &mut Run<'_>) -> Result<(), ActionError> {
+    pub(crate) fn prolong(&mut self, info: &dyn Subject, run: &mut Run<'_>) -> Result<(), ActionError> {
         self.process(Command::Prolong, info, run)
     }
 
-    pub(crate) fn unban(&mut self, info: &BanInfo<'_>, run: &mut Run<'_>) -> Result<(), ActionError> {
-        if self.families.state(&info.family().map(Into::into)) & HAS_ITEMS == 0 {
+    pub(crate) fn unban(&mut self, info: &dyn Subject, run: &mut Run<'_>) -> Result<(), ActionError> {
+        if self.families.state(&info.family()) & HAS_ITEMS == 0 {
             return Ok(());
         }
         self.process(Command::Unban, info, run)
@@ -323,10 +384,10 @@ impl CommandAction {
     fn process(
         &mut self,
         command: Command,
-        info: &BanInfo<'_>,
+        info: &dyn Subject,
         run: &mut Run<'_>,
     ) -> Result<(), ActionError> {
-        let family: Family = info.family().map(Into::into);
+        let family = info.family();
         let unbans = command == Command::Unban;
         for attempt in 0..2 {
             if attempt > 0 && self.properties.is_true("actioncheck") {

@@ -41,6 +41,10 @@ pub enum ActionError {
         /// Why it was not.
         reason: String,
     },
+    /// A call whose arguments are not those of the method.
+    Call(String),
+    /// What a client tells of a ban lacks this entry.
+    NoKey(String),
     /// A property needs a value to be set to.
     NoValue,
     /// A timeout that is no duration.
@@ -96,9 +100,9 @@ impl ActionError {
         let class = match self {
             Self::Raised(raised) => return raised.exception.clone(),
             Self::NoValue => "IndexError",
-            Self::Unknown(_) => "KeyError",
+            Self::Unknown(_) | Self::NoKey(_) => "KeyError",
             Self::NoProperty { .. } | Self::NotSettable(_) => "AttributeError",
-            Self::Family(_) | Self::Argument(_) => "TypeError",
+            Self::Family(_) | Self::Argument(_) | Self::Call(_) => "TypeError",
             Self::Exists(_) | Self::Options(_) | Self::Timeout(_) | Self::Tags(_) | Self::Nul => "ValueError",
             Self::Ban { .. } | Self::Operation { .. } | Self::Mail(_) | Self::Child { .. } => "RuntimeError",
         };
@@ -112,7 +116,7 @@ impl fmt::Display for ActionError {
             Self::Exists(name) => write!(f, "Action {name} already exists"),
             Self::Unknown(name) => write!(f, "Invalid Action name: {name}"),
             Self::NoProperty { class, name } => write!(f, "'{class}' object has no attribute '{name}'"),
-            Self::Options(reason) => f.write_str(reason),
+            Self::Options(text) | Self::Call(text) | Self::NoKey(text) => f.write_str(text),
             Self::Argument(name) => {
                 write!(f, "SMTPAction.__init__() got an unexpected keyword argument '{name}'")
             }

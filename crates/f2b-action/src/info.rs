@@ -9,10 +9,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use f2b_protocol::Value;
-use f2b_types::{FailData, Id, Level, Log, MatchedLine, Number, Record, Ticket, Time};
+use f2b_types::{FailData, Id, Level, Log, MatchedLine, Record, Ticket};
 
+use crate::families::Family;
 use crate::names::Names;
-use crate::script::TagSource;
+use crate::script::{Subject, TagSource};
 
 /// The counters of a jail at the moment of an action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -110,8 +111,7 @@ impl<'a> BanInfo<'a> {
         Self { family: Some(family), ..Self::new(empty, jail) }
     }
 
-    /// `inet4` or `inet6`; `None` for an id that is no address.
-    pub fn family(&self) -> Option<&'a str> {
+    fn family(&self) -> Option<&'a str> {
         match self.family {
             Some(family) => family,
             None => self.ticket.ip().family().map(|family| family.as_str()),
@@ -131,9 +131,11 @@ impl<'a> BanInfo<'a> {
         self.value(TAGS.iter().position(|tag| *tag == name)?)
     }
 
-    /// Whether the ban comes from the database.
-    pub(crate) fn is_restored(&self) -> bool {
-        self.ticket.restored
+    /// What is known of the earlier bans of an address, in this jail or in all of them.
+    pub(crate) fn earlier(&self, ip: &Id, overall: bool) -> Option<Value> {
+        let jail = (!overall).then_some(self.jail.name);
+        let data = self.jail.earlier?.merged(ip, jail).ok().flatten()?;
+        Some(from_json(&data.to_json()))
     }
 
     /// The address to act upon.
@@ -160,7 +162,7 @@ impl<'a> BanInfo<'a> {
             "ip-host" => jail.names.host_of(ticket.ip()).map_or(Value::None, Value::from),
             "fid" => ticket.id.to_string().into(),
             "failures" => ticket.data.failures.into(),
-            "time" => time_of(ticket).into(),
+            "time" => ticket.time_number().into(),
             "bantime" => (ticket.ban_time_or(jail.ban_time) as i64).into(),
             "bancount" => ticket.ban_count.into(),
             "matches" => lines(&ticket.data).into(),
@@ -196,6 +198,16 @@ impl<'a> BanInfo<'a> {
             })
         });
         merged.as_ref().unwrap_or(&self.ticket.data)
+    }
+}
+
+impl Subject for BanInfo<'_> {
+    fn family(&self) -> Family {
+        BanInfo::family(self).map(Into::into)
+    }
+
+    fn is_restored(&self) -> bool {
+        self.ticket.restored
     }
 }
 
@@ -235,12 +247,6 @@ impl fmt::Display for BanInfo<'_> {
     }
 }
 
-/// The time of a ticket from the database is whole, all others are fractions.
-fn time_of(ticket: &Ticket) -> Number {
-    let Time(time) = ticket.time;
-    if ticket.restored && time.fract() == 0.0 { Number::Int(time as i64) } else { Number::Float(time) }
-}
-
 fn lines(data: &FailData) -> String {
     data.matches.iter().map(MatchedLine::to_string).collect::<Vec<_>>().join("\n")
 }
@@ -270,13 +276,12 @@ fn matches_of(ticket: &Ticket) -> Value {
 fn raw(ticket: &Ticket) -> String {
     let ban_time = match ticket.ban_time {
         None => Value::None,
-        Some(seconds) if seconds.fract() == 0.0 => Value::Int(seconds as i64),
-        Some(seconds) => Value::Float(seconds),
+        Some(seconds) => seconds.into(),
     };
     format!(
         "BanTicket: ip={} time={} bantime={ban_time} bancount={} #attempts={} matches={}",
         ticket.id,
-        time_of(ticket),
+        ticket.time_number(),
         ticket.ban_count,
         ticket.data.failures,
         matches_of(ticket),
@@ -284,7 +289,7 @@ fn raw(ticket: &Ticket) -> String {
 }
 
 /// The depth of a JSON value is bounded by the parser that read it.
-fn from_json(json: &serde_json::Value) -> Value {
+pub(crate) fn from_json(json: &serde_json::Value) -> Value {
     use serde_json::Value as Json;
     match json {
         Json::Null => Value::None,
@@ -305,7 +310,7 @@ fn from_json(json: &serde_json::Value) -> Value {
 mod tests {
     use super::*;
     use crate::names::FixedNames;
-    use f2b_types::Recorder;
+    use f2b_types::{Number, Recorder, Time};
 
     fn ticket() -> Ticket {
         let mut ticket = Ticket::new(Id::parse("192.0.2.1"), Time(1124012400.0));
@@ -399,7 +404,8 @@ mod tests {
     fn what_the_database_restored_looks_different() {
         let mut ticket = ticket();
         ticket.restored = true;
-        ticket.ban_time = Some(-1.0);
+        ticket.whole_time = true;
+        ticket.ban_time = Some(Number::Int(-1));
         ticket.data.ip = Some(Id::parse("2001:db8::1"));
         check(
             &ticket,

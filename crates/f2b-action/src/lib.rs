@@ -23,6 +23,7 @@
 //! | `script` | replacement of what a log line brought in | `CommandAction.replaceDynamicTags` |
 //! | `info` | the tags of a ban | `Actions.ActionInfo` |
 //! | `shell`, `run`, `report` | running and logging | `utils.Utils.executeCmd` |
+//! | `told` | what a client tells an action to do | `transmitter.py` |
 //! | `ignore` | the command of `ignorecommand` | `filter._inIgnoreIPList` |
 //! | `names` | host names | `ipdns.DNSUtils` |
 //!
@@ -49,6 +50,7 @@ mod script;
 mod shell;
 mod smtp;
 mod tags;
+mod told;
 
 pub use crate::actions::Actions;
 pub use crate::command::CommandAction;
@@ -60,6 +62,7 @@ pub use crate::info::{BanInfo, EarlierBans, JailCounts, JailInfo};
 pub use crate::list::{ListError, parse_file, parse_list};
 pub use crate::mail::MailAction;
 pub use crate::names::{FixedNames, Names, SystemNames};
+pub use crate::python::{Orders, Outside};
 pub use crate::script::{Script, TagSource, fill, is_ban_tag};
 pub use crate::shell::{End, Outcome, Runner, Shell};
 pub use crate::smtp::{MailError, Refused, Reply};

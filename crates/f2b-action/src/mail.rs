@@ -11,14 +11,15 @@ use f2b_types::Level;
 use serde_json::Value as Json;
 
 use crate::error::ActionError;
-use crate::info::BanInfo;
 use crate::message::{BanNews, Mail, Matches};
 use crate::run::Run;
-use crate::script::TagSource;
+use crate::script::Subject;
 use crate::smtp::{MailError, Parcel, dict_of, send};
+use crate::told::Arguments;
 
 /// The logger of upstream's class.
-const LOGGER: &str = "SMTPAction";
+pub(crate) const CLASS: &str = "SMTPAction";
+const LOGGER: &str = CLASS;
 
 /// The options, the properties that they become, and what they are unless they are given.
 const OPTIONS: &[(&str, &str, Option<&str>)] = &[
@@ -94,7 +95,23 @@ impl MailAction {
         self.send(&Mail::stopped(run.jail, &run.context.names.sh_hostname()), run)
     }
 
-    pub(crate) fn ban(&self, info: &BanInfo<'_>, run: &Run<'_>) -> Result<(), ActionError> {
+    /// Calls a method with arguments, and gives what it returns: nothing.
+    pub(crate) fn call(
+        &self,
+        method: &str,
+        arguments: &Arguments,
+        run: &Run<'_>,
+    ) -> Result<Value, ActionError> {
+        match method {
+            "start" => self.start(run),
+            "stop" => self.stop(run),
+            "ban" | "reban" => self.ban(&arguments.info()?, run),
+            _ => Ok(()),
+        }?;
+        Ok(Value::None)
+    }
+
+    pub(crate) fn ban(&self, info: &dyn Subject, run: &Run<'_>) -> Result<(), ActionError> {
         if info.is_restored() {
             return Ok(());
         }
@@ -170,7 +187,7 @@ impl MailAction {
 }
 
 pub(crate) fn no_property(name: &str) -> ActionError {
-    ActionError::NoProperty { class: "SMTPAction", name: name.into() }
+    ActionError::NoProperty { class: CLASS, name: name.into() }
 }
 
 /// `name`, `name:port` or `[address]:port`. (Upstream's port has to be given, and its address can be no IPv6 one.)

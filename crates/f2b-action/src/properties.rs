@@ -29,6 +29,9 @@ const COMMANDS: &[&str] = &[
     "actionunban",
 ];
 
+/// Seconds that a command may take, unless something else is set.
+pub(crate) const DEFAULT_TIMEOUT: Number = Number::Int(60);
+
 /// What upstream's object has besides the properties.
 const CONSTANTS: &[&str] = &["ESCAPE_CRE", "ESCAPE_VN_CRE", "banEpoch"];
 
@@ -77,7 +80,7 @@ impl Properties {
     /// Empties the commands and sets the timeout back; what else has been set stays.
     pub(crate) fn reset(&mut self) {
         self.cache.take();
-        self.values.insert("timeout".into(), Value::Int(60));
+        self.values.insert("timeout".into(), DEFAULT_TIMEOUT.into());
         for name in COMMANDS {
             self.values.insert((*name).into(), Value::Str(String::new()));
         }
@@ -122,7 +125,7 @@ impl Properties {
         match self.get("timeout") {
             Some(Value::Int(n)) => Number::Int(*n),
             Some(Value::Float(x)) => Number::Float(*x),
-            _ => Number::Int(60),
+            _ => DEFAULT_TIMEOUT,
         }
     }
 
@@ -183,7 +186,8 @@ fn seconds(value: Value) -> Result<Value, ActionError> {
     }
 }
 
-fn is_true(value: &Value) -> bool {
+/// Python's idea of truth.
+pub(crate) fn is_true(value: &Value) -> bool {
     match value {
         Value::None => false,
         Value::Bool(b) => *b,

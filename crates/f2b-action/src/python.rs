@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use f2b_protocol::Value;
-use f2b_types::{Level, Log, Record, Ticket};
+use f2b_types::{Id, Level, Log, Record, Ticket};
 use serde_json::{Value as Json, json};
 
 use crate::error::{ActionError, Raised};
@@ -32,6 +32,24 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// The longest time that an action may ask for.
 const LONGEST: f64 = 86_400.0;
+
+/// Bans and unbans in the jail, for an action that asks for it. Nobody waits for what comes of it.
+pub trait Orders: Send + Sync {
+    /// Bans them.
+    fn ban(&self, ids: Vec<Id>);
+
+    /// Ends their bans.
+    fn unban(&self, ids: Vec<Id>);
+}
+
+/// Whom the process of an action reaches, also between two calls.
+#[derive(Clone)]
+pub struct Outside {
+    /// Takes its log.
+    pub log: Arc<dyn Log>,
+    /// Takes its orders.
+    pub orders: Arc<dyn Orders>,
+}
 
 /// What a new action is made from.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,7 +74,7 @@ pub(crate) struct PythonAction {
     source: Source,
     child: Option<Child>,
     budget: Arc<Budget>,
-    log: Arc<dyn Log>,
+    outside: Outside,
     limit: Duration,
     next_id: u64,
     started: bool,
@@ -85,7 +103,7 @@ impl PythonAction {
     pub(crate) fn new(
         name: &str,
         source: Source,
-        log: &Arc<dyn Log>,
+        outside: &Outside,
         run: &Run<'_>,
     ) -> Result<Self, ActionError> {
         let who = format!("[{}] action {}", run.jail, Value::from(name));
@@ -93,8 +111,8 @@ impl PythonAction {
             name: name.into(),
             source,
             child: None,
-            budget: Budget::new(Arc::clone(log), who),
-            log: Arc::clone(log),
+            budget: Budget::new(outside.clone(), who),
+            outside: outside.clone(),
             limit: LIMIT,
             next_id: 0,
             started: false,
@@ -247,12 +265,13 @@ impl PythonAction {
     ) -> Result<Value, ActionError> {
         self.next_id += 1;
         let counts = &run.context.counts;
-        let level = (1..50).find(|level| self.log.enabled(Level(*level))).unwrap_or(50);
+        let level = (1..50).find(|level| self.outside.log.enabled(Level(*level))).unwrap_or(50);
         for (name, value) in [
             ("id", self.next_id.into()),
             ("level", level.into()),
             ("jail", run.jail.into()),
             ("bantime", to_json(&whole(run.context.ban_time))),
+            ("database", run.context.earlier.is_some().into()),
             (
                 "counts",
                 json!({
@@ -295,6 +314,11 @@ impl PythonAction {
             if let Some(tag) = message.get("ask").and_then(Json::as_str) {
                 let answer = info.and_then(|info| info.ask(tag)).unwrap_or(Value::None);
                 child.send(&json!({ "answer": to_json(&answer) }), limit, deadline)?;
+            } else if let Some(question) = message.get("merged") {
+                let ip = Id::parse(question["ip"].as_str().unwrap_or_default());
+                let is_overall = question["here"] != true;
+                let answer = info.and_then(|info| info.earlier(&ip, is_overall)).unwrap_or(Value::None);
+                child.send(&json!({ "answer": to_json(&answer) }), limit, deadline)?;
             } else if message.get("id") == request.get("id") {
                 return Ok(message);
             } else {
@@ -330,8 +354,8 @@ impl PythonAction {
     }
 
     fn say(&self, level: Level, text: &str) {
-        if self.log.enabled(level) {
-            self.log.write(Record::new(level, "action", format!("{} {text}", self.budget.who())));
+        if self.outside.log.enabled(level) {
+            self.outside.log.write(Record::new(level, "action", format!("{} {text}", self.budget.who())));
         }
     }
 }
@@ -351,13 +375,22 @@ impl fmt::Debug for PythonAction {
 mod tests {
     use std::process::Command;
 
-    use f2b_types::{Id, Recorder, Time};
+    use f2b_types::{Recorder, Time};
 
     use super::*;
     use crate::context::Context;
     use crate::info::JailCounts;
     use crate::names::FixedNames;
     use crate::shell::Shell;
+
+    /// Nobody orders anything here.
+    struct NoOrders;
+
+    impl Orders for NoOrders {
+        fn ban(&self, _: Vec<Id>) {}
+
+        fn unban(&self, _: Vec<Id>) {}
+    }
 
     const HANGS: &str = "
 import os, signal, subprocess, threading, time
@@ -405,7 +438,8 @@ class Action(ActionBase):
         };
         let run = Run { jail: "j", context: &context, epoch: &mut 0 };
         let source = Source::new(&file.display().to_string(), "{}");
-        let mut action = PythonAction::new("a", source, &log, &run).expect("an action");
+        let outside = Outside { log: Arc::clone(&log), orders: Arc::new(NoOrders) };
+        let mut action = PythonAction::new("a", source, &outside, &run).expect("an action");
         let mut ban = |ip: &str, limit: Duration| {
             let mut ticket = Ticket::new(Id::parse(ip), Time(1.0));
             // More than fits into a pipe, so that a child which does not read holds up who writes.

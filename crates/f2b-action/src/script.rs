@@ -11,6 +11,7 @@ use std::fmt::{self, Write};
 
 use f2b_protocol::Value;
 
+use crate::families::Family;
 use crate::info::TAGS;
 use crate::names::{FixedNames, Names, host_tag};
 use crate::tags::{needs_escape, replace_once};
@@ -53,6 +54,15 @@ pub trait TagSource {
 
     /// What the filter captured as `name`, in lower case: `user` for `<F-USER>`.
     fn field(&self, name: &str) -> Option<String>;
+}
+
+/// What a command is about: a ban of the jail, or what a client says of one.
+pub(crate) trait Subject: TagSource {
+    /// The family, nothing for an id that is no address, and the empty one where nothing is known of it.
+    fn family(&self) -> Family;
+
+    /// Whether the ban comes from the database.
+    fn is_restored(&self) -> bool;
 }
 
 /// The script that comes from `command` when the tags of `source` are filled in.

@@ -5,19 +5,18 @@
 //! and a slow fork instead of the standard library's `posix_spawn`.) Its input is empty, where upstream hands on the
 //! server's own input, which a daemon has pointed at `/dev/null`.
 //!
-//! Waiting is driven by events: both pipes and the end of the shell wake one `poll`. The pipes are emptied all the time,
-//! so that no amount of output blocks the script, but only the first part of it is kept. Once the shell has ended nothing
-//! else is waited for: a process in the background that still holds the pipes open keeps nobody.
+//! Waiting is driven by events: both pipes and the end of the shell wake one `poll`, without a thread for it. The pipes
+//! are emptied all the time, so that no amount of output blocks the script, but only the first part of it is kept. Once
+//! the shell has ended nothing else is waited for: a process in the background that still holds the pipes open keeps
+//! nobody.
 //!
 //! Upstream: `utils.Utils.executeCmd`.
 
 use std::fs::File;
-use std::io::{self, ErrorKind, PipeReader, Read};
+use std::io::{self, ErrorKind, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -26,8 +25,9 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
-use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
+use rustix::process::{PidfdFlags, pidfd_open};
 
 use crate::script::Script;
 
@@ -95,6 +95,9 @@ const MAX_REST: usize = 1 << 20;
 /// How long a script has between SIGTERM and SIGKILL, and to vanish after that.
 const GRACE: Duration = Duration::from_millis(200);
 
+/// How often the shell is looked after, in milliseconds, where its end is no event.
+const LOOK_INTERVAL: u8 = 2;
+
 /// `/bin/sh`.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Shell;
@@ -118,12 +121,9 @@ fn seconds(timeout: Number) -> Duration {
 
 /// A script that runs.
 struct Running {
-    child: Arc<Mutex<Child>>,
-    pid: u32,
-    /// Is closed at the other end when the shell ends.
-    ended: PipeReader,
-    /// Nobody but the waiter will collect the exit status.
-    abandoned: Arc<AtomicBool>,
+    child: Child,
+    /// Is readable when the shell has ended; nothing where the system has no such thing.
+    exit: Option<OwnedFd>,
     outputs: [Output; 2],
 }
 
@@ -142,17 +142,8 @@ impl Running {
             Output::new(child.stdout.take().map(Into::into)),
             Output::new(child.stderr.take().map(Into::into)),
         ];
-        let pid = child.id();
-        let child = Arc::new(Mutex::new(child));
-        let abandoned = Arc::new(AtomicBool::new(false));
-        match announce_end(Arc::clone(&child), pid, Arc::clone(&abandoned)) {
-            Ok(ended) => Ok(Self { child, pid, ended, abandoned, outputs }),
-            Err(error) => {
-                let mut child = child.lock().unwrap_or_else(PoisonError::into_inner);
-                child.kill().and_then(|()| child.wait())?;
-                Err(error)
-            }
-        }
+        let exit = pidfd_open(rustix::process::Pid::from_child(&child), PidfdFlags::empty()).ok();
+        Ok(Self { child, exit, outputs })
     }
 
     fn finish(mut self, timeout: Duration) -> Outcome {
@@ -164,18 +155,18 @@ impl Running {
             self.signal(Signal::SIGKILL);
             self.wait_for_end(Some(Instant::now() + GRACE));
         }
-        for output in &mut self.outputs {
-            output.read(MAX_REST);
-        }
-        let end = self.collect();
         let [stdout, stderr] = self.outputs.map(|output| output.kept);
-        Outcome { end, timed_out, stdout, stderr }
+        Outcome { end: collect(self.child), timed_out, stdout, stderr }
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id().cast_signed())
     }
 
     /// Signals the whole group. The shell has not been waited for yet, so its number can't mean anybody else.
     fn signal(&self, signal: Signal) {
         // The only possible error is that the whole group is gone.
-        let _ = killpg(pid_of(self.pid), signal);
+        let _ = killpg(self.pid(), signal);
     }
 
     /// Waits until the shell has ended; false if the deadline comes first.
@@ -195,65 +186,50 @@ impl Running {
         }
     }
 
-    /// Sleeps until there is output, and reads it, or until the shell has ended, and says so.
-    fn wait(&mut self, timeout: PollTimeout, for_end: bool) -> bool {
-        let mut watched = Vec::with_capacity(3);
-        for (index, output) in self.outputs.iter().enumerate() {
-            if let Some(pipe) = &output.pipe {
-                watched.push((index, PollFd::new(pipe.as_fd(), PollFlags::POLLIN)));
-            }
+    /// Sleeps until there is output or the shell has ended, reads what there is, and says whether it has ended if that is
+    /// of interest.
+    fn wait(&mut self, mut timeout: PollTimeout, for_end: bool) -> bool {
+        let pipes = self.outputs.iter().filter_map(|output| Some(output.pipe.as_ref()?.as_fd()));
+        let exit = self.exit.as_ref().filter(|_| for_end).map(AsFd::as_fd);
+        let mut watched: Vec<PollFd<'_>> =
+            pipes.chain(exit).map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+        if for_end && exit.is_none() {
+            timeout = timeout.min(LOOK_INTERVAL.into());
         }
-        const ENDED: usize = 2;
-        if for_end {
-            watched.push((ENDED, PollFd::new(self.ended.as_fd(), PollFlags::POLLIN)));
-        }
-        let (indices, mut fds): (Vec<usize>, Vec<PollFd<'_>>) = watched.into_iter().unzip();
         // An interrupted poll has found nothing; the caller looks at the time and tries again.
-        if poll(&mut fds, timeout).is_err() {
+        if poll(&mut watched, timeout).is_err() {
             return false;
         }
-        let ready: Vec<usize> = std::iter::zip(indices, &fds)
-            .filter(|(_, fd)| fd.any().unwrap_or(false))
-            .map(|(index, _)| index)
-            .collect();
-        for (index, output) in self.outputs.iter_mut().enumerate() {
-            if ready.contains(&index) {
-                output.read(MAX_REST);
-            }
+        let has_ended = match (for_end, exit) {
+            (false, _) => false,
+            (true, Some(_)) => watched.last().is_some_and(|exit| exit.any().unwrap_or(false)),
+            (true, None) => has_ended(self.pid()),
+        };
+        for output in &mut self.outputs {
+            output.read(MAX_REST);
         }
-        ready.contains(&ENDED)
-    }
-
-    fn collect(&self) -> End {
-        // From here on one of the two collects the status, whoever comes second.
-        self.abandoned.store(true, Ordering::SeqCst);
-        let status = self.child.lock().unwrap_or_else(PoisonError::into_inner).try_wait();
-        match status {
-            Ok(Some(status)) => end_of(status),
-            Ok(None) => End::Stuck(self.pid),
-            Err(error) => End::NotStarted(error.to_string()),
-        }
+        has_ended
     }
 }
 
-/// Starts a thread that closes its end of a pipe when the process ends, and leaves the exit status to be collected:
-/// until then the number of the process, and so of its group, stays taken.
-fn announce_end(child: Arc<Mutex<Child>>, pid: u32, abandoned: Arc<AtomicBool>) -> io::Result<PipeReader> {
-    let (reader, writer) = io::pipe()?;
-    thread::Builder::new().name("f2b/wait".into()).spawn(move || {
-        let ended = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
-        while waitid(Id::Pid(pid_of(pid)), ended) == Err(Errno::EINTR) {}
-        drop(writer);
-        if abandoned.load(Ordering::SeqCst) {
-            // Only the status of a process that was stuck is collected here, and nobody wants it any more.
-            let _ = child.lock().unwrap_or_else(PoisonError::into_inner).try_wait();
-        }
-    })?;
-    Ok(reader)
+/// Whether a process has ended, whose exit status stays to be collected.
+fn has_ended(pid: Pid) -> bool {
+    let how = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT | WaitPidFlag::WNOHANG;
+    !matches!(waitid(Id::Pid(pid), how), Ok(WaitStatus::StillAlive) | Err(Errno::EINTR))
 }
 
-fn pid_of(pid: u32) -> Pid {
-    Pid::from_raw(pid.cast_signed())
+/// How a process has ended that has been given all the time it gets.
+fn collect(mut child: Child) -> End {
+    match child.try_wait() {
+        Ok(Some(status)) => end_of(status),
+        Ok(None) => {
+            let pid = child.id();
+            // Whenever it ends, somebody has to take note of it. Nobody wants to know.
+            let _ = thread::Builder::new().name("f2b/wait".into()).spawn(move || child.wait());
+            End::Stuck(pid)
+        }
+        Err(error) => End::NotStarted(error.to_string()),
+    }
 }
 
 fn end_of(status: ExitStatus) -> End {
@@ -336,6 +312,20 @@ mod tests {
         check("exit 3", End::Exited(3), "", "");
         check("kill -USR1 $$", End::Killed(10), "", "");
         check("exec /no/such/command 2>/dev/null", End::Exited(127), "", "");
+    }
+
+    #[test]
+    fn without_an_event_for_its_end_the_shell_is_looked_after() {
+        let finish = |text: &str, timeout: Duration| {
+            let mut running = Running::start(&Script::new(text)).expect("a shell");
+            running.exit = None;
+            running.finish(timeout)
+        };
+        let outcome = finish("echo out; sleep 0.05; (sleep 30) & exit 3", Duration::from_secs(10));
+        assert_eq!((outcome.end, outcome.timed_out), (End::Exited(3), false));
+        assert_eq!(outcome.stdout, b"out\n");
+        let outcome = finish("exec sleep 30", Duration::from_millis(20));
+        assert_eq!((outcome.end, outcome.timed_out), (End::Killed(15), true));
     }
 
     #[test]

@@ -242,7 +242,7 @@ pub(crate) fn needs_escape(c: char) -> bool {
 }
 
 /// A backslash in front of each such character (`CommandAction.escapeTag`).
-fn escape(value: &str) -> String {
+pub(crate) fn escape(value: &str) -> String {
     let mut out = String::with_capacity(value.len());
     for c in value.chars() {
         if needs_escape(c) {

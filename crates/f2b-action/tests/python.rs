@@ -10,11 +10,20 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use f2b_action::{Actions, Context, EarlierBans, FixedNames, JailCounts, Shell};
+use f2b_action::{Actions, Context, EarlierBans, FixedNames, JailCounts, Orders, Outside, Shell};
 use f2b_protocol::Value;
-use f2b_types::{FailData, Id, Level, Log, MatchedLine, Record, Recorder, Ticket, Time};
+use f2b_types::{FailData, Id, Level, Log, MatchedLine, Number, Record, Recorder, Ticket, Time};
 
 const HEAD: &str = "from fail2ban.server.action import ActionBase\n";
+
+/// Nobody orders anything here.
+struct NoOrders;
+
+impl Orders for NoOrders {
+    fn ban(&self, _: Vec<Id>) {}
+
+    fn unban(&self, _: Vec<Id>) {}
+}
 
 /// A jail with one action, in a directory of its own.
 struct Desk {
@@ -81,8 +90,8 @@ impl Desk {
     }
 
     fn add_again(&self, actions: &mut Actions, options: &str) -> Result<(), f2b_action::ActionError> {
-        let log: Arc<dyn Log> = Arc::<Recorder>::clone(&self.log);
-        actions.add_python("a", (&self.file("a.py"), options), &log, &self.context())
+        let outside = Outside { log: Arc::<Recorder>::clone(&self.log), orders: Arc::new(NoOrders) };
+        actions.add_python("a", (&self.file("a.py"), options), &outside, &self.context())
     }
 
     /// What the action has noted since the last time.
@@ -123,7 +132,7 @@ class Action(ActionBase):
     def __init__(self, jail, name):
         super().__init__(jail, name)
         self.count = 0
-        note('init', jail.name, name, jail, jail.database, jail.actions.getBanTime())
+        note('init', jail.name, name, jail, jail.database is None, jail.actions.getBanTime())
     def start(self): note('start')
     def stop(self): note('stop', self._jail.actions.banManager.size(), self._jail.filter.failManager.getFailTotal())
     def ban(self, info):
@@ -141,7 +150,7 @@ class Action(ActionBase):
     actions.unban(&tickets[0], &desk.context());
     actions.stop(&tickets[1..], &desk.context());
     desk.check(&[
-        "init j a Jail('j') None 600",
+        "init j a Jail('j') False 600",
         "start",
         "ban 192.0.2.1 1",
         "ban 2001:db8::1 2",
@@ -289,7 +298,7 @@ class Action(ActionBase):
     desk.add(&mut actions, body).expect("an action");
     let mut ticket = ticket("192.0.2.1");
     ticket.restored = true;
-    ticket.ban_time = Some(77.0);
+    ticket.ban_time = Some(Number::Int(77));
     actions.ban(&ticket, &desk.context());
     assert_eq!(actions.tell("a", "norestored", Some(Value::Int(0)), &desk.context()), Ok(Value::Int(0)));
     actions.ban(&ticket, &desk.context());
@@ -571,9 +580,31 @@ fn records_that_nobody_wants_are_not_sent() {
                 self._logSys.info('i %d', self._logSys.getEffectiveLevel())\n        raise ValueError('v')\n";
     fs::write(desk.file("a.py"), format!("{HEAD}{body}")).expect("a file");
     let mut actions = Actions::new("j");
-    let shared: Arc<dyn Log> = Arc::<Quiet>::clone(&log);
+    let outside = Outside { log: Arc::<Quiet>::clone(&log), orders: Arc::new(NoOrders) };
     let context = Context { log: &*log, ..desk.context() };
-    actions.add_python("a", (&desk.file("a.py"), "{}"), &shared, &context).expect("an action");
+    actions.add_python("a", (&desk.file("a.py"), "{}"), &outside, &context).expect("an action");
     actions.start(&context);
     assert_eq!(log.0.lines(), ["INFO i 20", "ERROR Failed to start jail 'j' action 'a': v"]);
+}
+
+#[test]
+fn an_action_asks_for_earlier_bans() {
+    let body = "
+class Action(ActionBase):
+    def ban(self, info):
+        database = self._jail.database
+        everywhere, here = database.getBansMerged(ip=info['ip']), database.getBansMerged(info['ip'], self._jail)
+        self._logSys.info('%s %s %s %s', everywhere.getIP(), everywhere.getAttempt(), here.getAttempt(), here.getMatches())
+    def stop(self):
+        self._logSys.info('%s', self._jail.database.getBansMerged(ip='192.0.2.1'))
+";
+    let Some(desk) = Desk::new() else { return };
+    let mut actions = Actions::new("sshd");
+    desk.add(&mut actions, body).expect("an action");
+    actions.ban(&ticket("192.0.2.1"), &desk.context());
+    actions.stop(&[], &desk.context());
+    let lines = desk.log.lines();
+    for line in ["INFO 192.0.2.1 10 5 ['x', 'y']", "INFO None"] {
+        assert!(lines.iter().any(|found| found == line), "{line}: {lines:#?}");
+    }
 }

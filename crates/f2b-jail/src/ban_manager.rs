@@ -41,9 +41,10 @@ impl BanManager {
         if let Some(known) = self.tickets.get_mut(&ticket.id) {
             if end > known.end_of_ban(self.ban_time) {
                 // The new ban ends later: the one in force takes over its end, counted from its own start.
-                let seconds = ticket.ban_time_or(self.ban_time);
-                let later = (ticket.time - known.time).max(0.0);
-                known.ban_time = Some(if seconds == -1.0 { seconds } else { seconds + later });
+                let seconds = ticket.duration_or(self.ban_time);
+                let later = ticket.time_number() - known.time_number();
+                let puts_off = seconds.as_f64() != -1.0 && later.as_f64() > 0.0;
+                known.ban_time = Some(if puts_off { seconds + later } else { seconds });
             }
             return Banned::Already(Box::new(known.clone()));
         }
@@ -139,6 +140,8 @@ impl BanManager {
 
 #[cfg(test)]
 mod tests {
+    use f2b_types::Number;
+
     use super::*;
 
     fn ticket(id: &str, time: f64) -> Ticket {
@@ -161,7 +164,7 @@ mod tests {
         bans.add(ticket("192.0.2.1", 1000.0), Time(1000.0));
         let again = bans.add(ticket("192.0.2.1", 1100.0), Time(1100.0));
         let Banned::Already(known) = again else { panic!("{again:?}") };
-        assert_eq!((known.time, known.ban_time), (Time(1000.0), Some(700.0)));
+        assert_eq!((known.time, known.ban_time), (Time(1000.0), Some(Number::Float(700.0))));
         assert!(bans.expired(Time(1650.0)).is_empty());
         assert_eq!(bans.expired(Time(1701.0)).len(), 1);
     }
@@ -177,7 +180,7 @@ mod tests {
     fn bans_are_listed_by_their_end() {
         let mut bans = BanManager::default();
         for (id, seconds) in [("192.0.2.1", -1.0), ("192.0.2.2", 900.0), ("192.0.2.3", 60.0)] {
-            let ticket = Ticket { ban_time: Some(seconds), ..ticket(id, 1000.0) };
+            let ticket = Ticket { ban_time: Some(Number::Float(seconds)), ..ticket(id, 1000.0) };
             bans.add(ticket, Time(1000.0));
         }
         let ids: Vec<String> = bans.by_end().iter().map(|t| t.id.to_string()).collect();

@@ -2,6 +2,8 @@
 
 use f2b_types::{Failure, Id, Record, Ticket, Time};
 
+use crate::Counts;
+
 /// Names a command that waits for its answer; the driver gives it in and gets it back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Token(pub u64);
@@ -126,7 +128,12 @@ pub enum Effect {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Act {
     /// Ban it (`actionban`).
-    Ban(Box<Ticket>),
+    Ban {
+        /// The ban.
+        ticket: Box<Ticket>,
+        /// The numbers of the jail with this ban and without those behind it.
+        counts: Counts,
+    },
     /// It failed again though it is banned: repeat the ban where it has got lost (`actionreban`).
     Verify {
         /// The ban.
@@ -146,7 +153,12 @@ pub enum Act {
     /// Its ban got longer (`actionprolong`).
     Prolong(Box<Ticket>),
     /// Its ban is over (`actionunban`).
-    Unban(Box<Ticket>),
+    Unban {
+        /// The ban.
+        ticket: Box<Ticket>,
+        /// Somebody wants it so and waits, rather than its time having run out.
+        by_hand: bool,
+    },
     /// So many bans have run out and been taken back.
     Unbanned(usize),
     /// All of these bans are over (`actionflush`, or each by itself).

@@ -41,9 +41,12 @@ impl FailManager {
 
     /// Counts a failure `count` times more because its id is known for earlier bans, unless it has led to a ban in the
     /// meantime. `opened` says that the failure was the first one of its id, so that its lines are there already;
-    /// those of a later one are added once more, as upstream does.
-    pub fn add_observed(&mut self, ticket: &Ticket, count: i64, opened: bool) -> Option<i64> {
+    /// those of a later one are added once more, as upstream does, which also forgets `ban_count` with them.
+    pub fn add_observed(&mut self, ticket: &Ticket, count: i64, opened: bool, ban_count: i64) -> Option<i64> {
         let retry = self.extend(ticket, count, opened)?;
+        if let Some(known) = self.tickets.get_mut(&ticket.id).filter(|_| opened) {
+            known.ban_count = known.ban_count.max(ban_count);
+        }
         self.total += 1;
         Some(retry)
     }
@@ -52,7 +55,7 @@ impl FailManager {
         let known = self.tickets.get_mut(&ticket.id)?;
         let attempts = if same { 1 } else { ticket.data.failures.max(1) };
         let keep = self.max_matches > 0 && !same;
-        known.adjust_time(ticket.time, self.max_time);
+        known.adjust_time(ticket, self.max_time);
         known.add(flat(if keep { &ticket.data.matches } else { &[] }), attempts, count);
         known.truncate_matches(self.max_matches);
         Some(known.retry)
@@ -100,7 +103,7 @@ mod tests {
 
     fn failure(id: &str, time: f64) -> Ticket {
         let data = FailData { matches: vec![format!("line {time}").as_str().into()], ..FailData::default() };
-        Ticket::from_failure(Failure { id: Id::parse(id), time: Time(time), data })
+        Ticket::from_failure(Failure { id: Id::parse(id), time: Time(time), whole_time: false, data })
     }
 
     #[test]
@@ -143,10 +146,10 @@ mod tests {
         let mut fails = FailManager::default();
         let ticket = failure("192.0.2.1", 1.0);
         fails.add(&ticket, 1);
-        assert_eq!(fails.add_observed(&ticket, 2, true), Some(3));
+        assert_eq!(fails.add_observed(&ticket, 2, true, 1), Some(3));
         let banned = fails.to_ban(&ticket.id);
         assert_eq!(banned.map(|t| t.data.matches.len()), Some(1));
-        assert_eq!(fails.add_observed(&ticket, 2, true), None);
+        assert_eq!(fails.add_observed(&ticket, 2, true, 1), None);
         assert_eq!(fails.size(), 0);
     }
 }

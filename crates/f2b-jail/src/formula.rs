@@ -10,6 +10,7 @@ mod value;
 use std::error::Error;
 use std::fmt;
 
+use f2b_types::Number;
 use pest::Parser;
 use pest::iterators::Pair;
 use pest::pratt_parser::{Assoc, Op, PrattParser};
@@ -56,11 +57,11 @@ impl Error for FormulaError {}
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ban {
     /// `ban.Time`: seconds of a first ban.
-    pub(crate) time: f64,
+    pub(crate) time: Number,
     /// `ban.Count`: the bans before this one.
     pub(crate) count: i64,
     /// `banFactor`: the option `bantime.factor`.
-    pub(crate) factor: f64,
+    pub(crate) factor: Number,
 }
 
 #[derive(Debug, Clone)]
@@ -130,11 +131,9 @@ impl Formula {
         let formula = build(expression).map(Self);
         let formula = formula.map_err(|(at, message)| fail(text[..at].chars().count() + 1, &message))?;
         // A formula that fails for every ban is none; one that fails for some is up to its author.
-        let bans = [(1, 1.0), (2, 1.0), (10, 2.0), (3, 1.5)].map(|(count, factor)| Ban {
-            time: 600.0,
-            count,
-            factor,
-        });
+        let factors =
+            [(1, Number::Int(1)), (2, Number::Int(1)), (10, Number::Int(2)), (3, Number::Float(1.5))];
+        let bans = factors.map(|(count, factor)| Ban { time: Number::Int(600), count, factor });
         let errors: Vec<EvalError> = bans.into_iter().map_while(|ban| formula.eval(ban).err()).collect();
         match errors.first() {
             Some(error) if errors.len() == bans.len() => Err(fail(1, error.0)),
@@ -143,8 +142,8 @@ impl Formula {
     }
 
     /// Seconds of the next ban.
-    pub(crate) fn eval(&self, ban: Ban) -> Result<f64, EvalError> {
-        self.0.eval(ban)?.number()
+    pub(crate) fn eval(&self, ban: Ban) -> Result<Number, EvalError> {
+        self.0.eval(ban)?.to_number()
     }
 }
 
@@ -291,9 +290,9 @@ impl Expr {
     fn eval(&self, ban: Ban) -> Result<Value, EvalError> {
         match self {
             Self::Constant(value) => Ok(value.clone()),
-            Self::Variable(Variable::Time) => Ok(Value::of(ban.time)),
+            Self::Variable(Variable::Time) => Ok(ban.time.into()),
             Self::Variable(Variable::Count) => Ok(Value::Int(ban.count.into())),
-            Self::Variable(Variable::Factor) => Ok(Value::of(ban.factor)),
+            Self::Variable(Variable::Factor) => Ok(ban.factor.into()),
             Self::Prefix(prefix, operand) => prefix.apply(operand.eval(ban)?),
             Self::Infix(a, infix, b) => infix.apply(a.eval(ban)?, b.eval(ban)?),
             Self::Compare(first, others) => {

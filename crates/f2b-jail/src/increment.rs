@@ -17,9 +17,9 @@ pub struct Increment {
     /// History of all jails counts, not only of this one (`bantime.overalljails`).
     pub overall_jails: bool,
     factor: Option<String>,
-    factor_value: Option<f64>,
+    factor_value: Option<Number>,
     multipliers: Option<String>,
-    multiplier_values: Vec<f64>,
+    multiplier_values: Vec<i64>,
     max_time: Option<Number>,
     random_time: Option<Number>,
     overall_text: Option<String>,
@@ -79,7 +79,7 @@ impl Increment {
                 self.overall_text = text;
             }
             "factor" => {
-                self.factor_value = text.as_deref().map(str2seconds).transpose()?.map(Number::as_f64);
+                self.factor_value = text.as_deref().map(str2seconds).transpose()?;
                 self.factor = text;
             }
             "multipliers" => {
@@ -96,11 +96,6 @@ impl Increment {
             _ => {}
         }
         Ok(())
-    }
-
-    /// The longest ban that the options allow; −1 where there is no limit.
-    pub fn max_time(&self) -> f64 {
-        self.max_time.map_or(-1.0, Number::as_f64)
     }
 
     /// The value of `bantime.maxtime` as it was read.
@@ -130,39 +125,45 @@ impl Increment {
     /// # Errors
     ///
     /// [`EvalError`] where the formula has no value.
-    pub(crate) fn ban_time(&self, ban_time: f64, count: i64, random: f64) -> Result<f64, EvalError> {
-        let factor = self.factor_value.unwrap_or(1.0);
+    pub(crate) fn ban_time(&self, ban_time: Number, count: i64, random: f64) -> Result<Number, EvalError> {
+        let factor = self.factor_value.unwrap_or(Number::Int(1));
         let mut seconds = match (self.multiplier_values.as_slice(), &self.parsed_formula) {
-            ([], None) => {
-                let doubled = ban_time * (1_u32 << count.clamp(0, 20)) as f64 * factor;
-                doubled.max(ban_time)
-            }
-            ([], Some(formula)) => formula.eval(Ban { time: ban_time, count, factor })?.max(ban_time),
+            ([], None) => longer(ban_time, ban_time * Number::Int(1 << count.clamp(0, 20)) * factor),
+            ([], Some(formula)) => longer(ban_time, formula.eval(Ban { time: ban_time, count, factor })?),
             (values, _) => {
                 let place = usize::try_from(count).unwrap_or(0).min(values.len() - 1);
-                ban_time * factor * values[place]
+                ban_time * factor * Number::Int(values[place])
             }
         };
-        if let Some(limit) = self.max_time {
-            seconds = seconds.min(limit.as_f64());
+        if let Some(limit) = self.max_time
+            && limit.as_f64() < seconds.as_f64()
+        {
+            seconds = limit;
         }
-        if seconds.is_infinite() {
+        if seconds.as_f64().is_infinite() {
             return Err(EvalError("a ban without end needs bantime = -1"));
         }
-        Ok(seconds + random * self.random_time.map_or(0.0, Number::as_f64))
+        Ok(match self.random_time {
+            Some(random_time) => seconds + Number::Float(random * random_time.as_f64()),
+            None => seconds,
+        })
     }
 }
 
-fn multiplier(text: &str) -> Result<f64, IncrementError> {
-    match text.parse::<i64>() {
-        Ok(n) => Ok(n as f64),
-        Err(_) => Err(IncrementError::Multiplier(text.into())),
-    }
+/// The first one, unless the other one is longer.
+fn longer(one: Number, other: Number) -> Number {
+    if other.as_f64() > one.as_f64() { other } else { one }
+}
+
+fn multiplier(text: &str) -> Result<i64, IncrementError> {
+    text.parse().map_err(|_| IncrementError::Multiplier(text.into()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const SECONDS: Number = Number::Int(600);
 
     fn increment(options: &[(&str, &str)]) -> Increment {
         let mut increment = Increment::default();
@@ -175,47 +176,44 @@ mod tests {
     #[test]
     fn the_default_doubles() {
         let plain = increment(&[("increment", "true")]);
-        for (count, seconds) in
-            [(0, 600.0), (1, 1200.0), (3, 4800.0), (20, 600.0 * 1048576.0), (99, 600.0 * 1048576.0)]
-        {
-            assert_eq!(plain.ban_time(600.0, count, 0.5), Ok(seconds));
+        for (count, seconds) in [(0, 600), (1, 1200), (3, 4800), (20, 600 * 1048576), (99, 600 * 1048576)] {
+            assert_eq!(plain.ban_time(SECONDS, count, 0.5), Ok(Number::Int(seconds)));
         }
-        assert_eq!(increment(&[("factor", "0.1")]).ban_time(600.0, 1, 0.0), Ok(600.0));
+        assert_eq!(increment(&[("factor", "0.1")]).ban_time(SECONDS, 1, 0.0), Ok(SECONDS));
     }
 
     #[test]
     fn multipliers_end_with_the_last_one() {
         let listed = increment(&[("multipliers", "1 5 30"), ("factor", "2")]);
-        assert_eq!(listed.ban_time(60.0, 1, 0.0), Ok(600.0));
-        assert_eq!(listed.ban_time(60.0, 2, 0.0), Ok(3600.0));
-        assert_eq!(listed.ban_time(60.0, 77, 0.0), Ok(3600.0));
+        assert_eq!(listed.ban_time(SECONDS, 1, 0.0), Ok(Number::Int(6000)));
+        assert_eq!(listed.ban_time(SECONDS, 2, 0.0), Ok(Number::Int(36000)));
+        assert_eq!(listed.ban_time(SECONDS, 77, 0.0), Ok(Number::Int(36000)));
     }
 
     #[test]
     fn a_formula_takes_the_place_of_doubling() {
         let squared = increment(&[("formula", "ban.Time * ban.Count ** 2 * banFactor"), ("factor", "2")]);
-        assert_eq!(squared.ban_time(600.0, 3, 0.0), Ok(10800.0));
+        assert_eq!(squared.ban_time(SECONDS, 3, 0.0), Ok(Number::Int(10800)));
         // A ban never gets shorter, and multipliers win.
-        assert_eq!(increment(&[("formula", "1")]).ban_time(600.0, 3, 0.0), Ok(600.0));
+        assert_eq!(increment(&[("formula", "1")]).ban_time(SECONDS, 3, 0.0), Ok(SECONDS));
         let both = increment(&[("formula", "1"), ("multipliers", "7")]);
-        assert_eq!(both.ban_time(600.0, 3, 0.0), Ok(4200.0));
+        assert_eq!(both.ban_time(SECONDS, 3, 0.0), Ok(Number::Int(4200)));
         let wrong = increment(&[("formula", "ban.Time / (ban.Count - 1)"), ("maxtime", "1h")]);
-        assert_eq!(wrong.ban_time(600.0, 1, 0.0), Err(EvalError("division by zero")));
+        assert_eq!(wrong.ban_time(SECONDS, 1, 0.0), Err(EvalError("division by zero")));
         assert!(Increment::default().set("formula", "ban.Time +").is_err());
     }
 
     #[test]
     fn random_time_comes_on_top_of_the_limit() {
         let limited = increment(&[("maxtime", "1h"), ("rndtime", "100")]);
-        assert_eq!(limited.ban_time(600.0, 10, 0.25), Ok(3625.0));
-        assert_eq!((limited.max_time(), Increment::default().max_time()), (3600.0, -1.0));
+        assert_eq!(limited.ban_time(SECONDS, 10, 0.25), Ok(Number::Float(3625.0)));
     }
 
     #[test]
     fn wrong_values_are_quoted_and_change_nothing() {
         let mut options = increment(&[("multipliers", "1 2")]);
         assert_eq!(options.set("multipliers", "1 x"), Err(IncrementError::Multiplier("x".into())));
-        assert_eq!(options.ban_time(60.0, 1, 0.0), Ok(120.0));
+        assert_eq!(options.ban_time(SECONDS, 1, 0.0), Ok(Number::Int(1200)));
         assert!(options.set("maxtime", "soon").is_err());
     }
 }

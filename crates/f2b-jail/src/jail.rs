@@ -123,9 +123,14 @@ impl Jail {
         }
     }
 
-    /// The longest ban possible (`jail.getMaxBanTime`): restored bans that would last longer are cut to it.
-    pub fn max_ban_time(&self) -> f64 {
-        if self.increment.enabled { self.increment.max_time() } else { self.bans.ban_time }
+    /// The longest ban possible, if there is a limit (`jail.getMaxBanTime`): restored bans that would last longer are cut
+    /// to it.
+    pub fn max_ban_time(&self) -> Option<Number> {
+        let longest = match self.increment.enabled {
+            true => self.increment.max_time_option(),
+            false => Some(Number::Int(self.bans.ban_time as i64)),
+        };
+        longest.filter(|longest| longest.as_f64() != -1.0)
     }
 
     /// When the jail wants its next [`Event::Tick`].
@@ -166,7 +171,7 @@ impl Jail {
     fn found(&mut self, failure: Failure, now: Time, out: &mut Vec<Effect>) {
         let mut ticket = Ticket::from_failure(failure);
         if ticket.time > now {
-            ticket.time = now;
+            (ticket.time, ticket.whole_time) = (now, false);
             ticket.first_time = now;
         }
         self.judge(ticket, Concern::Failure, now, out);
@@ -188,16 +193,14 @@ impl Jail {
         if self.next_cleanup.is_none() {
             self.next_cleanup = Some(now + CLEANUP_INTERVAL);
         }
-        if retry >= self.fails.max_retry {
-            self.ban_failed(&ticket.id, now, out);
-        }
+        let id = ticket.id.clone();
         if self.increment.enabled && self.has_database {
-            let id = ticket.id.clone();
-            out.push(Effect::AskHistory {
-                asked: Asked::Failure { ticket: Box::new(ticket), opened },
-                id,
-                overall: false,
-            });
+            // Before the ban that this failure may lead to, which is no history yet.
+            let asked = Asked::Failure { ticket: Box::new(ticket), opened };
+            out.push(Effect::AskHistory { asked, id: id.clone(), overall: false });
+        }
+        if retry >= self.fails.max_retry {
+            self.ban_failed(&id, now, out);
         }
     }
 
@@ -235,7 +238,7 @@ impl Jail {
                     "[{}] Ignore failure {} before last ban {} < {}, restored",
                     jail.name,
                     ticket.id,
-                    Number::Float(ticket.time.0),
+                    ticket.time_number(),
                     history.time_of_ban.rounded()
                 )
             });
@@ -254,7 +257,7 @@ impl Jail {
             let (time, word) = (time2str(ticket.time, &jail.zone), if reached { ", Ban" } else { "" });
             format!("[{}] Found {}, bad - {time}, {ban_count} # -> {shown}{word}", jail.name, ticket.id)
         });
-        if let Some(retry) = self.fails.add_observed(ticket, weight - 1, opened) {
+        if let Some(retry) = self.fails.add_observed(ticket, weight - 1, opened, ban_count) {
             self.log_failures(out);
             if retry >= limit {
                 self.ban_failed(&ticket.id, now, out);

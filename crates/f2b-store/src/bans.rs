@@ -17,7 +17,7 @@ use crate::logs::{Sql, number};
 use crate::store::{Store, say};
 
 /// The duration of a ban that nobody knows.
-const UNKNOWN: f64 = -2.0;
+const UNKNOWN: Number = Number::Int(-2);
 
 /// A ban to be written down.
 #[derive(Debug, Clone, Copy)]
@@ -51,7 +51,7 @@ pub struct CurrentBans<'a> {
     /// Only bans that began within so many seconds; all for `None` or −1.
     pub for_ban_time: Option<f64>,
     /// Longer bans, and those for ever, last so long only.
-    pub max_ban_time: Option<f64>,
+    pub max_ban_time: Option<Number>,
     /// The jail's `bantime`, for bans of unknown duration.
     pub jail_ban_time: f64,
     /// How many lines to keep; `None` for as many as the database keeps.
@@ -173,14 +173,9 @@ impl Store {
 
     /// The ban with its duration corrected, unless it is over by that.
     fn in_force(&self, mut ticket: Ticket, asked: &CurrentBans<'_>, log: &dyn Log) -> Option<Ticket> {
-        let stored = ticket.ban_time.unwrap_or(UNKNOWN);
-        let ban_time = match asked.max_ban_time {
-            _ if stored == UNKNOWN => asked.jail_ban_time,
-            Some(max) if max > 0.0 && (stored == -1.0 || stored > max) => max,
-            _ => stored,
-        };
-        let end = ticket.time + ban_time;
-        if ban_time != -1.0 && end <= asked.now {
+        let ban_time = self.corrected(ticket.ban_time.unwrap_or(UNKNOWN), asked);
+        let end = ticket.time + ban_time.as_f64();
+        if ban_time.as_f64() != -1.0 && end <= asked.now {
             say(log, Level::DEBUG, || {
                 format!(
                     "ignore ticket (with new max ban-time {ban_time}): too old {} <= {}, ticket: {}",
@@ -192,6 +187,15 @@ impl Store {
         ticket.ban_time = Some(ban_time);
         ticket.truncate_matches(asked.max_matches.unwrap_or(self.max_matches));
         Some(ticket)
+    }
+
+    fn corrected(&self, stored: Number, asked: &CurrentBans<'_>) -> Number {
+        let seconds = stored.as_f64();
+        match asked.max_ban_time {
+            _ if stored == UNKNOWN => Number::Int(asked.jail_ban_time as i64),
+            Some(max) if max.as_f64() > 0.0 && (seconds == -1.0 || seconds > max.as_f64()) => max,
+            _ => stored,
+        }
     }
 
     /// The data of all bans of an address together, in one jail or in all: the last lines, the sum of the failures, and
@@ -226,9 +230,7 @@ impl Store {
 
 fn insert(connection: &Connection, ban: &NewBan<'_>, max_matches: usize) -> rusqlite::Result<()> {
     let ticket = ban.ticket;
-    let seconds = ticket.ban_time_or(ban.default_ban_time);
-    let whole = seconds.fract() == 0.0 && seconds.abs() < 1e15;
-    let ban_time = if whole { Number::Int(seconds as i64) } else { Number::Float(seconds) };
+    let ban_time = ticket.duration_or(ban.default_ban_time);
     let (id, time) = (ticket.id.to_string(), ticket.time.rounded());
     let data = json::write(&ticket.data, max_matches);
     for sql in [
@@ -255,9 +257,10 @@ fn ticket_of(row: &Row<'_>) -> Result<Ticket, String> {
             .ok_or_else(|| format!("unexpected value of type {} for {name} of {ip}", value.data_type()))
     };
     let time = numeric(1, "timeofban")?;
-    let ban_time = numeric(2, "bantime")?.as_f64();
+    let ban_time = numeric(2, "bantime")?;
     let ban_count = numeric(3, "bancount")?.as_i64();
     let mut ticket = Ticket::new(Id::parse(&ip), Time(time.as_f64()));
+    ticket.whole_time = matches!(time, Number::Int(_));
     ticket.ban_time = Some(ban_time);
     ticket.ban_count = ban_count;
     ticket.data = data_of(column(4)?).0;
@@ -292,7 +295,7 @@ mod tests {
 
     fn ticket(ip: &str, ago: f64, ban_time: Option<f64>) -> Ticket {
         let mut ticket = Ticket::new(Id::parse(ip), NOW - ago);
-        ticket.ban_time = ban_time;
+        ticket.ban_time = ban_time.map(Number::Float);
         ticket.ban_count = 1;
         ticket.data.failures = 3;
         ticket.data.matches = vec![MatchedLine::Split(["a".into(), "b".into(), "c".into()]), "d".into()];
@@ -317,7 +320,7 @@ mod tests {
 
     fn current(store: &Store, asked: CurrentBans<'_>) -> Vec<(String, f64)> {
         let tickets = store.current_bans(&asked, &Recorder::default()).expect("bans");
-        tickets.iter().map(|ticket| (ticket.id.to_string(), ticket.ban_time.unwrap_or(f64::NAN))).collect()
+        tickets.iter().map(|ticket| (ticket.id.to_string(), ticket.ban_time_or(f64::NAN))).collect()
     }
 
     #[test]
@@ -326,7 +329,7 @@ mod tests {
         let mut expected = ticket("192.0.2.1", 100.0, Some(3600.5));
         expected.time = Time(expected.time.0 + 0.4);
         add(&mut store, "sshd", &expected);
-        expected.time = NOW - 100.0;
+        (expected.time, expected.whole_time) = (NOW - 100.0, true);
         expected.first_time = expected.time;
         expected.retry = 3;
         assert_eq!(store.current_bans(&asked("sshd"), &Recorder::default()).expect("bans"), [expected]);
@@ -352,11 +355,11 @@ mod tests {
         );
         assert_eq!(current(&store, CurrentBans { for_ban_time: Some(-1.0), ..asked("sshd") }).len(), 3);
         assert_eq!(
-            current(&store, CurrentBans { max_ban_time: Some(300.0), ..asked("sshd") }),
+            current(&store, CurrentBans { max_ban_time: Some(Number::Int(300)), ..asked("sshd") }),
             bans(&[("192.0.2.5", 600.0)])
         );
         assert_eq!(
-            current(&store, CurrentBans { max_ban_time: Some(2e6), ..asked("sshd") }),
+            current(&store, CurrentBans { max_ban_time: Some(Number::Float(2e6)), ..asked("sshd") }),
             bans(&[("192.0.2.1", 600.0), ("192.0.2.3", 2e6), ("192.0.2.5", 600.0)])
         );
     }
@@ -382,7 +385,7 @@ mod tests {
         let mut first = ticket("192.0.2.1", 500.0, None);
         add(&mut store, "sshd", &first);
         first.ban_count = 2;
-        first.ban_time = Some(1200.0);
+        first.ban_time = Some(Number::Int(1200));
         first.time = NOW - 100.0;
         add(&mut store, "sshd", &first);
         add(&mut store, "nginx", &ticket("192.0.2.1", 50.0, None));

@@ -348,7 +348,7 @@ mod tests {
         store.add_jail("sshd").expect("a jail");
         for (number, ban_time) in [(1, 600.0), (2, -1.0), (3, 100_000.0)] {
             let mut ticket = ticket(number);
-            ticket.ban_time = Some(ban_time);
+            ticket.ban_time = Some(Number::Float(ban_time));
             store.add_ban(NewBan { jail: "sshd", ticket: &ticket, default_ban_time: 600.0 }).expect("a ban");
         }
         let left = |store: &Store, table: &str| -> i64 {

@@ -81,7 +81,7 @@ fn python(program: &str, file: &Path) -> Option<String> {
 
 fn ticket(ip: &str, ago: f64, ban_time: Option<f64>, count: i64, user: &str) -> Ticket {
     let mut ticket = Ticket::new(Id::parse(ip), Time(NOW + 0.25 - ago));
-    ticket.ban_time = ban_time;
+    ticket.ban_time = ban_time.map(Number::Float);
     ticket.ban_count = count;
     let line = ["".into(), "Nov 14".into(), " sshd: it's \u{e9}".into()];
     ticket.data.matches = vec![MatchedLine::Split(line), "line".into()];
@@ -124,13 +124,16 @@ fn read(file: &Path) -> serde_json::Value {
         max_matches: None,
     };
     let lines = |lines: &[MatchedLine]| lines.iter().map(ToString::to_string).collect::<Vec<_>>();
-    let seconds = |x: f64| if x.fract() == 0.0 { serde_json::json!(x as i64) } else { serde_json::json!(x) };
+    let number = |number| match number {
+        Number::Int(n) => serde_json::json!(n),
+        Number::Float(x) => serde_json::json!(x),
+    };
     let current = store.current_bans(&asked, &Recorder::default()).expect("bans");
     let show = |t: &Ticket| {
         serde_json::json!([
             t.id.to_string(),
-            seconds(t.time.0),
-            t.ban_time.map(seconds),
+            number(t.time_number()),
+            t.ban_time.map(number),
             t.ban_count,
             lines(&t.data.matches),
             t.data.failures,
@@ -144,7 +147,7 @@ fn read(file: &Path) -> serde_json::Value {
     });
     let history = [false, true].map(|overall| {
         let h = store.history(&id, Some("sshd"), overall).expect("an answer").expect("bans");
-        serde_json::json!([[h.ban_count, seconds(h.time_of_ban.0), seconds(h.ban_time.as_f64())]])
+        serde_json::json!([[h.ban_count, h.time_of_ban.0 as i64, number(h.ban_time)]])
     });
     let log = ["abc", "new"].map(|md5| {
         let known = store.add_log("sshd", "/var/log/auth.log", Number::Int(0), Some(md5)).expect("an answer");

@@ -198,12 +198,14 @@ fn power(base: Number, exponent: Number) -> Option<Number> {
 }
 
 /// The seconds in words with at most three units, rounded the more the longer they last (`MyTime.seconds2str`).
-pub fn seconds2str(seconds: f64) -> String {
+pub fn seconds2str(span: impl Into<Number>) -> String {
     const YEAR: i64 = 365 * 86400;
     const WEEK: i64 = 7 * 86400;
     const DAY: i64 = 86400;
     const HOUR: i64 = 3600;
     const MINUTE: i64 = 60;
+    let span = span.into();
+    let seconds = span.as_f64();
     if seconds >= YEAR as f64 {
         in_units(round_to(seconds, DAY), &[(YEAR, 'y'), (WEEK, 'w'), (DAY, 'd')])
     } else if seconds >= WEEK as f64 {
@@ -213,7 +215,7 @@ pub fn seconds2str(seconds: f64) -> String {
     } else if seconds >= (HOUR - 5) as f64 {
         in_units(round_to(seconds, 10), &[(HOUR, 'h'), (MINUTE, 'm')])
     } else {
-        short_span(seconds)
+        short_span(span)
     }
 }
 
@@ -232,9 +234,13 @@ fn in_units(mut seconds: i64, units: &[(i64, char)]) -> String {
     parts.join(" ")
 }
 
-/// Below an hour nothing is rounded, so fractions show, as Python prints them.
-fn short_span(seconds: f64) -> String {
-    let number = |x: f64| if x.fract() == 0.0 { Number::Int(x as i64) } else { Number::Float(x) };
+/// Below an hour nothing is rounded, and a span that is no whole number shows it in each of its parts.
+fn short_span(span: Number) -> String {
+    let seconds = span.as_f64();
+    let number = |x: f64| match span {
+        Number::Int(_) => Number::Int(x as i64),
+        Number::Float(_) => Number::Float(x),
+    };
     if seconds == 0.0 {
         return "0".into();
     }
@@ -242,7 +248,7 @@ fn short_span(seconds: f64) -> String {
     match (seconds >= 60.0, rest != 0.0) {
         (true, true) => format!("{}m {}s", number(minutes), number(rest)),
         (true, false) => format!("{}m", number(minutes)),
-        (false, _) => format!("{}s", number(seconds)),
+        (false, _) => format!("{span}s"),
     }
 }
 
@@ -303,20 +309,23 @@ mod tests {
     #[test]
     fn spans_print_as_upstream_documents_them() {
         for (seconds, text) in [
-            (86400.0 * 390.0, "1y 3w 4d"),
-            (86400.0 * 368.0, "1y 3d"),
-            (86400.0 * 365.49, "1y"),
-            (86400.0 * 2.0 + 3600.0 * 7.0 + 60.0 * 15.0, "2d 7h 15m"),
-            (86400.0 * 2.0 + 3599.0, "2d 1h"),
-            (3595.0, "1h"),
-            (3590.0, "59m 50s"),
-            (59.0, "59s"),
-            (0.0, "0"),
-            (600.0, "10m"),
-            (604800.0 * 2.0 + 86400.0 * 3.0 + 3600.0, "2w 3d 1h"),
-            (3001.0, "50m 1s"),
+            (Number::Int(86400 * 390), "1y 3w 4d"),
+            (Number::Int(86400 * 368), "1y 3d"),
+            (Number::Float(86400.0 * 365.49), "1y"),
+            (Number::Int(86400 * 2 + 3600 * 7 + 60 * 15), "2d 7h 15m"),
+            (Number::Int(86400 * 2 + 3599), "2d 1h"),
+            (Number::Int(3595), "1h"),
+            (Number::Int(3590), "59m 50s"),
+            (Number::Int(59), "59s"),
+            (Number::Int(0), "0"),
+            (Number::Int(600), "10m"),
+            (Number::Float(600.0), "10.0m"),
+            (Number::Float(3.0), "3.0s"),
+            (Number::Float(64.25), "1.0m 4.25s"),
+            (Number::Int(604800 * 2 + 86400 * 3 + 3600), "2w 3d 1h"),
+            (Number::Int(3001), "50m 1s"),
         ] {
-            assert_eq!(seconds2str(seconds), text, "{seconds}");
+            assert_eq!(seconds2str(seconds), text, "{seconds:?}");
         }
     }
 }

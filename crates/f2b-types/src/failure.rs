@@ -117,6 +117,8 @@ pub struct Failure {
     pub id: Id,
     /// When, by the date in the line.
     pub time: Time,
+    /// Python has that time as a whole number, and prints it so.
+    pub whole_time: bool,
     /// What else is known.
     pub data: FailData,
 }

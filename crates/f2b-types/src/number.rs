@@ -1,6 +1,7 @@
 //! Numbers that remember, as Python's do, whether they are whole.
 
 use std::fmt;
+use std::ops::{Add, Mul, Sub};
 
 /// An integer or a float. `str2seconds("1h")` is the integer 3600 and `"1mo"` the float 2629800.0, and both
 /// reach clients and scripts in that shape.
@@ -42,6 +43,39 @@ impl From<f64> for Number {
     }
 }
 
+impl Number {
+    /// Reckons with whole numbers as long as both are and the result fits.
+    fn reckon(self, other: Self, whole: fn(i64, i64) -> Option<i64>, float: fn(f64, f64) -> f64) -> Self {
+        match (self, other) {
+            (Self::Int(a), Self::Int(b)) => whole(a, b).map(Self::Int),
+            _ => None,
+        }
+        .unwrap_or_else(|| Self::Float(float(self.as_f64(), other.as_f64())))
+    }
+}
+
+impl Add for Number {
+    type Output = Self;
+    fn add(self, other: Self) -> Self {
+        self.reckon(other, i64::checked_add, |a, b| a + b)
+    }
+}
+
+impl Sub for Number {
+    type Output = Self;
+    fn sub(self, other: Self) -> Self {
+        self.reckon(other, i64::checked_sub, |a, b| a - b)
+    }
+}
+
+/// Whole if both are.
+impl Mul for Number {
+    type Output = Self;
+    fn mul(self, other: Self) -> Self {
+        self.reckon(other, i64::checked_mul, |a, b| a * b)
+    }
+}
+
 /// Prints what Python's `str()` prints.
 impl fmt::Display for Number {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -78,6 +112,14 @@ fn float_repr(x: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_are_whole_as_long_as_they_can_be() {
+        use Number::{Float, Int};
+        assert_eq!((Int(2) + Int(3), Int(2) - Int(3), Int(2) * Int(3)), (Int(5), Int(-1), Int(6)));
+        assert_eq!(Int(2) * Float(3.0), Float(6.0));
+        assert_eq!(Int(i64::MAX) + Int(1), Float(i64::MAX as f64 + 1.0));
+    }
 
     #[test]
     fn floats_print_as_in_python() {

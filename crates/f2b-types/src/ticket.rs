@@ -1,6 +1,6 @@
 //! Failures of one id, counted, and the ban they led to.
 
-use crate::{FailData, Failure, Id, MatchedLine, Time};
+use crate::{FailData, Failure, Id, MatchedLine, Number, Time};
 
 /// The end of a ban that never ends (`Ticket.MAX_TIME`).
 pub const MAX_TIME: Time = Time(0x7FFF_FFFF_FFFF_u64 as f64);
@@ -12,12 +12,14 @@ pub struct Ticket {
     pub id: Id,
     /// Of the last failure; the ban counts from here.
     pub time: Time,
+    /// Python has that time as a whole number, and prints it so.
+    pub whole_time: bool,
     /// Of the first failure that still counts.
     pub first_time: Time,
     /// Failures that count towards `maxretry`; history of an id can raise it above `data.failures`.
     pub retry: i64,
     /// Seconds, −1 for ever; `None` until the ban gets a time other than the jail's.
-    pub ban_time: Option<f64>,
+    pub ban_time: Option<Number>,
     /// How often this id was banned, this time included.
     pub ban_count: i64,
     /// Came from the database, so that it isn't written there again.
@@ -36,6 +38,7 @@ impl Ticket {
         Self {
             id,
             time,
+            whole_time: false,
             first_time: time,
             retry: 0,
             ban_time: None,
@@ -50,14 +53,25 @@ impl Ticket {
     /// The ticket that a first failure opens.
     pub fn from_failure(failure: Failure) -> Self {
         let mut ticket = Self::new(failure.id, failure.time);
+        ticket.whole_time = failure.whole_time;
         ticket.retry = 1;
         ticket.data = failure.data;
         ticket
     }
 
+    /// Its time as Python has it.
+    pub fn time_number(&self) -> Number {
+        if self.whole_time { Number::Int(self.time.0 as i64) } else { Number::Float(self.time.0) }
+    }
+
     /// Seconds of this ban where `default` is the jail's `bantime`.
     pub fn ban_time_or(&self, default: f64) -> f64 {
-        self.ban_time.unwrap_or(default)
+        self.ban_time.map_or(default, Number::as_f64)
+    }
+
+    /// The same as Python has it.
+    pub fn duration_or(&self, default: f64) -> Number {
+        self.ban_time.unwrap_or(Number::Int(default as i64))
     }
 
     /// When the ban ends where `default` is the jail's `bantime`; [`MAX_TIME`] for ever.
@@ -71,9 +85,10 @@ impl Ticket {
         self.data.ip.as_ref().unwrap_or(&self.id)
     }
 
-    /// Moves the last failure to `time`. Where the first one is by then older than `max_time` seconds, the count is
-    /// scaled to what the rate so far gives for that span (`FailTicket.adjustTime`).
-    pub fn adjust_time(&mut self, time: Time, max_time: f64) {
+    /// Moves the last failure to that of `later`. Where the first one is by then older than `max_time` seconds, the
+    /// count is scaled to what the rate so far gives for that span (`FailTicket.adjustTime`).
+    pub fn adjust_time(&mut self, later: &Self, max_time: f64) {
+        let time = later.time;
         if time <= self.time {
             return;
         }
@@ -82,7 +97,7 @@ impl Ticket {
             self.retry = scaled.round_ties_even() as i64;
             self.first_time = time - max_time;
         }
-        self.time = time;
+        (self.time, self.whole_time) = (time, later.whole_time);
     }
 
     /// Adds `count` towards `maxretry` and `attempts` to the failures, with their lines (`FailTicket.inc`).
@@ -119,6 +134,7 @@ mod tests {
         Ticket::from_failure(Failure {
             id: Id::parse("192.0.2.1"),
             time: Time(1000.0),
+            whole_time: false,
             data: FailData::default(),
         })
     }
@@ -126,12 +142,13 @@ mod tests {
     #[test]
     fn old_failures_count_by_their_rate() {
         let mut ticket = ticket();
+        let at = |time| Ticket::new(Id::parse("192.0.2.1"), Time(time));
         ticket.retry = 4;
-        ticket.adjust_time(Time(1500.0), 600.0);
+        ticket.adjust_time(&at(1500.0), 600.0);
         assert_eq!((ticket.retry, ticket.first_time), (4, Time(1000.0)));
-        ticket.adjust_time(Time(2000.0), 600.0);
+        ticket.adjust_time(&at(2000.0), 600.0);
         assert_eq!((ticket.retry, ticket.first_time, ticket.time), (2, Time(1400.0), Time(2000.0)));
-        ticket.adjust_time(Time(1.0), 600.0);
+        ticket.adjust_time(&at(1.0), 600.0);
         assert_eq!(ticket.time, Time(2000.0));
     }
 
@@ -139,7 +156,7 @@ mod tests {
     fn a_ban_of_minus_one_never_ends() {
         let mut ticket = ticket();
         assert_eq!(ticket.end_of_ban(600.0), Time(1600.0));
-        ticket.ban_time = Some(-1.0);
+        ticket.ban_time = Some(Number::Int(-1));
         assert_eq!(ticket.end_of_ban(600.0), MAX_TIME);
     }
 

@@ -3,7 +3,7 @@
 use std::ops::{Add, Sub};
 
 use jiff::tz::TimeZone;
-use jiff::{Timestamp, Zoned};
+use jiff::{SignedDuration, Timestamp, Zoned};
 
 /// A moment: seconds since 1970 with a fraction, as upstream's tickets carry it.
 ///
@@ -60,8 +60,10 @@ pub fn local_time(time: Time, zone: &TimeZone) -> Option<Zoned> {
     if time.0.is_nan() || time.0 >= END_OF_CALENDAR {
         return None;
     }
-    let nanoseconds = ((time.0 - time.0.floor()) * 1e9) as i32;
-    let stamp = Timestamp::new(time.0.floor() as i64, nanoseconds.clamp(0, 999_999_999)).ok()?;
+    // Rounded to microseconds, as Python's `datetime` is: 59.9999999 is the next minute.
+    let microseconds = ((time.0 - time.0.floor()) * 1e6).round_ties_even() as i64;
+    let whole = Timestamp::from_second(time.0.floor() as i64).ok()?;
+    let stamp = whole.checked_add(SignedDuration::from_micros(microseconds)).ok()?;
     Some(stamp.to_zoned(zone.clone()))
 }
 
@@ -72,6 +74,7 @@ mod tests {
     #[test]
     fn a_moment_prints_on_the_local_calendar() {
         assert_eq!(time2str(Time(1_124_012_400.9), &TimeZone::UTC), "2005-08-14 09:40:00");
+        assert_eq!(time2str(Time(1_124_012_399.999_999_9), &TimeZone::UTC), "2005-08-14 09:40:00");
         assert_eq!(time2str(Time(f64::MAX), &TimeZone::UTC), "9999-12-31 23:59:59");
         assert_eq!(time2str(Time(f64::NAN), &TimeZone::UTC), "9999-12-31 23:59:59");
     }

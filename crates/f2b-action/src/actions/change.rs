@@ -2,10 +2,8 @@
 //!
 //! Upstream: `actions.Actions.add` and `reload`, and what `transmitter.py` does with an action.
 
-use std::sync::Arc;
-
 use f2b_protocol::Value;
-use f2b_types::{Log, Ticket};
+use f2b_types::Ticket;
 
 use super::Actions;
 use crate::action::Action;
@@ -13,7 +11,7 @@ use crate::command::CommandAction;
 use crate::context::Context;
 use crate::error::ActionError;
 use crate::mail::MailAction;
-use crate::python::{PythonAction, Source};
+use crate::python::{Outside, PythonAction, Source};
 use crate::run::Run;
 
 /// What a reload that goes on has asked for so far, by name.
@@ -62,8 +60,8 @@ impl Actions {
         Ok(())
     }
 
-    /// Adds the action that is written in Python in `file`, with the arguments of its class as an object in JSON; its log
-    /// goes to `log`, also between two calls. During a reload one that is there already is kept if it can take the new
+    /// Adds the action that is written in Python in `file`, with the arguments of its class as an object in JSON;
+    /// `outside` is whom it reaches, also between two calls. During a reload one that is there already is kept if it can take the new
     /// arguments or nothing has changed. Otherwise it is replaced, once the new one is made.
     ///
     /// # Errors
@@ -73,7 +71,7 @@ impl Actions {
         &mut self,
         name: &str,
         (file, options): (&str, &str),
-        log: &Arc<dyn Log>,
+        outside: &Outside,
         context: &Context<'_>,
     ) -> Result<(), ActionError> {
         let source = Source::new(file, options);
@@ -92,7 +90,7 @@ impl Actions {
             }
         }
         let run = Run { jail: &self.jail, context, epoch: &mut self.epoch };
-        let action = Action::Python(Box::new(PythonAction::new(name, source, log, &run)?));
+        let action = Action::Python(Box::new(PythonAction::new(name, source, outside, &run)?));
         let old = match known {
             Some(index) => Some(std::mem::replace(&mut self.actions[index], action)),
             None => {

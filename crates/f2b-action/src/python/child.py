@@ -155,10 +155,55 @@ class Actions:
     def getBanTime(self):
         return jail.bantime
 
+    def addBannedIP(self, ip):
+        return self._order("ban", ip)
+
+    def removeBannedIP(self, ip=None, db=True, ifexists=False):
+        if ip is None:
+            raise ValueError("an action can't unban everybody")
+        return self._order("unban", ip)
+
+    def _order(self, what, ip):
+        """The server does it when it comes to it: it may be waiting for this very action."""
+        ids = [str(one) for one in (ip if isinstance(ip, (list, tuple)) else [ip])]
+        say({"order": {"do": what, "ids": [pack(one) for one in ids]}})
+        return len(ids)
+
 
 class Filter:
     def __init__(self):
         self.failManager = Counter("jail.found", "jail.found_total")
+
+
+class Merged:
+    """All bans of an address together."""
+
+    def __init__(self, ip, data):
+        self._ip, self._data = IPAddr(ip), data
+
+    def getID(self):
+        return self._ip
+
+    getIP = getID
+
+    def getAttempt(self):
+        return self._data.get("failures", 0)
+
+    def getMatches(self):
+        return [line if isinstance(line, str) else "".join(line) for line in self._data.get("matches", ())]
+
+    def getData(self, key=None, default=None):
+        return self._data if key is None else self._data.get(key, default)
+
+
+class Database:
+    """What an action can ask of the database, while something is done about a ban."""
+
+    def getBansMerged(self, ip=None, jail=None, bantime=None):
+        if ip is None or bantime is not None:
+            raise ValueError("an action can ask for all bans of one address only")
+        data = exchange({"merged": {"ip": pack(text_of(ip)), "here": jail is not None}})
+        return None if data is None else Merged(text_of(ip), data)
 
 
 class Jail:
@@ -179,10 +224,15 @@ _open_call = None
 
 def ask(info, tag, otherwise):
     """What the server knows of a ban, while it waits for what is done about it."""
+    return exchange({"ask": tag}, lambda: _open_call is info, otherwise)
+
+
+def exchange(question, is_open=lambda: _open_call is not None, otherwise=lambda: None):
+    """The server's answer to a question, as long as it listens."""
     with _asking:
-        if _open_call is not info:
+        if not is_open():
             return otherwise()
-        say({"ask": tag})
+        say(question)
         return unpack(json.loads(_requests.readline())["answer"])
 
 
@@ -308,6 +358,7 @@ def serve(request):
     global _open_call
     logging.getLogger("fail2ban").setLevel(request["level"])
     jail.name, jail.bantime, jail.counts = request["jail"], request["bantime"], request["counts"]
+    jail.database = Database() if request["database"] else None
     try:
         value = {"new": new, "call": call, "tell": tell, "get": get, "names": names}[request["do"]](request)
         reply = {"value": pack(value)} if request["do"] != "call" else {"value": bool(value)}

@@ -14,11 +14,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use f2b_protocol::Value;
-use f2b_types::{Level, Log, Record, VERSION};
+use f2b_types::{Id, Level, Record, VERSION};
+
+use super::Outside;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::sys::wait::{Id as Process, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 use serde_json::Value as Json;
 
@@ -84,7 +86,7 @@ pub(super) struct Child {
 
 /// Where the lines of a child go in the log, and how many more there may be.
 pub(super) struct Budget {
-    log: Arc<dyn Log>,
+    outside: Outside,
     /// Who speaks: `[jail] action 'name'`.
     who: String,
     account: Mutex<Account>,
@@ -98,9 +100,9 @@ struct Account {
 }
 
 impl Budget {
-    pub(super) fn new(log: Arc<dyn Log>, who: String) -> Arc<Self> {
+    pub(super) fn new(outside: Outside, who: String) -> Arc<Self> {
         let account = Account { since: Instant::now(), spent: 0, lost: 0 };
-        Arc::new(Self { log, who, account: Mutex::new(account) })
+        Arc::new(Self { outside, who, account: Mutex::new(account) })
     }
 
     /// Who speaks.
@@ -109,20 +111,36 @@ impl Budget {
     }
 
     fn write(&self, record: Record) {
-        if !self.log.enabled(record.level) {
-            return;
+        if self.outside.log.enabled(record.level) && self.spend(1 + record.message.len() / 1024) {
+            self.outside.log.write(record);
         }
+    }
+
+    /// Bans or unbans somebody for the action.
+    fn order(&self, order: &Json) {
+        let ids = order["ids"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let ids: Vec<Id> = ids.iter().filter_map(Json::as_str).map(Id::parse).collect();
+        if self.spend(ids.len()) {
+            match order["do"].as_str() {
+                Some("ban") => self.outside.orders.ban(ids),
+                Some("unban") => self.outside.orders.unban(ids),
+                _ => {}
+            }
+        }
+    }
+
+    /// Whether there is something left to be spent.
+    fn spend(&self, amount: usize) -> bool {
         if self.account().since.elapsed() >= PERIOD {
             self.renew();
         }
         let mut account = self.account();
         if account.spent >= MAX_LOGGED {
             account.lost += 1;
-            return;
+            return false;
         }
-        account.spent += 1 + record.message.len() / 1024;
-        drop(account);
-        self.log.write(record);
+        account.spent += amount;
+        true
     }
 
     /// A call begins, or a minute without one is over; says how much has got lost.
@@ -131,7 +149,7 @@ impl Budget {
         let lost = std::mem::replace(&mut *self.account(), new).lost;
         if lost > 0 {
             let message = format!("{}: {lost} more lines of its log are left out", self.who);
-            self.log.write(Record::new(Level::WARNING, "action", message));
+            self.outside.log.write(Record::new(Level::WARNING, "action", message));
         }
     }
 
@@ -258,7 +276,7 @@ impl Child {
     /// Whether the process has ended; its status is not collected, so that its number stays taken.
     fn has_ended(&self) -> bool {
         let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
-        !matches!(waitid(Id::Pid(self.pid()), flags), Ok(WaitStatus::StillAlive))
+        !matches!(waitid(Process::Pid(self.pid()), flags), Ok(WaitStatus::StillAlive))
     }
 
     fn pid(&self) -> Pid {
@@ -338,7 +356,9 @@ fn read_messages(pipe: impl Read, messages: &SyncSender<Json>, budget: &Budget) 
             let _ = messages.send(Json::Null);
             return;
         };
-        if let Some(record) = message.get("log") {
+        if let Some(order) = message.get("order") {
+            budget.order(order);
+        } else if let Some(record) = message.get("log") {
             budget.write(record_of(record));
         } else if messages.send(message).is_err() {
             return;

@@ -32,8 +32,10 @@ pub enum Who {
 impl Found {
     /// The failure of `id`, with `now` in place of a date that isn't known.
     pub fn failure(&self, id: Id, now: Time) -> Failure {
-        let time = self.time.map_or(now, |time| Time(time.as_f64()));
-        Failure { id, time, data: self.fields.to_data() }
+        let time = self.time.unwrap_or(Number::Float(now.0));
+        let whole_time = matches!(time, Number::Int(_));
+        let time = Time(time.as_f64());
+        Failure { id, time, whole_time, data: self.fields.to_data() }
     }
 }
 

@@ -185,7 +185,7 @@ impl State {
             self.warn(rules, Warning::OddTime, now, || {
                 let when = if delta < 0.0 { "before" } else { "after" };
                 let what = if (-3300.0..0.0).contains(&delta) { "latency" } else { "timezone" };
-                let span = seconds2str(delta.abs());
+                let span = seconds2str(delta.abs() as i64);
                 let odd_entry = format!(
                     "Detected a log entry {span} {when} the current time in operation mode. This looks like a {what} \
                      problem. Treating such entries as if they just happened."

@@ -5,12 +5,13 @@ use std::process::{Command, Stdio};
 
 use super::*;
 
-const BAN: Ban = Ban { time: 600.0, count: 3, factor: 2.0 };
+const BAN: Ban = Ban { time: Number::Int(600), count: 3, factor: Number::Int(2) };
 
 #[track_caller]
 fn check(formula: &str, expected: f64) {
     let value = Formula::parse(formula).map_err(|error| error.to_string());
     let value = value.and_then(|formula| formula.eval(BAN).map_err(|error| error.to_string()));
+    let value = value.map(Number::as_f64);
     assert_eq!(value, Ok(expected), "{formula}");
 }
 
@@ -117,7 +118,7 @@ fn python_reckons_alike() {
         class ban: Time = 600; Count = 3\n\
         banFactor = 2\n\
         for line in sys.stdin:\n\
-        \x20 try: print(repr(float(eval(line))), flush=True)\n\
+        \x20 try: v = eval(line); print('whole ' * isinstance(v, int) + repr(float(v)), flush=True)\n\
         \x20 except Exception as e: print('error', flush=True)\n";
     let python = Command::new("python3")
         .args(["-W", "ignore", "-c", script])
@@ -137,8 +138,12 @@ fn python_reckons_alike() {
     let theirs = String::from_utf8(output.stdout).expect("a text");
     let mut numbers = 0;
     for (formula, theirs) in formulas.iter().zip(theirs.lines()) {
-        let ours = Formula::parse(formula).ok().and_then(|formula| formula.eval(BAN).ok());
-        let theirs: Option<f64> = theirs.parse().ok();
+        let value = Formula::parse(formula).ok().and_then(|formula| formula.eval(BAN).ok());
+        let ours = value.map(Number::as_f64);
+        let (is_whole, theirs) = match theirs.strip_prefix("whole ") {
+            Some(theirs) => (true, theirs.parse().ok()),
+            None => (false, theirs.parse::<f64>().ok()),
+        };
         numbers += usize::from(theirs.is_some());
         let is_near = match (ours, theirs) {
             (Some(a), Some(b)) => a == b || (a - b).abs() <= b.abs() * 1e-12 || (a.is_nan() && b.is_nan()),
@@ -150,6 +155,11 @@ fn python_reckons_alike() {
             (None, None) => true,
         };
         assert!(is_near, "{formula}: {ours:?}, in Python {theirs:?}");
+        if let (Some(value), Some(theirs)) = (value, theirs)
+            && theirs.abs() < 1e15
+        {
+            assert_eq!(matches!(value, Number::Int(_)), is_whole, "{formula}: {value:?}");
+        }
     }
     assert!(numbers > 1500, "only {numbers} have a value");
 }

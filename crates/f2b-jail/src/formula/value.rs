@@ -4,6 +4,8 @@ use std::cmp::Ordering;
 use std::error::Error;
 use std::fmt;
 
+use f2b_types::Number;
+
 /// Why a formula has no value for some ban, in Python's words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct EvalError(pub(crate) &'static str);
@@ -61,12 +63,11 @@ const NO_NUMBER: EvalError = EvalError("a list is no number");
 const NO_INTEGER: EvalError = EvalError("only whole numbers have bits");
 
 impl Value {
-    /// A number that is whole where it can be, as options are.
-    pub(super) fn of(number: f64) -> Self {
-        if number.fract() == 0.0 && number.abs() < 1e15 {
-            Self::Int(number as i128)
-        } else {
-            Self::Float(number)
+    /// The number that it is; a float where 64 bits are too few.
+    pub(super) fn to_number(&self) -> Result<Number, EvalError> {
+        match self {
+            Self::Int(n) => Ok(i64::try_from(*n).map_or(Number::Float(*n as f64), Number::Int)),
+            other => other.number().map(Number::Float),
         }
     }
 
@@ -108,6 +109,15 @@ impl Value {
         match (self, other) {
             (Self::Int(a), Self::Int(b)) => Ok(Some(a.cmp(b))),
             (a, b) => Ok(a.number()?.partial_cmp(&b.number()?)),
+        }
+    }
+}
+
+impl From<Number> for Value {
+    fn from(number: Number) -> Self {
+        match number {
+            Number::Int(n) => Self::Int(n.into()),
+            Number::Float(x) => Self::Float(x),
         }
     }
 }

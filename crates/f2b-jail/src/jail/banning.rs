@@ -1,9 +1,9 @@
 //! From a ticket to a ban that the actions know of, through history and database.
 
-use f2b_types::{Id, Level, Ticket, Time, seconds2str, time2str};
+use f2b_types::{Id, Level, Number, Ticket, Time, seconds2str, time2str};
 
 use super::judging::Concern;
-use super::{Jail, Pending, Waiting};
+use super::{Counts, Jail, Pending, Waiting};
 use crate::{Act, Asked, Banned, Effect, History, Token};
 
 impl Jail {
@@ -72,16 +72,12 @@ impl Jail {
         let Some(ticket) = self.bans.get(&id) else { return };
         let ban = self.next_ban;
         self.next_ban += 1;
-        let asks = !ticket.restored
-            && self.has_database
-            && self.increment.enabled
-            && ticket.ban_time.is_none()
-            && self.bans.ban_time > 0.0;
         let remembers = !ticket.restored && self.has_database;
+        let asks = remembers && self.asks_history(ticket);
         let pending = Pending { id: id.clone(), token, restored: ticket.restored, afterword: Vec::new() };
         self.pending.insert(ban, pending);
         if asks {
-            let overall = self.increment.overall_jails;
+            let overall = self.increment.overall_jails && self.bans.ban_time > 0.0;
             out.push(Effect::AskHistory { asked: Asked::Ban(ban), id, overall });
         } else if remembers {
             let ticket = Box::new(self.with_ban_time(ticket));
@@ -89,6 +85,16 @@ impl Jail {
         } else {
             self.announce(ban, out);
         }
+    }
+
+    /// Whether history counts for a ban. That of one for ever is not going to be longer, but still has its number, if the
+    /// failure that has led to it at once can have got to know it (`observer.failureFound`).
+    fn asks_history(&self, ticket: &Ticket) -> bool {
+        let at_once = ticket.retry > 0 && ticket.first_time == ticket.time && self.fails.max_retry > 1;
+        let for_ever = self.bans.ban_time == -1.0;
+        self.increment.enabled
+            && ticket.ban_time.is_none()
+            && (self.bans.ban_time > 0.0 || for_ever && at_once)
     }
 
     /// The ban of somebody who was banned before lasts longer (`observer.incrBanTime`, `observer.banFound`).
@@ -107,10 +113,14 @@ impl Jail {
         };
         let plain = self.bans.ban_time;
         let mut afterword = Vec::new();
-        if let Some(history) = history {
+        if plain == -1.0 {
+            let counts = history.filter(|history| ticket.time > history.time_of_ban);
+            ticket.ban_count = counts.map_or(ticket.ban_count, |h| ticket.ban_count.max(h.ban_count + 1));
+        } else if let Some(history) = history {
             if history.ban_count >= ticket.ban_count {
                 ticket.ban_count = history.ban_count + 1;
             }
+            let plain = Number::Int(plain as i64);
             let longer = match history.ban_count {
                 ..=0 => Ok(plain),
                 count => self.increment.ban_time(plain, count, self.random.f64()),
@@ -130,13 +140,13 @@ impl Jail {
                 // The line was read a second time, after a restart: the database has this ban.
                 ticket.restored = true;
             }
-            if seconds != plain {
+            if seconds.as_f64() != plain.as_f64() {
                 self.log(&mut afterword, Level::NOTICE, "observer", |jail| {
-                    let end = time2str(ticket.time + seconds, &jail.zone);
+                    let end = time2str(ticket.time + seconds.as_f64(), &jail.zone);
                     let (count, span) = (ticket.ban_count, seconds2str(seconds));
                     format!("[{}] Increase Ban {id} ({count} # {span} -> {end})", jail.name)
                 });
-                let delay = (seconds - plain - 5.0).clamp(0.0, 10.0);
+                let delay = (seconds.as_f64() - plain.as_f64() - 5.0).clamp(0.0, 10.0);
                 self.prolongs.push((now + delay, id.clone()));
             }
         }
@@ -155,7 +165,7 @@ impl Jail {
 
     /// The ticket as the database keeps it: with the jail's ban time where it has none of its own.
     fn with_ban_time(&self, ticket: &Ticket) -> Ticket {
-        Ticket { ban_time: Some(ticket.ban_time_or(self.bans.ban_time)), ..ticket.clone() }
+        Ticket { ban_time: Some(ticket.duration_or(self.bans.ban_time)), ..ticket.clone() }
     }
 
     /// The ban is safe in the database: it goes into the log and to the actions.
@@ -168,13 +178,23 @@ impl Jail {
             self.log(out, Level::NOTICE, "actions", |jail| {
                 format!("[{}] {word}Ban {}", jail.name, ticket.id)
             });
-            out.push(Effect::Act(Act::Ban(ticket)));
+            out.push(Effect::Act(Act::Ban { ticket, counts: self.announced_counts() }));
             out.extend(pending.afterword);
             if pending.token.is_none() {
                 out.push(Effect::Act(Act::Banned { count: 1, token: None }));
             }
         }
         self.one_done(pending.token, out);
+    }
+
+    /// The numbers without the bans that are still on their way: upstream decides on them one by one.
+    fn announced_counts(&self) -> Counts {
+        let (counts, on_their_way) = (self.counts(), self.pending.len());
+        Counts {
+            banned: counts.banned.saturating_sub(on_their_way),
+            banned_total: counts.banned_total.saturating_sub(on_their_way as u64),
+            ..counts
+        }
     }
 
     /// The ban was ended by somebody while it was on its way.

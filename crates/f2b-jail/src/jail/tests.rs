@@ -53,12 +53,12 @@ impl World {
             }
             Effect::Log(record) => self.seen.push(record.message),
             Effect::Act(act) => self.seen.push(match act {
-                Act::Ban(ticket) => format!("act ban {}", ticket.id),
+                Act::Ban { ticket, .. } => format!("act ban {}", ticket.id),
                 Act::Verify { ticket, check: true, .. } => format!("act verify {}", ticket.id),
                 Act::Verify { ticket, check: false, .. } => format!("act repeat {} if lost", ticket.id),
                 Act::Banned { .. } | Act::Unbanned(_) => return,
                 Act::Prolong(ticket) => format!("act prolong {} to {}", ticket.id, ticket.ban_time_or(0.0)),
-                Act::Unban(ticket) => format!("act unban {}", ticket.id),
+                Act::Unban { ticket, .. } => format!("act unban {}", ticket.id),
                 Act::Flush(tickets) => format!("act flush {}", tickets.len()),
                 Act::Stop(tickets) => format!("act stop {}", tickets.len()),
             }),
@@ -67,7 +67,8 @@ impl World {
     }
 
     fn fail(&mut self, id: &str, now: f64) {
-        let failure = Failure { id: Id::parse(id), time: Time(now), data: FailData::default() };
+        let failure =
+            Failure { id: Id::parse(id), time: Time(now), whole_time: false, data: FailData::default() };
         self.step(Event::Found(failure), now);
     }
 
@@ -157,7 +158,12 @@ fn ignored_ids_are_not_counted() {
 fn a_failure_in_the_future_counts_now() {
     let mut world = World::new();
     world.jail.log_level = Level::INFO;
-    let failure = Failure { id: Id::parse("192.0.2.1"), time: Time(9000.0), data: FailData::default() };
+    let failure = Failure {
+        id: Id::parse("192.0.2.1"),
+        time: Time(9000.0),
+        whole_time: false,
+        data: FailData::default(),
+    };
     world.step(Event::Found(failure), 1000.0);
     world.expect(&["[test] Found 192.0.2.1 - 1970-01-01 00:16:40"]);
 }
@@ -181,6 +187,34 @@ fn the_second_ban_is_longer_and_the_actions_hear_of_it() {
     world.step(Event::Tick, 4999.0);
     world.expect(&[]);
     world.step(Event::Tick, 5000.1);
+    world.expect(&["act unban 192.0.2.1"]);
+}
+
+#[test]
+fn a_new_ban_is_not_prolonged_by_the_one_before() {
+    let mut world = World::with_increment(&[("increment", "true"), ("multipliers", "1 5 30")]);
+    world.jail.fails.max_retry = 1;
+    let history = History { ban_count: 1, time_of_ban: Time(500.0) };
+    world.history.insert(Id::parse("192.0.2.1"), history);
+    world.fail("192.0.2.1", 1000.0);
+    let ids = Some(ids(&["192.0.2.1"]));
+    world.step(Event::Unban { ids, report_absent: false, token: Token(1) }, 1001.0);
+    world.fail("192.0.2.1", 1002.0);
+    world.seen.clear();
+    world.step(Event::Tick, 1011.0);
+    world.expect(&[]);
+    world.step(Event::Tick, 1012.0);
+    world.expect(&["act prolong 192.0.2.1 to 18000"]);
+}
+
+#[test]
+fn a_shorter_bantime_ends_bans_at_once() {
+    let mut world = World::new();
+    world.jail.fails.max_retry = 1;
+    world.fail("192.0.2.1", 1000.0);
+    world.seen.clear();
+    world.jail.bans.set_ban_time(60.0);
+    world.step(Event::Tick, 1061.0);
     world.expect(&["act unban 192.0.2.1"]);
 }
 
@@ -278,9 +312,11 @@ fn a_ban_that_ends_on_its_way_through_the_database_never_reaches_the_actions() {
 #[test]
 fn bans_come_back_after_a_restart() {
     let mut world = World::new();
-    let ticket =
-        |id: &str, seconds| Ticket { ban_time: Some(seconds), ..Ticket::new(Id::parse(id), Time(1000.0)) };
-    let tickets = vec![ticket("192.0.2.1", 900.0), ticket("192.0.2.2", 60.0), ticket("192.0.2.3", -1.0)];
+    let ticket = |id: &str, seconds| Ticket {
+        ban_time: Some(Number::Int(seconds)),
+        ..Ticket::new(Id::parse(id), Time(1000.0))
+    };
+    let tickets = vec![ticket("192.0.2.1", 900), ticket("192.0.2.2", 60), ticket("192.0.2.3", -1)];
     world.step(Event::Restore(tickets), 1500.0);
     world.expect(&[
         "[test] Restore Ban 192.0.2.1",

@@ -48,13 +48,13 @@ impl Jail {
     fn end_ban(&mut self, id: &Id, out: &mut Vec<Effect>) {
         let Some(ticket) = self.bans.remove(id) else { return };
         self.forget_plans(id, out);
-        self.unbanned(ticket, out);
+        self.unbanned(ticket, true, out);
     }
 
     /// Takes a ban back; the actions hear of it only if they have heard of the ban.
-    fn unbanned(&self, ticket: Ticket, out: &mut Vec<Effect>) {
+    fn unbanned(&self, ticket: Ticket, by_hand: bool, out: &mut Vec<Effect>) {
         if ticket.banned {
-            out.push(Effect::Act(Act::Unban(Box::new(ticket))));
+            out.push(Effect::Act(Act::Unban { ticket: Box::new(ticket), by_hand }));
         } else {
             self.log(out, Level::NOTICE, "actions", |jail| format!("[{}] Unban {}", jail.name, ticket.id));
         }
@@ -105,7 +105,7 @@ impl Jail {
         let count = over.len();
         for ticket in over {
             self.forget_plans(&ticket.id, out);
-            self.unbanned(ticket, out);
+            self.unbanned(ticket, false, out);
         }
         if count > 0 {
             out.push(Effect::Act(Act::Unbanned(count)));

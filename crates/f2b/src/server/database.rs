@@ -56,7 +56,7 @@ pub(super) struct Wanted {
     /// Seconds; without `bantime.increment` older bans than this are of no interest.
     pub(super) for_ban_time: Option<f64>,
     /// Seconds; longer bans are cut to this.
-    pub(super) max_ban_time: Option<f64>,
+    pub(super) max_ban_time: Option<Number>,
     /// The ban time of the jail.
     pub(super) ban_time: f64,
     /// Lines to bring with each ban.

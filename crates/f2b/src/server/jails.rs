@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use f2b_action::JailCounts;
 use f2b_filter::Filter;
-use f2b_jail::{Act, Jail};
+use f2b_jail::{Act, Counts, Jail};
 use f2b_protocol::Value;
 use f2b_types::Ticket;
 
 use super::ignorer::{CacheOptions, Ignorer, Question};
 use super::reader::{Reader, Watch, Watched};
-use super::worker::{LastAnswer, Work, Worker};
+use super::worker::{Deed, LastAnswer, Work, Worker};
 use super::{Backlog, JailKey};
 
 /// One jail and everything that belongs to it.
@@ -100,21 +100,18 @@ impl Running {
     }
 
     pub(super) fn counts(&self) -> JailCounts {
-        let counts = self.jail.counts();
-        JailCounts {
-            banned: counts.banned as i64,
-            banned_total: counts.banned_total as i64,
-            found: counts.found as i64,
-            found_total: counts.found_total as i64,
-        }
+        counts_of(self.jail.counts())
     }
 
-    /// Lets the actions do something, with the numbers of this moment.
+    /// Lets the actions do something, with its own numbers or those of this moment.
     pub(super) fn act(&self, act: Act) {
         self.backlog.enter();
-        let counts = self.counts();
+        let counts = match &act {
+            Act::Ban { counts, .. } => counts_of(*counts),
+            _ => self.counts(),
+        };
         let backlog = self.backlog.clone();
-        self.send(Work::Act { act, ban_time: self.jail.bans.ban_time, counts, backlog });
+        self.send(Work::Act(Deed { act, ban_time: self.jail.bans.ban_time, counts, backlog }));
     }
 
     /// Sends the reader what has changed.
@@ -157,6 +154,15 @@ impl Running {
         self.changed = true;
         let tickets = self.jail.bans.iter().filter(|ticket| ticket.banned).cloned().collect();
         self.send(Work::EndReload { tickets, answer });
+    }
+}
+
+fn counts_of(counts: Counts) -> JailCounts {
+    JailCounts {
+        banned: counts.banned as i64,
+        banned_total: counts.banned_total as i64,
+        found: counts.found as i64,
+        found_total: counts.found_total as i64,
     }
 }
 

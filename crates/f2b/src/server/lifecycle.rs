@@ -110,10 +110,9 @@ impl Core {
     fn restore_bans(&mut self, index: usize) {
         let Some(database) = self.database.clone() else { return };
         let jail = &self.jails[index].jail;
-        let (increments, longest) = (jail.increment.enabled, jail.max_ban_time());
         let wanted = Wanted {
-            for_ban_time: (!increments).then_some(jail.bans.ban_time),
-            max_ban_time: (longest != -1.0).then_some(longest),
+            for_ban_time: (!jail.increment.enabled).then_some(jail.bans.ban_time),
+            max_ban_time: jail.max_ban_time(),
             ban_time: jail.bans.ban_time,
             max_matches: jail.fails.max_matches,
         };

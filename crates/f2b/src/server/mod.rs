@@ -13,6 +13,7 @@
 //! sending. What bounds the queues is the backlog of each jail: the reader leaves the lines of a jail in their file
 //! while too many of its failures and bans are on their way.
 
+mod agenda;
 mod core;
 mod cymru;
 mod database;

@@ -6,11 +6,12 @@ use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use f2b_action::{Actions, Context, EarlierBans, JailCounts, Shell, SystemNames};
+use f2b_action::{Actions, Context, EarlierBans, JailCounts, Orders, Outside, Shell, SystemNames};
 use f2b_jail::{Act, Token};
 use f2b_protocol::{Command, Exception, Reply, Value};
 use f2b_types::{FailData, Id, Level, Log, Record, Ticket};
 
+use super::agenda::Agenda;
 use super::database::{Ask, Database};
 use super::errors::shown;
 use super::ipv6::Ipv6;
@@ -25,7 +26,9 @@ pub(super) enum Work {
     /// Start the actions.
     Start,
     /// Ban, unban, stop. [`Act::Stop`] is the last thing that a worker does.
-    Act { act: Act, ban_time: f64, counts: JailCounts, backlog: Backlog },
+    Act(Deed),
+    /// A ban is over that has never begun: there is nothing to do but to say so, in this word.
+    Undone { id: Id, word: &'static str },
     /// Everything before this is done: the answer may go out, with the bans counted in that were repeated for it.
     Answer { answer: SyncSender<Reply>, reply: Reply, token: Token },
     /// Change the actions, and answer if somebody waits.
@@ -34,6 +37,28 @@ pub(super) enum Work {
     BeginReload,
     /// Properties have been set anew: reload the actions, and take these bans back in those that are no longer there.
     EndReload { tickets: Vec<Ticket>, answer: Option<Arc<LastAnswer>> },
+}
+
+/// Something for the actions to do.
+pub(super) struct Deed {
+    pub(super) act: Act,
+    /// The ban time of the jail at that moment, and its numbers.
+    pub(super) ban_time: f64,
+    pub(super) counts: JailCounts,
+    /// To be left when it is done.
+    pub(super) backlog: Backlog,
+}
+
+impl Deed {
+    /// Whether somebody waits for it.
+    pub(super) fn is_urgent(&self) -> bool {
+        matches!(self.act, Act::Unban { by_hand: true, .. } | Act::Flush(_) | Act::Stop(_))
+    }
+
+    /// Whether it closes the bans of this command.
+    pub(super) fn counts_for(&self, command: Token) -> bool {
+        matches!(self.act, Act::Banned { token: Some(token), .. } if token == command)
+    }
 }
 
 /// An answer to a client that goes out when nobody holds it any more.
@@ -170,11 +195,16 @@ struct Actor {
 impl Actor {
     fn run(mut self, inbox: &Receiver<Work>) {
         let _farewell = Farewell { jail: self.key, core: self.core.clone() };
-        while let Ok(work) = inbox.recv() {
+        let mut agenda = Agenda::default();
+        while let Some(work) = next(&mut agenda, inbox) {
             match work {
                 Work::Ipv6(ipv6) => self.ipv6 = ipv6,
                 Work::Start => self.with(|actions, context| actions.start(context)),
-                Work::Act { act, ban_time, counts, backlog } => {
+                Work::Undone { id, word } => {
+                    let message = format!("[{}] {word} {id}", self.name);
+                    self.log.write(Record::new(Level::NOTICE, "actions", message));
+                }
+                Work::Act(Deed { act, ban_time, counts, backlog }) => {
                     (self.ban_time, self.counts) = (ban_time, counts);
                     let last = matches!(act, Act::Stop(_));
                     self.act(act);
@@ -269,9 +299,9 @@ impl Actor {
     fn run_actions(&mut self, act: Act) {
         self.with(|actions, context| match act {
             Act::Verify { .. } | Act::Banned { .. } | Act::Unbanned(_) => {}
-            Act::Ban(ticket) => actions.ban(&ticket, context),
+            Act::Ban { ticket, .. } => actions.ban(&ticket, context),
             Act::Prolong(ticket) => actions.prolong(&ticket, context),
-            Act::Unban(ticket) => actions.unban(&ticket, context),
+            Act::Unban { ticket, .. } => actions.unban(&ticket, context),
             Act::Flush(tickets) => actions.flush(&tickets, context),
             Act::Stop(tickets) => actions.stop(&tickets, context),
         });
@@ -279,17 +309,17 @@ impl Actor {
 
     fn change(&mut self, change: Change) -> Reply {
         let mut refusal = None;
-        let log: Arc<dyn Log> = Arc::<ServerLog>::clone(&self.log);
+        let outside = self.outside();
         let result = self.with(|actions, context| match change {
             Change::Add(name) => actions.add(&name, context).map(|()| name.into()),
             Change::AddMail(name, options) => actions.add_mail(&name, &options).map(|()| name.into()),
             Change::AddPython(name, file, options) => {
-                actions.add_python(&name, (&file, &options), &log, context).map(|()| name.into())
+                actions.add_python(&name, (&file, &options), &outside, context).map(|()| name.into())
             }
             Change::Delete(name) => actions.delete(&name).map(|()| Value::None),
             Change::Set { action, properties } => {
                 for (property, value) in properties {
-                    actions.set(&action, &property, value, context)?;
+                    actions.tell(&action, &property, Some(value), context)?;
                 }
                 Ok(Value::Bool(true))
             }
@@ -311,6 +341,12 @@ impl Actor {
         }
     }
 
+    /// Whom an action written in Python reaches.
+    fn outside(&self) -> Outside {
+        let orders = JailOrders { jail: self.name.clone(), core: self.core.clone() };
+        Outside { log: Arc::<ServerLog>::clone(&self.log), orders: Arc::new(orders) }
+    }
+
     /// Does something with the actions in the surroundings of this moment.
     fn with<T>(&mut self, what: impl FnOnce(&mut Actions, &Context<'_>) -> T) -> T {
         let context = Context {
@@ -330,6 +366,40 @@ impl Actor {
             let _ = self.core.send(Msg::Repaired { jail: self.key });
         }
         result
+    }
+}
+
+/// The next thing to do, once everything that has come so far is in its place; nothing when nobody is left to send any.
+fn next(agenda: &mut Agenda, inbox: &Receiver<Work>) -> Option<Work> {
+    inbox.try_iter().for_each(|work| agenda.add(work));
+    match agenda.next() {
+        Some(work) => Some(work),
+        None => inbox.recv().ok(),
+    }
+}
+
+/// Bans and unbans as a client would, whose answer nobody hears.
+struct JailOrders {
+    jail: String,
+    core: Sender<Msg>,
+}
+
+impl JailOrders {
+    fn send(&self, what: &str, ids: &[Id]) {
+        let words = ["set", &self.jail, what].into_iter().map(str::to_owned);
+        let command = Command::words(words.chain(ids.iter().map(Id::to_string)));
+        let (answer, _) = mpsc::sync_channel(1);
+        let _ = self.core.send(Msg::Command { command, answer });
+    }
+}
+
+impl Orders for JailOrders {
+    fn ban(&self, ids: Vec<Id>) {
+        self.send("banip", &ids);
+    }
+
+    fn unban(&self, ids: Vec<Id>) {
+        self.send("unbanip", &ids);
     }
 }
 
