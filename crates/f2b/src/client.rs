@@ -18,7 +18,6 @@ mod dump;
 mod inspect;
 mod interactive;
 mod session;
-mod shell_words;
 mod start;
 mod trial;
 

@@ -1,10 +1,12 @@
 //! The lines to try: of a file, or given on the command line.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use f2b_filter::Encoding;
+use f2b_journal::EntryLine;
 use f2b_types::Record;
 
 use super::packed;
@@ -12,6 +14,31 @@ use crate::logging::of_invalid_bytes;
 
 /// Bytes that are read at once.
 const CHUNK: usize = 64 * 1024;
+
+/// A line, or an entry of the journal, which knows its date.
+#[derive(Debug)]
+pub(super) enum Line<'a> {
+    Text(&'a str),
+    Entry(&'a EntryLine),
+}
+
+impl Line<'_> {
+    /// All of it.
+    pub(super) fn whole(&self) -> Cow<'_, str> {
+        match self {
+            Self::Text(text) => (*text).into(),
+            Self::Entry(entry) => entry.parts().concat().into(),
+        }
+    }
+
+    /// What is searched.
+    pub(super) fn text(&self) -> &str {
+        match self {
+            Self::Text(text) => text,
+            Self::Entry(entry) => &entry.text,
+        }
+    }
+}
 
 /// The complete lines of a file; a last line without its end is left out, since it is still being written. Compressed
 /// files and standard input are at their end when they end.

@@ -7,6 +7,7 @@
 //! | `options` | the command line, read as Python's `optparse` reads it |
 //! | `rules` | the expressions, from a filter, a jail or the command line |
 //! | `lines` | the lines, from a file or the command line |
+//! | `journal` | entries of the journal |
 //! | `hosts` | the addresses of host names |
 //! | `beyond` | what fail2ban-regex has not: JSON, explanations, profiles |
 //! | `packed` | compressed logs |
@@ -17,6 +18,7 @@
 
 mod beyond;
 mod hosts;
+mod journal;
 mod lines;
 mod options;
 mod output;
@@ -34,6 +36,7 @@ use std::process::ExitCode;
 use f2b_filter::Encoding;
 use f2b_types::Level;
 
+use self::journal::JournalLines;
 use self::lines::{FileLines, shorten};
 use self::options::{Options, Stop};
 use self::output::Output;
@@ -132,8 +135,8 @@ fn trial(options: &Options, out: &mut Output) -> Result<(), Failure> {
     let mut source = if log == "-" || trial::is_file(log) {
         open(log, options, out)?
     } else if is_journal {
-        out.print("Error: systemd library not found. Exiting...")?;
-        return Err(Failure::Reported);
+        let encoding = encoding(options, out)?;
+        Source::Journal(JournalLines::open(log, encoding, options, &mut trial, out)?)
     } else {
         given(log, trial.filter.max_lines(), out)?
     };
@@ -146,14 +149,15 @@ fn trial(options: &Options, out: &mut Output) -> Result<(), Failure> {
     }
 }
 
+fn encoding(options: &Options, out: &mut Output) -> Result<Encoding, Failure> {
+    match Encoding::parse(&options.encoding) {
+        Ok(encoding) => Ok(encoding),
+        Err(error) => Err(out.give_up(&error.to_string())?),
+    }
+}
+
 fn open(log: &str, options: &Options, out: &mut Output) -> Result<Source, Failure> {
-    let encoding = match Encoding::parse(&options.encoding) {
-        Ok(encoding) => encoding,
-        Err(error) => {
-            out.fail(&error.to_string())?;
-            return Err(Failure::Reported);
-        }
-    };
+    let encoding = encoding(options, out)?;
     let lines = match log {
         "-" => FileLines::standard_input(encoding),
         path => FileLines::open(Path::new(path), encoding),

@@ -6,6 +6,7 @@ use std::time::Instant;
 use f2b_types::{Level, Record};
 use jiff::tz::TimeZone;
 
+use super::Failure;
 use crate::logging::{asctime, full_name};
 
 /// Standard output.
@@ -36,6 +37,12 @@ impl Output {
             true => self.log([Record::new(Level::CRITICAL, "", error)]),
             false => self.print(&format!("ERROR: {error}")),
         }
+    }
+
+    /// The same, as the reason to end.
+    pub(super) fn give_up(&mut self, error: &str) -> io::Result<Failure> {
+        self.fail(error)?;
+        Ok(Failure::Reported)
     }
 
     /// A line of the report.
