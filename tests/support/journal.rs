@@ -10,6 +10,8 @@ use crate::support::available;
 
 const REMOTE: &str = "/lib/systemd/systemd-journal-remote";
 
+const BOOT: &str = "7c49d7d0a1d24f6e9f5b1e2f3a4b5c6d";
+
 /// Whether journal files can be made.
 pub fn can_be_made() -> bool {
     available("systemd-journal-remote", Path::new(REMOTE).exists())
@@ -27,9 +29,8 @@ pub fn entry(micros: u64, fields: &[(&str, &[u8])]) -> Vec<u8> {
     let mut head = String::new();
     let _ = write!(
         head,
-        "__REALTIME_TIMESTAMP={micros}\n__MONOTONIC_TIMESTAMP={}\n_BOOT_ID={}\n",
+        "__REALTIME_TIMESTAMP={micros}\n__MONOTONIC_TIMESTAMP={}\n_BOOT_ID={BOOT}\n",
         micros % 10_000_000_000,
-        "7c49d7d0a1d24f6e9f5b1e2f3a4b5c6d"
     );
     let mut text = head.into_bytes();
     for (name, value) in fields {

@@ -67,7 +67,7 @@ impl Entry {
 
     /// The line that it would be in a log, with the time of the offset from UTC that the machine has.
     pub fn line(&self, encoding: &Encoding, offset: Offset) -> EntryLine {
-        let micros = self.micros("_SOURCE_REALTIME_TIMESTAMP").unwrap_or(self.realtime);
+        let micros = self.source_time();
         let mut parts: Vec<String> = Vec::new();
         let text = |bytes| decode(bytes, encoding).into_owned();
         parts.extend(self.first("_HOSTNAME").map(text));
@@ -82,10 +82,19 @@ impl Entry {
         let messages: Vec<_> = self.all("MESSAGE").map(|bytes| decode(bytes, encoding)).collect();
         parts.push(messages.join(" "));
         EntryLine {
-            time: micros as f64 / 1e6,
+            time: seconds(micros),
             date: iso(micros, offset) + " ",
             text: parts.join(" ").replace('\n', "\\n"),
         }
+    }
+
+    /// When it was written, in seconds since 1970.
+    pub fn time(&self) -> f64 {
+        seconds(self.source_time())
+    }
+
+    fn source_time(&self) -> u64 {
+        self.micros("_SOURCE_REALTIME_TIMESTAMP").unwrap_or(self.realtime)
     }
 
     fn all(&self, name: &str) -> impl Iterator<Item = &[u8]> {
@@ -134,6 +143,10 @@ fn decode<'b>(bytes: &'b [u8], encoding: &Encoding) -> Cow<'b, str> {
         Ok(text) => text.into(),
         Err(_) => encoding.decode(bytes).0,
     }
+}
+
+fn seconds(micros: u64) -> f64 {
+    micros as f64 / 1e6
 }
 
 /// As `datetime.isoformat` has it: without a fraction where there is none.

@@ -38,13 +38,27 @@ pub struct Source {
     rotated: bool,
 }
 
-/// A parameter that is none, or has a wrong value; prints as Python's exception.
+/// A parameter that can't be; prints as Python's exception.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SourceError(String);
+#[non_exhaustive]
+pub enum SourceError {
+    /// There is none of this name (a `TypeError`).
+    UnknownParameter(String),
+    /// `journalflags` is no number (a `ValueError`).
+    InvalidFlags(String),
+}
 
 impl fmt::Display for SourceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        let quoted = |text: &str| Value::from(text);
+        match self {
+            Self::UnknownParameter(name) => {
+                write!(f, "Filter.__init__() got an unexpected keyword argument {}", quoted(name))
+            }
+            Self::InvalidFlags(text) => {
+                write!(f, "invalid literal for int() with base 10: {}", quoted(text))
+            }
+        }
     }
 }
 
@@ -79,11 +93,7 @@ impl Source {
                 "journalflags" => source.flags = Some(number(value)?),
                 "namespace" => source.namespace = Some(value.clone()),
                 "rotated" => source.rotated = f2b_types::is_on(value),
-                name => {
-                    let name = Value::from(name);
-                    let message = format!("Filter.__init__() got an unexpected keyword argument {name}");
-                    return Err(SourceError(message));
-                }
+                name => return Err(SourceError::UnknownParameter(name.into())),
             }
         }
         Ok(source)
@@ -228,8 +238,7 @@ fn words(text: &str) -> Vec<String> {
 }
 
 fn number(text: &str) -> Result<i32, SourceError> {
-    let wrong = || SourceError(format!("invalid literal for int() with base 10: {}", Value::from(text)));
-    text.trim().parse().map_err(|_| wrong())
+    text.trim().parse().map_err(|_| SourceError::InvalidFlags(text.into()))
 }
 
 #[cfg(test)]

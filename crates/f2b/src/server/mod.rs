@@ -20,6 +20,8 @@ mod ignorer;
 mod ipv6;
 mod jail_options;
 mod jails;
+mod journal;
+mod journal_match;
 mod lifecycle;
 mod listener;
 mod lists;
@@ -34,6 +36,7 @@ mod resolver;
 mod run;
 mod status;
 mod transmitter;
+mod ways;
 mod words;
 mod worker;
 
