@@ -91,7 +91,8 @@ fn comparable(output: &Output) -> String {
         Some((head, message)) if head.starts_with("20") && head.contains(" fail2ban.") => message,
         _ => line,
     });
-    plain.map(|line| format!("{line}\n")).collect()
+    // Since 1.1 an address may hold a single colon in more places.
+    plain.map(|line| line.replace("::?|::){1,7}", "::?|:){1,7}") + "\n").collect()
 }
 
 #[track_caller]
@@ -133,6 +134,7 @@ fn reports_on_a_journal_are_upstreams() {
         &["-d", "%Y", "--print-all-missed"],
         &["-l", "info", "-m", "_COMM=cron"],
         &["-l", "debug", "-m", "_COMM=cron"],
+        &["-l", "heavydebug", "-m", "_PID=12 + _COMM=cron"],
         &["--TZ", "UTC+0300", "-o", "row"],
     ] {
         let args = [&["--usedns=no"], options, &[&log, REGEX]].concat();

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 
 use f2b_filter::Encoding;
 use f2b_protocol::Value;
+use f2b_types::{Level, Record};
 use jiff::Timestamp;
 use jiff::tz::Offset;
 
@@ -48,6 +49,12 @@ impl EntryLine {
     /// What stands before the date (nothing), the date, and what stands behind, as a filter takes them.
     pub fn parts(&self) -> [&str; 3] {
         ["", &self.date, &self.text]
+    }
+
+    /// What upstream logs of it.
+    pub fn record(&self, jail: &str) -> Record {
+        let message = format!("[{jail}] Read systemd journal entry: {} {}", self.date.trim_end(), self.text);
+        Record::new(Level::HEAVYDEBUG, "filtersystemd", message)
     }
 }
 

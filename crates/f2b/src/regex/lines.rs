@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use f2b_filter::Encoding;
 use f2b_journal::EntryLine;
-use f2b_types::Record;
+use f2b_types::{Level, Record};
 
 use super::packed;
 use crate::logging::of_invalid_bytes;
@@ -51,9 +51,10 @@ pub(super) struct FileLines {
     start: usize,
     at_end: bool,
     path: PathBuf,
-    /// What is said once of a line that is not in the encoding.
+    /// What is said of a line that is not in the encoding: once, unless somebody wants to know everything.
     records: Option<[Record; 2]>,
     warned: bool,
+    log_level: Level,
 }
 
 impl FileLines {
@@ -79,7 +80,13 @@ impl FileLines {
             path: path.into(),
             records: None,
             warned: false,
+            log_level: Level::WARNING,
         }
+    }
+
+    /// From which level on messages are wanted.
+    pub(super) fn set_log_level(&mut self, level: Level) {
+        self.log_level = level;
     }
 
     /// What there is to say of the last line.
@@ -98,9 +105,10 @@ impl FileLines {
             if let Some(end) = end {
                 let line = rest.get(..end).unwrap_or(rest);
                 let (text, is_valid) = self.encoding.decode_line(line);
-                if !is_valid && !self.warned {
+                if !is_valid && (!self.warned || self.log_level <= Level::TRACEDEBUG) {
+                    let (path, name, is_first) = (&self.path, self.encoding.name(), !self.warned);
                     self.warned = true;
-                    self.records = Some(of_invalid_bytes(line, &self.path, self.encoding.name()));
+                    self.records = Some(of_invalid_bytes(line, path, name, is_first));
                 }
                 let text = text.into_owned();
                 self.start += end;

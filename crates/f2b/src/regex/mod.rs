@@ -163,7 +163,8 @@ fn open(log: &str, options: &Options, out: &mut Output) -> Result<Source, Failur
         path => FileLines::open(Path::new(path), encoding),
     };
     match lines {
-        Ok(lines) => {
+        Ok(mut lines) => {
+            lines.set_log_level(out.level());
             out.say(&format!("Use         log file : {log}"))?;
             out.say(&format!("Use         encoding : {}", options.encoding))?;
             Ok(Source::File(lines))

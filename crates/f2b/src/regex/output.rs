@@ -31,6 +31,11 @@ impl Output {
         self.level <= Level::DEBUG
     }
 
+    /// The level from which on messages are shown.
+    pub(super) fn level(&self) -> Level {
+        self.level
+    }
+
     /// Says why there is nothing to try. Who wants to know more gets it as a message for the log.
     pub(super) fn fail(&mut self, error: &str) -> io::Result<()> {
         match self.verbose > 0 || self.is_debug() {

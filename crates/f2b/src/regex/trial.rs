@@ -133,6 +133,7 @@ impl Trial {
             out.fail(&error)?;
             Err(Failure::Reported)
         };
+        trial.filter.set_log_level(out.level());
         let created = ["Setting usedns = warn for Filter(None)", "Created Filter(None)"];
         out.log(created.map(|message| Record::new(Level::DEBUG, "filter", message)))?;
         if options.max_lines != 0
@@ -252,7 +253,12 @@ impl Trial {
                 out.log(records)?;
             }
             let line = match &line {
-                Given::Entry(entry) => Line::Entry(entry),
+                Given::Entry(entry) => {
+                    if out.level() <= Level::HEAVYDEBUG {
+                        out.log([entry.record("~jailless~")])?;
+                    }
+                    Line::Entry(entry)
+                }
                 Given::Text(line) => {
                     let line = f2b_filter::trim_line_end(line);
                     if line.is_empty() || line.starts_with('#') {

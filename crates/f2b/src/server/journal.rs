@@ -140,9 +140,7 @@ impl FollowedJournal {
             let line = entry.line(encoding, self.offset);
             self.phase.pass(journal, line.time, jail, log);
             if log.enabled(Level::HEAVYDEBUG) {
-                let date = line.date.trim_end();
-                let message = format!("[{jail}] Read systemd journal entry: {date} {}", line.text);
-                log.write(Record::new(Level::HEAVYDEBUG, "filtersystemd", message));
+                log.write(line.record(jail));
             }
             each(&line, matches!(self.phase, Phase::Present));
             self.last = Some((line.time, line.date));

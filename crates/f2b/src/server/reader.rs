@@ -384,6 +384,7 @@ impl Jail {
     fn read_journal(&mut self, ways: &Ways) -> Duration {
         let Self { key, name, filter, backlog, journal, .. } = self;
         let Some(journal) = journal else { return RECHECK_INTERVAL };
+        filter.set_log_level(ways.log.level());
         let (now, find_time) = (clock::now(), filter.find_time().as_f64());
         let encoding = filter.log_encoding().clone();
         let progress = journal.read(name, &encoding, find_time, &ways.log, |entry, in_operation| {
@@ -407,6 +408,7 @@ impl Jail {
         let Self { key, name, filter, backlog, files, polling, .. } = self;
         let file = &mut files[index];
         let Followed { log, decode_warned, .. } = file;
+        filter.set_log_level(ways.log.level());
         let (now, path) = (clock::now(), log.path().to_owned());
         let progress = log.read_lines(|bytes, in_operation| {
             let context = LineContext { now, zone: &ways.zone, in_operation, check_find_time: true };

@@ -24,7 +24,7 @@ pub(super) struct Ways {
 }
 
 impl Ways {
-    /// Says once a day for each file that a line is not in the encoding of its jail; it goes on with the invalid bytes
+    /// Says once a day for each file (and always to whoever wants to know everything) that a line is not in the encoding of its jail; it goes on with the invalid bytes
     /// replaced (`FileContainer.decode_line`).
     pub(super) fn warn_of_bytes(
         &self,
@@ -33,11 +33,13 @@ impl Ways {
         encoding: &str,
         warned: &mut Option<Instant>,
     ) {
-        if warned.is_some_and(|last| last.elapsed() < DAY) {
+        let is_first = warned.is_none_or(|last| last.elapsed() >= DAY);
+        if is_first {
+            *warned = Some(Instant::now());
+        } else if !self.log.enabled(Level::TRACEDEBUG) {
             return;
         }
-        *warned = Some(Instant::now());
-        for record in of_invalid_bytes(&[bytes, b"\n"].concat(), path, encoding) {
+        for record in of_invalid_bytes(&[bytes, b"\n"].concat(), path, encoding, is_first) {
             self.log.write(record);
         }
     }
