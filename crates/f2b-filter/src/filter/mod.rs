@@ -9,6 +9,7 @@
 //! | [`connection`] | merges what lines of one connection say | `Filter._mergeFailure` |
 //! | [`debug`] | what there is to log of each line | |
 //! | [`explain`] | why a line was missed | |
+//! | [`steps`] | how many steps an expression takes | |
 //! | [`found`] | what comes out | the lists that `findFailure` returns |
 
 mod buffer;
@@ -18,10 +19,12 @@ mod explain;
 mod found;
 mod line;
 mod search;
+mod steps;
 
 pub use self::explain::{Explainer, Explanation, Nearest, Sought};
 pub use self::found::{Found, Who};
 pub use self::line::{LineContext, LineError};
+pub use self::steps::{StepCounter, Steps};
 
 use std::sync::Arc;
 

@@ -55,12 +55,18 @@ pub(super) struct FileLines {
     records: Option<[Record; 2]>,
     warned: bool,
     log_level: Level,
+    /// Bytes handed out so far, and those of the whole file where that is known.
+    read: u64,
+    size: Option<u64>,
 }
 
 impl FileLines {
     pub(super) fn open(path: &Path, encoding: Encoding) -> io::Result<Self> {
-        let (reader, is_packed) = packed::unpacked(File::open(path)?)?;
-        Ok(Self::new(reader, is_packed, path, encoding))
+        let file = File::open(path)?;
+        let size = file.metadata().map(|meta| meta.len()).ok();
+        let (reader, is_packed) = packed::unpacked(file)?;
+        let lines = Self::new(reader, is_packed, path, encoding);
+        Ok(Self { size: size.filter(|_| !is_packed), ..lines })
     }
 
     /// Those of standard input.
@@ -81,7 +87,14 @@ impl FileLines {
             records: None,
             warned: false,
             log_level: Level::WARNING,
+            read: 0,
+            size: None,
         }
+    }
+
+    /// How many bytes have been handed out, and how many there are if that is known.
+    pub(super) fn progress(&self) -> (u64, Option<u64>) {
+        (self.read, self.size)
     }
 
     /// From which level on messages are wanted.
@@ -112,6 +125,7 @@ impl FileLines {
                 }
                 let text = text.into_owned();
                 self.start += end;
+                self.read += end as u64;
                 return Ok(Some(text));
             }
             if self.at_end {

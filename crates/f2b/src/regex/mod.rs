@@ -10,6 +10,7 @@
 //! | `journal` | entries of the journal |
 //! | `hosts` | the addresses of host names |
 //! | `beyond` | what fail2ban-regex has not: JSON, explanations, profiles |
+//! | `progress`, `colour` | for terminals: how far a log has been read, and the colours of the report |
 //! | `packed` | compressed logs |
 //! | `trial` | lines through the filter, and what becomes of them |
 //! | `report` | the report at the end |
@@ -17,12 +18,14 @@
 //! | `output` | where all that goes |
 
 mod beyond;
+mod colour;
 mod hosts;
 mod journal;
 mod lines;
 mod options;
 mod output;
 mod packed;
+mod progress;
 mod report;
 mod rules;
 mod tokens;

@@ -16,6 +16,7 @@ use super::journal::JournalLines;
 use super::lines::{FileLines, Line};
 use super::options::Options;
 use super::output::Output;
+use super::progress::Progress;
 use super::rules::add_all;
 use super::tokens::Tokens;
 
@@ -78,6 +79,16 @@ pub(super) enum Source {
     File(FileLines),
     Given(std::vec::IntoIter<String>),
     Journal(JournalLines),
+}
+
+impl Source {
+    /// How many bytes have been read, and how many there are if that is known.
+    fn progress(&self) -> (u64, Option<u64>) {
+        match self {
+            Self::File(lines) => lines.progress(),
+            Self::Given(_) | Self::Journal(_) => (0, None),
+        }
+    }
 }
 
 /// What a source gives.
@@ -246,6 +257,7 @@ impl Trial {
     ) -> Result<(), Failure> {
         let tokens = options.out.as_deref().map(Tokens::new);
         let start = Instant::now();
+        let mut progress = Progress::new(out.prints_lines());
         while let Some(line) = source.next_line()? {
             if let Source::File(lines) = source
                 && let Some(records) = lines.take_records()
@@ -271,6 +283,7 @@ impl Trial {
                 Some(tokens) => self.print_tokens(&line, tokens, options.invert, out)?,
                 None => self.try_line(&line, options, out)?,
             }
+            progress.line(|| source.progress());
         }
         self.seconds = start.elapsed().as_secs_f64();
         Ok(())
