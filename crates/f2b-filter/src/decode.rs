@@ -24,16 +24,23 @@ enum Kind {
     Utf8,
     Latin1,
     Ascii,
-    /// With a byte order mark, and little-endian without one.
-    Utf16,
+    /// With a byte order mark, and in this order without one.
+    Utf16(Order),
     Utf16Le,
     Utf16Be,
-    /// With a byte order mark, and little-endian without one.
-    Utf32,
+    /// With a byte order mark, and in this order without one.
+    Utf32(Order),
     Utf32Le,
     Utf32Be,
     Single(Arc<Single>),
     Table(&'static Table),
+}
+
+/// Which byte of a number comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Order {
+    Little,
+    Big,
 }
 
 /// An encoding that isn't known; prints as Python's `LookupError`.
@@ -77,6 +84,26 @@ impl Encoding {
         &self.name
     }
 
+    /// The encoding of a file that begins with these bytes: a mark at the start counts for all of its lines. (Upstream knows it
+    /// for the first one only.)
+    pub fn by_mark(self, head: &[u8]) -> Self {
+        let kind = match self.kind {
+            Kind::Utf16(_) if head.starts_with(&[0xfe, 0xff]) => Kind::Utf16(Order::Big),
+            Kind::Utf32(_) if head.starts_with(&[0, 0, 0xfe, 0xff]) => Kind::Utf32(Order::Big),
+            kind => kind,
+        };
+        Self { kind, ..self }
+    }
+
+    /// Bytes of the smallest unit of a text.
+    pub fn unit(&self) -> usize {
+        match self.kind {
+            Kind::Utf16(_) | Kind::Utf16Le | Kind::Utf16Be => 2,
+            Kind::Utf32(_) | Kind::Utf32Le | Kind::Utf32Be => 4,
+            _ => 1,
+        }
+    }
+
     /// The text of `bytes`, and whether all of them were valid.
     pub fn decode<'b>(&self, bytes: &'b [u8]) -> (Cow<'b, str>, bool) {
         match &self.kind {
@@ -93,16 +120,18 @@ impl Encoding {
                     (bytes.iter().map(char).collect::<String>().into(), false)
                 }
             },
-            Kind::Utf16 => match bytes {
+            Kind::Utf16(order) => match bytes {
                 [0xff, 0xfe, rest @ ..] => decode_by(encoding_rs::UTF_16LE, rest),
                 [0xfe, 0xff, rest @ ..] => decode_by(encoding_rs::UTF_16BE, rest),
+                bytes if *order == Order::Big => decode_by(encoding_rs::UTF_16BE, bytes),
                 bytes => decode_by(encoding_rs::UTF_16LE, bytes),
             },
             Kind::Utf16Le => decode_by(encoding_rs::UTF_16LE, bytes),
             Kind::Utf16Be => decode_by(encoding_rs::UTF_16BE, bytes),
-            Kind::Utf32 => match bytes {
+            Kind::Utf32(order) => match bytes {
                 [0xff, 0xfe, 0, 0, rest @ ..] => decode_32(rest, u32::from_le_bytes),
                 [0, 0, 0xfe, 0xff, rest @ ..] => decode_32(rest, u32::from_be_bytes),
+                bytes if *order == Order::Big => decode_32(bytes, u32::from_be_bytes),
                 bytes => decode_32(bytes, u32::from_le_bytes),
             },
             Kind::Utf32Le => decode_32(bytes, u32::from_le_bytes),
@@ -132,10 +161,10 @@ impl Encoding {
     /// The first byte behind the first line in `bytes`, its newline included; `None` where the line isn't complete.
     pub fn line_end(&self, bytes: &[u8]) -> Option<usize> {
         let newline: &[u8] = match self.kind {
-            Kind::Utf16 | Kind::Utf16Le => b"\n\0",
-            Kind::Utf16Be => b"\0\n",
-            Kind::Utf32 | Kind::Utf32Le => b"\n\0\0\0",
-            Kind::Utf32Be => b"\0\0\0\n",
+            Kind::Utf16(Order::Little) | Kind::Utf16Le => b"\n\0",
+            Kind::Utf16(Order::Big) | Kind::Utf16Be => b"\0\n",
+            Kind::Utf32(Order::Little) | Kind::Utf32Le => b"\n\0\0\0",
+            Kind::Utf32(Order::Big) | Kind::Utf32Be => b"\0\0\0\n",
             _ => return memchr::memchr(b'\n', bytes).map(|at| at + 1),
         };
         let width = newline.len();
@@ -178,10 +207,10 @@ fn kind_of(name: &str) -> Option<Kind> {
             Kind::Latin1
         }
         "ascii" | "us_ascii" | "646" | "ansi_x3.4_1968" => Kind::Ascii,
-        "utf_32" | "utf32" | "u32" => Kind::Utf32,
+        "utf_32" | "utf32" | "u32" => Kind::Utf32(Order::Little),
         "utf_32_le" | "utf_32le" | "utf32le" => Kind::Utf32Le,
         "utf_32_be" | "utf_32be" | "utf32be" => Kind::Utf32Be,
-        "utf_16" | "utf16" | "u16" => Kind::Utf16,
+        "utf_16" | "utf16" | "u16" => Kind::Utf16(Order::Little),
         "utf_16_le" | "utf_16le" | "utf16le" | "unicodelittleunmarked" => Kind::Utf16Le,
         "utf_16_be" | "utf_16be" | "utf16be" | "unicodebigunmarked" => Kind::Utf16Be,
         plain => {

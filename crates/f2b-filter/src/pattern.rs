@@ -24,7 +24,7 @@ use crate::trace::Tracer;
 pub(crate) const MAX_STEPS: usize = 1_000_000;
 
 /// Bytes of the longest text that the backtracking engine gets to see.
-const MAX_BACKTRACKED: usize = 128 * 1024;
+pub(crate) const MAX_BACKTRACKED: usize = 128 * 1024;
 
 /// Bytes that one compiled program may take.
 pub(crate) const MAX_PROGRAM: usize = 64 << 20;

@@ -11,6 +11,7 @@
 pub mod client;
 pub mod clock;
 pub mod cmdline;
+mod line_buffer;
 pub mod logging;
 pub mod regex;
 pub mod server;

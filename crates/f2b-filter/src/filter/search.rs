@@ -1,5 +1,7 @@
 //! Runs the expressions over a line (`Filter.findFailure` and `_ignoreLine`).
 
+use std::sync::Arc;
+
 use f2b_types::{Level, Number, Time};
 
 use super::buffer::{self, Split};
@@ -8,7 +10,7 @@ use super::line::{LineContext, Warning};
 use super::{Found, Rules, State};
 use crate::failregex::Regex;
 use crate::fields::{Field, Fields, Line};
-use crate::pattern::{Search, Shape, Spans, Subject};
+use crate::pattern::{MAX_BACKTRACKED, MAX_STEPS, Search, Shape, Spans, Subject};
 use crate::pytext::repr;
 
 /// What the expressions see of a line.
@@ -236,9 +238,14 @@ impl State {
     ) -> Search {
         if matches!(search, Search::Exhausted) {
             self.warn(rules, Warning::Exhausted, now, || {
+                let cost = match text.text.len() > MAX_BACKTRACKED {
+                    true => "not tried on".into(),
+                    false => format!("given up after {MAX_STEPS} steps in"),
+                };
                 vec![format!(
-                    "Gave up matching a line of {} characters, it counts as not matched by: {}",
-                    text.text.chars().count(),
+                    "The {} takes too long: {cost} a line of {} characters, which counts as not matched: {}",
+                    rules.place_of(regex),
+                    text.text.trim_end_matches('\n').chars().count(),
                     regex.as_str()
                 )]
             });
@@ -296,6 +303,18 @@ impl State {
                 "Please try setting a custom date pattern (see man page jail.conf(5)).".into(),
             ]
         });
+    }
+}
+
+impl Rules {
+    /// What an expression is called, and its number among its like, as reports count them.
+    fn place_of(&self, regex: &Regex) -> String {
+        let number = |list: &[Arc<Regex>]| list.iter().position(|known| std::ptr::eq(&**known, regex));
+        match (number(&self.fail), number(&self.ignore)) {
+            (Some(index), _) => format!("failregex {}", index + 1),
+            (None, Some(index)) => format!("ignoreregex {}", index + 1),
+            (None, None) => "prefregex".into(),
+        }
     }
 }
 
@@ -431,7 +450,9 @@ mod tests {
         assert_eq!(feed(&mut filter, &[&line]), [""]);
         let records = filter.take_records();
         assert!(
-            records.iter().any(|r| r.message.starts_with("[j] Gave up matching a line of 200010 characters"))
+            records.iter().any(|r| r
+                .message
+                .starts_with("[j] The failregex 1 takes too long: not tried on a line of 200009 characters"))
         );
     }
 }

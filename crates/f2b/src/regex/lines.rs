@@ -10,10 +10,8 @@ use f2b_journal::EntryLine;
 use f2b_types::{Level, Record};
 
 use super::packed;
+use crate::line_buffer::LineBuffer;
 use crate::logging::of_invalid_bytes;
-
-/// Bytes that are read at once.
-const CHUNK: usize = 64 * 1024;
 
 /// A line, or an entry of the journal, which knows its date.
 #[derive(Debug)]
@@ -47,8 +45,7 @@ pub(super) struct FileLines {
     /// A last line without its end counts.
     is_final: bool,
     encoding: Encoding,
-    buffer: Vec<u8>,
-    start: usize,
+    buffer: LineBuffer,
     at_end: bool,
     path: PathBuf,
     /// What is said of a line that is not in the encoding: once, unless somebody wants to know everything.
@@ -80,8 +77,7 @@ impl FileLines {
             reader,
             is_final,
             encoding,
-            buffer: Vec::new(),
-            start: 0,
+            buffer: LineBuffer::default(),
             at_end: false,
             path: path.into(),
             records: None,
@@ -110,13 +106,12 @@ impl FileLines {
     /// The next line without its end.
     pub(super) fn next_line(&mut self) -> io::Result<Option<String>> {
         loop {
-            let rest = self.buffer.get(self.start..).unwrap_or(&[]);
-            let end = match self.encoding.line_end(rest) {
-                None if self.at_end && self.is_final && !rest.is_empty() => Some(rest.len()),
-                end => end,
+            let (before, known) = (self.buffer.len(), self.read);
+            let line = match self.buffer.next_line(&self.encoding) {
+                None if self.at_end && self.is_final => self.buffer.last_line(),
+                line => line,
             };
-            if let Some(end) = end {
-                let line = rest.get(..end).unwrap_or(rest);
+            if let Some(line) = line {
                 let (text, is_valid) = self.encoding.decode_line(line);
                 if !is_valid && (!self.warned || self.log_level <= Level::TRACEDEBUG) {
                     let (path, name, is_first) = (&self.path, self.encoding.name(), !self.warned);
@@ -124,17 +119,18 @@ impl FileLines {
                     self.records = Some(of_invalid_bytes(line, path, name, is_first));
                 }
                 let text = text.into_owned();
-                self.start += end;
-                self.read += end as u64;
+                self.read = known + (before - self.buffer.len()) as u64;
                 return Ok(Some(text));
             }
             if self.at_end {
                 return Ok(None);
             }
-            self.buffer.drain(..self.start);
-            self.start = 0;
-            let read = self.reader.by_ref().take(CHUNK as u64).read_to_end(&mut self.buffer)?;
-            self.at_end = read == 0;
+            self.read = known + (before - self.buffer.len()) as u64;
+            let is_start = self.read == 0 && self.buffer.len() == 0;
+            self.at_end = self.buffer.fill(&mut self.reader)? == 0;
+            if is_start {
+                self.encoding = std::mem::take(&mut self.encoding).by_mark(self.buffer.bytes());
+            }
         }
     }
 }

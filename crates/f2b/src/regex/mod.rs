@@ -173,9 +173,20 @@ fn open(log: &str, options: &Options, out: &mut Output) -> Result<Source, Failur
             Ok(Source::File(lines))
         }
         Err(error) => {
-            out.print(&error.to_string())?;
+            out.print(&python_error(&error, log))?;
             Err(Failure::Reported)
         }
+    }
+}
+
+/// An error of a file as Python prints it.
+fn python_error(error: &io::Error, path: &str) -> String {
+    match error.raw_os_error() {
+        Some(number) => {
+            let text = nix::errno::Errno::from_raw(number).desc();
+            format!("[Errno {number}] {text}: {}", f2b_filter::repr(path))
+        }
+        None => error.to_string(),
     }
 }
 

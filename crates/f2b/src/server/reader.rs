@@ -410,11 +410,12 @@ impl Jail {
         let Followed { log, decode_warned, .. } = file;
         filter.set_log_level(ways.log.level());
         let (now, path) = (clock::now(), log.path().to_owned());
-        let progress = log.read_lines(|bytes, in_operation| {
+        let encoding = filter.log_encoding().clone();
+        let progress = log.read_lines(&encoding, |bytes, encoding, in_operation| {
             let context = LineContext { now, zone: &ways.zone, in_operation, check_find_time: true };
-            let (line, valid) = filter.log_encoding().decode_line(bytes);
+            let (line, valid) = encoding.decode_line(bytes);
             if !valid {
-                ways.warn_of_bytes(bytes, &path, filter.log_encoding().name(), decode_warned);
+                ways.warn_of_bytes(bytes, &path, encoding.name(), decode_warned);
             }
             ways.line(*key, filter, backlog, &line, &context);
         });

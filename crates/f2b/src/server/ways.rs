@@ -39,7 +39,7 @@ impl Ways {
         } else if !self.log.enabled(Level::TRACEDEBUG) {
             return;
         }
-        for record in of_invalid_bytes(&[bytes, b"\n"].concat(), path, encoding, is_first) {
+        for record in of_invalid_bytes(bytes, path, encoding, is_first) {
             self.log.write(record);
         }
     }
