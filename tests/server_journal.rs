@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use journal::entry;
-use support::{Place, binary, wait_until};
+use support::{Place, Process, binary, wait_until};
 use upstream::Driver;
 
 const FILTER: &str = "[INCLUDES]\n[Definition]\nfailregex = ^\\S+ prog(?:\\[\\d+\\])?: fail from <HOST>$\n\
@@ -46,11 +46,15 @@ fn now() -> u64 {
     u64::try_from(since.as_micros()).expect("a number")
 }
 
-/// Failures of `198.51.100.N` in the journal, written some seconds ago.
+fn address(number: u64) -> String {
+    format!("10.0.{}.{}", number / 256, number % 256)
+}
+
+/// Failures of these addresses in the journal, written some seconds ago.
 fn fail(place: &Place, comm: &str, age: u64, numbers: impl IntoIterator<Item = u64>) {
     let mut text = Vec::new();
     for number in numbers {
-        let message = format!("fail from 198.51.100.{number}");
+        let message = format!("fail from {}", address(number));
         let fields: [(&str, &[u8]); 4] = [
             ("_HOSTNAME", b"h"),
             ("SYSLOG_IDENTIFIER", b"prog"),
@@ -62,17 +66,28 @@ fn fail(place: &Place, comm: &str, age: u64, numbers: impl IntoIterator<Item = u
     journal::write(&file(place), &text);
 }
 
-/// The last numbers of the addresses that were found, in their order.
+/// The numbers of the addresses that were found, in their order.
 fn found(place: &Place) -> Vec<u64> {
     let log = place.log();
-    let lines = log.lines().filter_map(|line| line.split_once("] Found 198.51.100."));
-    lines.map(|(_, rest)| rest.split(' ').next().unwrap_or("").parse().expect("a number")).collect()
+    let addresses = log.lines().filter_map(|line| line.split_once("] Found 10.0.")?.1.split(' ').next());
+    let number = |text: &str| text.parse::<u64>().expect("a number");
+    addresses
+        .filter_map(|text| text.split_once('.'))
+        .map(|(high, low)| number(high) * 256 + number(low))
+        .collect()
 }
 
 #[track_caller]
 fn wait_for_found(place: &Place, expected: &[u64]) {
     wait_until("failures are found", || found(place).len() >= expected.len());
     assert_eq!(found(place), expected, "{}", place.log());
+}
+
+/// Stops the server and waits for its end.
+#[track_caller]
+fn stop(place: &Place, mut server: Process) {
+    place.ask(&["stop"]);
+    assert!(server.0.wait().expect("a process").success());
 }
 
 #[test]
@@ -92,8 +107,7 @@ fn a_growing_journal_is_read_once() {
     fail(&place, "prog", 0, [6, 7]);
     wait_for_found(&place, &[2, 3, 5, 6, 7]);
     assert!(place.ask(&["status", "j"]).contains("Journal matches:\t_COMM=prog + _COMM=other"));
-    place.ask(&["stop"]);
-    drop(server);
+    stop(&place, server);
     // While nobody reads, and after the next start.
     fail(&place, "prog", 0, [8, 9]);
     let server = place.start();
@@ -130,12 +144,49 @@ fn a_rotated_journal_is_read_to_its_end_before_the_new_one() {
         wait_for_found(&place, &expected);
     }
     // A server that starts afterwards goes on where this one was.
-    place.ask(&["stop"]);
-    drop(server);
+    stop(&place, server);
     fail(&place, "prog", 0, [200]);
+    fs::rename(file(&place), place.file("journal/system@6.journal")).expect("a rotation while nobody reads");
+    fail(&place, "prog", 0, [201]);
     let server = place.start();
-    expected.push(200);
+    expected.extend([200, 201]);
     wait_for_found(&place, &expected);
+    drop(server);
+}
+
+/// Writers, rotations and a restart at random; in the end each failure was found once, in the order of the journal.
+#[test]
+fn nothing_is_missed_and_nothing_is_read_twice() {
+    if !journal::can_be_made() {
+        return;
+    }
+    let place = place("");
+    fail(&place, "prog", 1, [0]);
+    let mut server = place.start();
+    let (mut next, mut rotations) = (1, 0);
+    // A sequence without a pattern, the same in every run.
+    let mut dice = 7_u64;
+    for round in 0..40 {
+        dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let count = 1 + (dice >> 33) % 25;
+        fail(&place, "prog", 0, next..next + count);
+        next += count;
+        if (dice >> 40).is_multiple_of(3) {
+            rotations += 1;
+            let rotated = place.file(&format!("journal/system@{rotations}.journal"));
+            fs::rename(file(&place), rotated).expect("a rotation");
+        }
+        if round % 13 == 12 {
+            stop(&place, server);
+            fail(&place, "prog", 0, [next]);
+            next += 1;
+            server = place.start();
+        }
+    }
+    fail(&place, "prog", 0, [next]);
+    let expected: Vec<u64> = (0..=next).collect();
+    wait_for_found(&place, &expected);
+    assert!(rotations > 5);
     drop(server);
 }
 

@@ -54,13 +54,13 @@ pub enum News {
 }
 
 impl Journal {
-    /// Opens the journal at its first entry.
+    /// Opens the journal at its first entry; for somebody who read it `until` then, with what was rotated out of use since.
     ///
     /// # Errors
     ///
     /// [`JournalError`] where there is no library, or nothing that can be opened.
-    pub fn open(source: &Source) -> Result<Self, JournalError> {
-        let (handle, files) = source.open(None)?;
+    pub fn open(source: &Source, until: Option<SystemTime>) -> Result<Self, JournalError> {
+        let (handle, files) = source.open(until)?;
         // From now on the library takes note of what happens to the files.
         let _ = handle.fd();
         Ok(Self {

@@ -4,6 +4,7 @@
 //! where upstream reads that entry a second time after a restart, reading goes on behind it.
 
 use std::ffi::CString;
+use std::time::{Duration, UNIX_EPOCH};
 
 use f2b_filter::Encoding;
 use f2b_journal::{EntryLine, Journal, JournalError, News, Source};
@@ -151,7 +152,12 @@ impl FollowedJournal {
 
     /// Opens it where reading was left, but no longer ago than `find_time`.
     fn begin(&mut self, jail: &str, find_time: f64, log: &ServerLog) -> Result<Journal, JournalError> {
-        let mut journal = Journal::open(&self.watched.source)?;
+        let Time(now) = clock::now();
+        let earliest = now - find_time;
+        let position = self.watched.position.filter(|position| *position > earliest);
+        let until =
+            position.and_then(|position| UNIX_EPOCH.checked_add(Duration::try_from_secs_f64(position).ok()?));
+        let mut journal = Journal::open(&self.watched.source, until)?;
         journal.set_matches(&self.watched.matches)?;
         if self.watched.matches.is_empty() {
             let message = format!(
@@ -160,12 +166,10 @@ impl FollowedJournal {
             );
             log.write(Record::new(Level::NOTICE, "filtersystemd", message));
         }
-        let Time(now) = clock::now();
         match journal.last_cursor() {
             Some(end) => {
                 self.phase = Phase::Past { end, began: now };
-                let earliest = now - find_time;
-                match self.watched.position.filter(|position| *position > earliest) {
+                match position {
                     Some(position) => go_on_behind(&mut journal, position)?,
                     None => journal.seek_time(earliest)?,
                 }
