@@ -14,6 +14,7 @@
 //! while too many of its failures and bans are on their way.
 
 mod core;
+mod cymru;
 mod database;
 mod errors;
 mod ignorer;
@@ -100,4 +101,9 @@ impl Backlog {
     pub(crate) fn is_full(&self) -> bool {
         self.0.load(Ordering::Relaxed) >= Self::LIMIT
     }
+}
+
+/// The name of a thread that works for a jail. There is no NUL in it, at which the library would panic.
+fn thread_name(kind: char, jail: &str) -> String {
+    format!("f2b/{kind}.{jail}").replace('\0', "?")
 }
