@@ -4,23 +4,28 @@ use std::io::{self, Read};
 
 use f2b_filter::Encoding;
 
-/// Bytes of a line that count. Of a longer one they are the line, and the rest is skipped.
-pub(crate) const MAX_LINE: usize = 1 << 20;
-
 /// Bytes read at once.
 pub(crate) const CHUNK: usize = 64 << 10;
 
 /// What has been read and not yet handed out.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct LineBuffer {
+    /// Bytes of a line that count. Of a longer one they are the line, and the rest is skipped.
+    longest: usize,
     bytes: Vec<u8>,
     /// Where in them the next line begins.
     start: usize,
+    /// As many bytes from there on have no line end.
+    scanned: usize,
     /// The rest of an overlong line is being skipped.
     skipping: bool,
 }
 
 impl LineBuffer {
+    pub(crate) fn new(longest: usize) -> Self {
+        Self { longest, bytes: Vec::new(), start: 0, scanned: 0, skipping: false }
+    }
+
     /// Bytes that have not been handed out.
     pub(crate) fn len(&self) -> usize {
         self.bytes.len() - self.start
@@ -33,7 +38,7 @@ impl LineBuffer {
 
     /// Forgets everything.
     pub(crate) fn clear(&mut self) {
-        *self = Self::default();
+        *self = Self::new(self.longest);
     }
 
     /// Reads the next chunk; zero at the end.
@@ -56,15 +61,21 @@ impl LineBuffer {
     pub(crate) fn next_line(&mut self, encoding: &Encoding) -> Option<&[u8]> {
         loop {
             let (from, length) = (self.start, self.len());
-            let (taken, is_whole) = match encoding.line_end(self.bytes()) {
-                Some(end) => (end, true),
-                // Cut between two characters.
-                None if length > MAX_LINE => (length / encoding.unit() * encoding.unit(), false),
-                None => return None,
+            // Between two characters.
+            let whole_units = length / encoding.unit() * encoding.unit();
+            let unscanned = self.bytes.get(from + self.scanned..).unwrap_or(&[]);
+            let (taken, is_whole) = match encoding.line_end(unscanned) {
+                Some(end) => (self.scanned + end, true),
+                None if length > self.longest => (whole_units, false),
+                None => {
+                    self.scanned = whole_units;
+                    return None;
+                }
             };
             self.start += taken;
+            self.scanned = 0;
             if !std::mem::replace(&mut self.skipping, !is_whole) {
-                return self.bytes.get(from..from + taken.min(MAX_LINE));
+                return self.bytes.get(from..from + taken.min(self.longest));
             }
         }
     }
@@ -72,6 +83,7 @@ impl LineBuffer {
     /// What is left at the end of a log, if it is anything.
     pub(crate) fn last_line(&mut self) -> Option<&[u8]> {
         let from = std::mem::replace(&mut self.start, self.bytes.len());
+        self.scanned = 0;
         self.bytes.get(from..).filter(|line| !line.is_empty() && !self.skipping)
     }
 }
@@ -80,9 +92,11 @@ impl LineBuffer {
 mod tests {
     use super::*;
 
+    const MAX_LINE: usize = 1 << 20;
+
     fn lines(encoding: &str, log: &[u8]) -> Vec<String> {
         let encoding = Encoding::parse(encoding).unwrap().by_mark(log);
-        let (mut buffer, mut log) = (LineBuffer::default(), log);
+        let (mut buffer, mut log) = (LineBuffer::new(MAX_LINE), log);
         let mut lines = Vec::new();
         loop {
             while let Some(line) = buffer.next_line(&encoding) {
@@ -132,7 +146,7 @@ mod tests {
 
     #[test]
     fn a_last_line_may_lack_its_end() {
-        let mut buffer = LineBuffer::default();
+        let mut buffer = LineBuffer::new(MAX_LINE);
         buffer.fill(&mut &b"a\nb"[..]).unwrap();
         let encoding = Encoding::default();
         assert_eq!(buffer.next_line(&encoding), Some(&b"a\n"[..]));

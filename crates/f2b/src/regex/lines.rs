@@ -38,6 +38,9 @@ impl Line<'_> {
     }
 }
 
+/// Bytes of a line that count: more than in a server, since somebody may want to know.
+const MAX_LINE: usize = 16 << 20;
+
 /// The complete lines of a file; a last line without its end is left out, since it is still being written. Compressed
 /// files and standard input are at their end when they end.
 pub(super) struct FileLines {
@@ -77,7 +80,7 @@ impl FileLines {
             reader,
             is_final,
             encoding,
-            buffer: LineBuffer::default(),
+            buffer: LineBuffer::new(MAX_LINE),
             at_end: false,
             path: path.into(),
             records: None,

@@ -18,13 +18,16 @@ use f2b_filter::Encoding;
 use nix::fcntl::OFlag;
 use sha1::{Digest, Sha1};
 
-use crate::line_buffer::{LineBuffer, MAX_LINE};
+use crate::line_buffer::LineBuffer;
 
 /// Chunks after which the reader takes care of other files before it goes on with this one.
 const BUDGET: usize = 16;
 
 /// As many bytes before the place in the file tell whether it is still the same text.
 const TRACE: usize = 64;
+
+/// Bytes of a line that count.
+const MAX_LINE: usize = 1 << 20;
 
 /// Bytes of the longest byte order mark.
 const LONGEST_MARK: usize = 4;
@@ -186,7 +189,7 @@ impl Tail {
             file,
             inode,
             position,
-            buffer: LineBuffer::default(),
+            buffer: LineBuffer::new(MAX_LINE),
             head: Vec::new(),
             trace: Vec::new(),
         }))
