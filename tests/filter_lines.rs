@@ -11,11 +11,11 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use f2b_filter::{Field, Filter, Found, LineContext, Who};
+use f2b_filter::{Field, Filter, Found, LineContext, UseDns, Who};
 use f2b_types::{Number, Time};
 use jiff::tz::TimeZone;
 use serde_json::{Value as Json, json};
-use support::filters::read_filter;
+use support::filters::{read_filter, read_filter_with_dns};
 use support::{available, repository};
 
 const ORACLE: &str = include_str!("support/filter_lines.py");
@@ -28,8 +28,16 @@ struct Request {
     name: String,
     options: Vec<(String, String)>,
     mode: &'static str,
+    use_dns: &'static str,
     lines: Vec<String>,
 }
+
+/// The addresses of the host names that lines are made of.
+const HOSTS: &[(&str, &[&str])] =
+    &[("host.example.com", &["192.0.2.33"]), ("a-b.example", &["192.0.2.34", "2001:db8::34"]), ("x", &[])];
+
+/// In what order requests treat host names.
+const USE_DNS: [&str; 4] = ["raw", "no", "yes", "warn"];
 
 fn seed() -> u64 {
     std::env::var("F2B_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1)
@@ -49,11 +57,12 @@ fn upstream(config: &Path, requests: &[Request], wanted: usize) -> Option<Vec<Js
         .unwrap();
     let mut input = String::new();
     for request in requests {
-        let Request { name, options, mode, lines } = request;
+        let Request { name, options, mode, use_dns, lines } = request;
         let options: serde_json::Map<String, Json> =
             options.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
         let request = json!({
             "config": config, "name": name, "options": options, "mode": mode, "lines": lines,
+            "usedns": use_dns, "hosts": HOSTS.iter().copied().collect::<std::collections::BTreeMap<_, _>>(),
             "seed": seed(), "wanted": wanted,
         });
         input += &format!("{request}\n");
@@ -72,16 +81,30 @@ fn process(filter: &mut Filter, line: &str, mode: &str) -> Json {
     let context = LineContext { now: Time(NOW), zone: &zone, in_operation: server, check_find_time: server };
     match filter.process_line(line, &context) {
         Err(error) => error.to_string().into(),
-        Ok(found) => found.iter().map(found_json).collect(),
+        Ok(found) => {
+            let mut found: Vec<Json> = found.iter().flat_map(each_found_json).collect();
+            // The addresses of a name have no order.
+            if filter.use_dns() != UseDns::Raw {
+                found.sort_by_key(|found| (found[0].as_u64(), found[1].as_str().map(String::from)));
+            }
+            found.into()
+        }
     }
 }
 
-fn found_json(found: &Found) -> Json {
-    let who = match &found.who {
-        Some(Who::Id(id)) => id.to_string().into(),
-        Some(Who::Host(host)) => host.as_str().into(),
-        None => Json::Null,
-    };
+/// One for each address of a host.
+fn each_found_json(found: &Found) -> Vec<Json> {
+    match &found.who {
+        Some(Who::Id(id)) => vec![found_json(found, id.to_string().into())],
+        Some(Who::Host(host)) => {
+            let known = HOSTS.iter().find(|(name, _)| name == host).map_or(&[][..], |(_, ids)| ids);
+            known.iter().map(|id| found_json(found, (*id).into())).collect()
+        }
+        None => vec![found_json(found, Json::Null)],
+    }
+}
+
+fn found_json(found: &Found, who: Json) -> Json {
     let time = match found.time {
         Some(Number::Int(seconds)) => seconds.into(),
         Some(Number::Float(seconds)) => seconds.into(),
@@ -119,8 +142,11 @@ fn compare(config: &Path, requests: &[Request], wanted: usize) -> Option<(Vec<St
     assert_eq!(answers.len(), requests.len());
     let (mut differences, mut compared, mut hits) = (Vec::new(), 0, 0);
     for (request, answer) in requests.iter().zip(&answers) {
-        let about = format!("{}{:?} ({})", request.name, request.options, request.mode);
-        let mut filter = match (read_filter(config, &request.name, &request.options), answer.get("error")) {
+        let about = format!("{}{:?} ({}, {})", request.name, request.options, request.mode, request.use_dns);
+        let mut filter = match (
+            read_filter_with_dns(config, &request.name, &request.options, request.use_dns),
+            answer.get("error"),
+        ) {
             (Ok(filter), None) => filter,
             (Err(_), Some(_)) => continue,
             (Ok(_), Some(error)) => {
@@ -172,11 +198,16 @@ fn lines_made_of_the_stock_filters_are_found_as_upstream_finds_them() {
     if !available("fail2ban's filters", config.join("filter.d").exists()) {
         return;
     }
-    let request = |name: &str, options: &[(&str, &str)], mode| Request {
-        name: name.into(),
-        options: options.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
-        mode,
-        lines: Vec::new(),
+    let next = std::cell::Cell::new(seed() as usize);
+    let request = |name: &str, options: &[(&str, &str)], mode| {
+        next.set(next.get() + 1);
+        Request {
+            name: name.into(),
+            options: options.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
+            mode,
+            use_dns: USE_DNS[next.get() / 2 % USE_DNS.len()],
+            lines: Vec::new(),
+        }
     };
     let mut requests = Vec::new();
     for (index, name) in filters_of(&config).iter().enumerate() {
@@ -252,7 +283,10 @@ fn filters_of_third_parties_find_what_they_find_upstream() {
     for name in filters_of(&config) {
         let lines = log_of(&config, &name);
         for mode in ["regex", "server"] {
-            requests.push(Request { name: name.clone(), options: Vec::new(), mode, lines: lines.clone() });
+            for use_dns in [USE_DNS[0], USE_DNS[1 + requests.len() % 3]] {
+                let (name, lines) = (name.clone(), lines.clone());
+                requests.push(Request { name, options: Vec::new(), mode, use_dns, lines });
+            }
         }
     }
     assert!(requests.len() >= 60);

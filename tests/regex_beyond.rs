@@ -169,4 +169,47 @@ fn a_profile_names_what_is_not_linear() {
         .collect();
     assert_eq!(marked, ["1)"], "{text}");
     assert!(profile.iter().all(|line| line.contains(" of 8 lines")), "{text}");
+    // A step is a byte for what is linear; what is not tells where it gave up.
+    let line = "a".repeat(60) + "bc";
+    let text = regex(&[&line, r"^<F-ID>(?:a|aa)+</F-ID>(b|c)\2$", "--profile"]);
+    let profile = text.split("\nProfile:\n").nth(1).unwrap();
+    assert!(profile.contains("1000063 steps, 0 of 1 lines, given up 1 times, not linear"), "{text}");
+    let text = regex(&["a 192.0.2.1", "^a <ADDR>", "--profile"]);
+    assert!(text.contains(" and 12 steps, 1 of 1 lines\n"), "{text}");
+}
+
+/// What a command prints on a terminal, standard error and all.
+fn on_terminal(command: &str) -> String {
+    let mut script = Command::new("script");
+    script.args(["-qec", command, "/dev/null"]).env("TERM", "xterm").env_remove("NO_COLOR").env_remove("CI");
+    run(script.stdin(Stdio::null()))
+}
+
+#[test]
+fn a_terminal_gets_colours_and_nothing_else_does() {
+    if !support::available("script", support::has_program("script")) {
+        return;
+    }
+    let program = binary("f2b-regex");
+    let command = format!("{} 'x 192.0.2.1' 'x <ADDR>' --print-all-matched", program.display());
+    let plain = regex(&["x 192.0.2.1", "x <ADDR>", "--print-all-matched"]);
+    assert!(!plain.contains('\u{1b}'));
+    let coloured = on_terminal(&command);
+    assert!(coloured.contains("\u{1b}[32mMatched line(s):\u{1b}[0m"), "{coloured}");
+    assert!(!on_terminal(&format!("NO_COLOR=1 {command}")).contains('\u{1b}'));
+    assert!(!on_terminal(&format!("{command} -o id")).contains('\u{1b}'));
+}
+
+#[test]
+fn a_terminal_sees_how_far_a_long_log_has_been_read() {
+    if !support::available("script", support::has_program("script")) {
+        return;
+    }
+    let program = binary("f2b-regex").display().to_string();
+    let log = "yes 'x 192.0.2.1' | head -600; sleep 1.2; yes 'x 192.0.2.1' | head -600";
+    let command = format!("({log}) | {program} - 'x <ADDR>' >/dev/null");
+    let shown = on_terminal(&command);
+    assert!(shown.contains("1024 lines, ") && shown.contains(" lines/s"), "{shown:?}");
+    assert_eq!(on_terminal(&format!("{command} 2>/dev/null")), "");
+    assert_eq!(on_terminal(&format!("yes 'x' | head -2000 | {program} - 'x <ADDR>' >/dev/null")), "");
 }

@@ -54,7 +54,19 @@ const OPTIONS: &[&[&str]] = &[
     &["-l", "INFO", "-r"],
     &["-l", "info", "-vv", "-r"],
     &["-l", "info", "-vvv", "-r"],
+    &["-t", "-r"],
+    &["--log-traceback", "--full-traceback", "--usedns", "no"],
+    &["-m", "A=1", "-r"],
+    &["-vvvv", "-l", "info", "-r"],
+    &["--verbosity", "4", "-r"],
     &["-l", "debug", "-r"],
+    &["-l", "tracedebug", "-r"],
+    &["-l", "HEAVYDEBUG", "--usedns", "no"],
+    &["-l", "heavydebug", "-vv", "-r"],
+    &["-l", "heavydebug", "-L", "3", "-r"],
+    &["-l", "heavydebug", "--no-check-all", "-r"],
+    &["-l", "heavydebug", "-o", "id", "-r"],
+    &["-l", "heavydebug", "-d", "{^LN-BEG}", "-r"],
 ];
 
 /// Filters of the configuration, with their own sample logs.
@@ -100,7 +112,6 @@ const GIVEN: &[&[&str]] = &[
     &["x", "<HOST>", "("],
     &["x", "<HOST>", ""],
     &["x", "<F-ID/>", "sshd"],
-    &["systemd-journal[x=y]", "sshd"],
     &["12:00:00 from ::1", "from <HOST>", "-d", "%Q"],
     &["x from ::1", "from <HOST>", "--TZ", "Foo/Bar"],
     &["x from ::1", "from <HOST>", "-L", "-3"],
@@ -249,7 +260,7 @@ fn without_head(line: &str) -> String {
         let name = line.split(' ').nth(2).unwrap_or("").split('[').next().unwrap_or("");
         return format!("{name}{}", line.get(at..).unwrap_or(""));
     }
-    let levels = [" DEBUG ", " INFO  ", " NOTIC ", " WARNI ", " ERROR ", " CRITI "];
+    let levels = [" DEBUG ", " INFO  ", " NOTIC ", " WARNI ", " ERROR ", " CRITI ", " TRACE ", " HEAVY "];
     match levels.iter().find_map(|level| line.find(level)).filter(|_| line.starts_with([' '])) {
         Some(at) => line.get(at..).unwrap_or("").to_owned(),
         None => line.to_owned(),

@@ -110,6 +110,41 @@ fn reports_on_the_npm_filter_are_upstreams() {
     }
 }
 
+/// A name that `/etc/hosts` has, looked up for real.
+#[test]
+fn names_are_looked_up_as_upstream_looks_them_up() {
+    if !available("fail2ban-regex", upstream().exists()) {
+        return;
+    }
+    let line = "2005-08-14 11:59:59 x from localhost";
+    for options in [
+        &["--usedns", "yes", "-o", "id"][..],
+        &["--usedns", "warn", "-o", "<ip> <F-USER>"],
+        &["--usedns", "no", "-o", "id"],
+        &["--usedns", "raw", "-o", "id"],
+        &["--raw", "-o", "row"],
+        &["--usedns", "yes"],
+    ] {
+        let args: Vec<&str> = [line, "from <HOST>$"].into_iter().chain(options.iter().copied()).collect();
+        let theirs = Command::new(upstream()).args(&args).env("LC_ALL", "C.UTF-8").output().unwrap();
+        let (status, report) = ours(&args);
+        // The addresses of a name have no order.
+        let sorted = |text: &str| {
+            let text = comparable(text);
+            let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
+            lines.sort();
+            lines
+        };
+        assert_eq!(sorted(&report), sorted(&String::from_utf8_lossy(&theirs.stdout)), "{args:?}");
+        assert_eq!(status, theirs.status.code());
+        assert_eq!(
+            report.contains("127.0.0.1"),
+            matches!(options[1], "yes" | "warn") && options.len() > 2,
+            "{report}"
+        );
+    }
+}
+
 #[test]
 fn reports_on_given_lines_are_upstreams() {
     if !available("fail2ban-regex", upstream().exists()) {

@@ -1,7 +1,8 @@
 """Writes lines from the expressions of filters, and says what fail2ban finds in them.
 
 Reads one JSON object a line: the directory of the configuration, the name of a filter, its options, a seed, how to run
-the filter ("regex" as fail2ban-regex, "server" as a jail with new lines), and lines to try besides. Answers with one
+the filter ("regex" as fail2ban-regex, "server" as a jail with new lines), what to do with host names (`usedns`, and the
+addresses of those that have some), and lines to try besides. Answers with one
 object for each: the commands of the filter, the lines, and what each of them gave.
 """
 import json
@@ -23,7 +24,7 @@ except ImportError:
     import sre_constants as ops
     import sre_parse as parser
 
-from fail2ban.server.ipdns import IPAddr
+from fail2ban.server.ipdns import DNSUtils, IPAddr
 from fail2ban.version import version
 
 IS_OLD = version.startswith("1.0")
@@ -165,12 +166,15 @@ def commands_of(config, name, options):
     return reader.convert()
 
 
-def make_filter(commands, mode):
+def make_filter(commands, request):
+    mode, usedns = request["mode"], request["usedns"]
     filter = Filter(None)
-    filter.returnRawHost = True
+    filter.returnRawHost = usedns == "raw"
+    # No network: a name has the addresses that the test says.
+    DNSUtils.dnsToIp = staticmethod(lambda name: {IPAddr(ip) for ip in request["hosts"].get(name, [])})
     filter.checkAllRegex = mode == "regex"
     filter.checkFindTime = filter.inOperation = mode == "server"
-    filter.setUseDns("raw")
+    filter.setUseDns(usedns)
     for command in commands:
         key = command[2]
         for value in command[3] if command[0] == "multi-set" else command[3:]:
@@ -206,7 +210,8 @@ def process(filter, line):
     for regex, who, when, fields in found:
         fields = {k: plain(v) for k, v in fields.items() if v is not None}
         answer.append([regex, plain(who), plain(when), fields])
-    return answer
+    # The addresses of a name have no order.
+    return answer if filter.returnRawHost else sorted(answer, key=lambda found: (found[0], str(found[1])))
 
 
 def dated(rng, form, message):
@@ -235,8 +240,8 @@ def spoilt(rng, line):
     return line
 
 
-def lines_for(rng, commands, mode, wanted):
-    trial = make_filter(commands, mode)
+def lines_for(rng, commands, request, wanted):
+    trial = make_filter(commands, request)
     fails = [r.getRegex() for r in trial._Filter__failRegex]
     ignores = [r.getRegex() for r in trial._Filter__ignoreRegex]
     prefix = trial.prefRegex
@@ -267,12 +272,13 @@ def lines_for(rng, commands, mode, wanted):
 for request in sys.stdin:
     request = json.loads(request)
     rng = random.Random("%s %s" % (request["seed"], request["name"]))
-    mode = request["mode"]
     MyTime.setTime(float(NOW))
     try:
         commands = commands_of(request["config"], request["name"], dict(request["options"]))
-        lines = request["lines"] + (lines_for(rng, commands, mode, request["wanted"]) if request["wanted"] else [])
-        filter = make_filter(commands, mode)
+        lines = request["lines"] + (lines_for(rng, commands, request, request["wanted"]) if request["wanted"] else [])
+        filter = make_filter(commands, request)
+        if IS_OLD and request["name"] == "tuples" and request["usedns"] != "raw":
+            lines = []  # Before 1.1 an id ends at a slash.
     except Exception as e:
         print(json.dumps({"error": repr(e)}))
         continue

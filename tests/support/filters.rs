@@ -8,11 +8,22 @@ use f2b_protocol::Value;
 
 /// The filter `filter.d/name` under `config` with its expressions, which takes host names as they are.
 pub fn read_filter(config: &Path, name: &str, options: &[(String, String)]) -> Result<Filter, String> {
+    read_filter_with_dns(config, name, options, "raw")
+}
+
+/// The same, which does with host names what `use_dns` says.
+pub fn read_filter_with_dns(
+    config: &Path,
+    name: &str,
+    options: &[(String, String)],
+    use_dns: &str,
+) -> Result<Filter, String> {
     let rules =
         RulesReader::new().read_filter(config, name, options, "auto").map_err(|error| error.to_string())?;
     let rules = rules.ok_or_else(|| format!("no filter {name}"))?;
     let mut filter = Filter::new("~jailless~", 2026);
-    filter.set_raw_hosts(true);
+    filter.set_raw_hosts(use_dns == "raw");
+    filter.set_use_dns(use_dns);
     for command in rules.commands {
         let values = match command.word(0) {
             Some("multi-set") => command.0[3].as_items().unwrap().to_vec(),

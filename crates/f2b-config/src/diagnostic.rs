@@ -114,6 +114,9 @@ impl Default for Log {
 }
 
 impl Log {
+    /// The level of what only `--test` shows, since upstream says nothing of the kind.
+    pub(crate) const OWN: Level = Level(1);
+
     /// For what is said all the time and seldom heard.
     pub(crate) fn trace(&mut self, level: Level, logger: &'static str, message: impl FnOnce() -> String) {
         if level >= self.from {

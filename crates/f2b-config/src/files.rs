@@ -180,14 +180,14 @@ impl Files {
                 if self.log.from <= Level::TRACEDEBUG {
                     let message =
                         format!("Included file {} includes this one in turn, it is read once", repr(name));
-                    self.log.say_at(Level::TRACEDEBUG, logger::INCLUDES, message, setting.place_of(name));
+                    self.log.say_at(Log::OWN, logger::INCLUDES, message, setting.place_of(name));
                 }
                 continue;
             }
             let found = self.with_includes(vec![included], &chain)?;
             if found.is_empty() && self.log.from <= Level::TRACEDEBUG {
                 let message = format!("Included file {} is left out, it can't be read", repr(name));
-                self.log.say_at(Level::TRACEDEBUG, logger::INCLUDES, message, setting.place_of(name));
+                self.log.say_at(Log::OWN, logger::INCLUDES, message, setting.place_of(name));
             }
             list.extend(found.iter().cloned());
             if list.len() > MAX_FILES {

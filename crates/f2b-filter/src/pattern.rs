@@ -21,10 +21,10 @@ use crate::dialect::{self, DialectError, Effort, Mode, Parsed};
 use crate::trace::Tracer;
 
 /// Steps that the backtracking engine may take back in one search.
-const MAX_STEPS: usize = 1_000_000;
+pub(crate) const MAX_STEPS: usize = 1_000_000;
 
 /// Bytes of the longest text that the backtracking engine gets to see.
-const MAX_BACKTRACKED: usize = 128 * 1024;
+pub(crate) const MAX_BACKTRACKED: usize = 128 * 1024;
 
 /// Bytes that one compiled program may take.
 pub(crate) const MAX_PROGRAM: usize = 64 << 20;
@@ -140,6 +140,14 @@ impl Pattern {
     /// Whether lines of plain ASCII are for the linear engine.
     pub(crate) fn is_linear(&self) -> bool {
         matches!(self.ascii.engine, Engine::Linear(_) | Engine::Eased(_))
+    }
+
+    /// The program by which the engine that backtracks searches `subject`, if it has to be asked.
+    pub(crate) fn backtracking_program(&self, subject: Subject<'_>) -> Option<&str> {
+        match &self.program(subject)?.engine {
+            Engine::Backtracking { screen, regex } if screen.is_match(subject.text) => Some(regex.as_str()),
+            _ => None,
+        }
     }
 
     /// Number of groups.

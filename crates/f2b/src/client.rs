@@ -19,7 +19,6 @@ mod inspect;
 mod interactive;
 mod json;
 mod session;
-mod shell_words;
 mod start;
 mod trial;
 

@@ -3,7 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use f2b_types::Time;
-use jiff::tz::TimeZone;
+use jiff::tz::{Offset, TimeZone};
 
 /// The time now.
 pub fn now() -> Time {
@@ -21,4 +21,9 @@ pub fn local_zone() -> TimeZone {
         return zone;
     }
     TimeZone::system()
+}
+
+/// How far the time of this machine is from UTC now.
+pub fn local_offset() -> Offset {
+    local_zone().to_offset(jiff::Timestamp::now())
 }

@@ -13,6 +13,7 @@ pub mod client;
 pub mod clock;
 pub mod cmdline;
 mod complete;
+mod line_buffer;
 pub mod logging;
 pub mod regex;
 pub mod server;

@@ -53,8 +53,9 @@ impl std::fmt::Display for TargetError {
 
 impl std::error::Error for TargetError {}
 
-/// What is said of a line that is not in the encoding of its log.
-pub(crate) fn of_invalid_bytes(line: &[u8], path: &Path, encoding: &str) -> [Record; 2] {
+/// What is said of a line that is not in the encoding of its log, aloud only if it is the `first`.
+pub(crate) fn of_invalid_bytes(line: &[u8], path: &Path, encoding: &str, first: bool) -> [Record; 2] {
+    let level = if first { Level::WARNING } else { Level::TRACEDEBUG };
     let (path, shown) = (path.display(), f2b_protocol::Value::Bytes(line.to_vec()));
     [
         format!("Error decoding line from '{path}' with '{encoding}'."),
@@ -63,7 +64,7 @@ pub(crate) fn of_invalid_bytes(line: &[u8], path: &Path, encoding: &str) -> [Rec
              ignoring invalid characters: {shown}"
         ),
     ]
-    .map(|message| Record::new(Level::WARNING, "filter", message))
+    .map(|message| Record::new(level, "filter", message))
 }
 
 impl ServerLog {

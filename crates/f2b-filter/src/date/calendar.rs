@@ -6,8 +6,8 @@
 
 use f2b_types::{Number, Time, local_time};
 use jiff::civil::{Date, DateTime, Weekday};
-use jiff::tz::TimeZone;
-use jiff::{Span, ToSpan};
+use jiff::tz::{AmbiguousOffset, TimeZone};
+use jiff::{Span, Timestamp, ToSpan};
 
 use super::zone::{UnknownZone, validate_time_zone};
 use crate::pytext::{ascii_digits, repr};
@@ -121,11 +121,22 @@ pub(crate) fn moment<'t>(
     }
     match offset {
         Some(_) => Ok(Number::Int(date.to_zoned(TimeZone::UTC)?.timestamp().as_second())),
-        None => {
-            let local = clock.zone.to_ambiguous_timestamp(date).compatible()?;
-            Ok(Number::Float(local.as_second() as f64))
+        None => Ok(Number::Float(local_moment(clock.zone, date)?.as_second() as f64)),
+    }
+}
+
+/// The moment of a local time. One that the clock skips counts by the offset from before the change, unless only that one was
+/// daylight saving time, as in Ireland, whose winter is: so the C library has it.
+fn local_moment(zone: &TimeZone, date: DateTime) -> Result<Timestamp, jiff::Error> {
+    let moment = zone.to_ambiguous_timestamp(date);
+    if let AmbiguousOffset::Gap { after, .. } = moment.offset() {
+        let (earlier, later) = (after.to_timestamp(date)?, moment.compatible()?);
+        let is_saving = |at| zone.to_offset_info(at).dst().is_dst();
+        if is_saving(earlier) && !is_saving(later) {
+            return Ok(earlier);
         }
     }
+    moment.compatible()
 }
 
 fn civil(year: i64, month: i64, day: i64, time: &Fields) -> Result<DateTime, DateError> {
@@ -289,6 +300,10 @@ mod tests {
         let at = |month, day, hour| [('Y', "2005"), ('m', month), ('d', day), ('H', hour), ('M', "30")];
         check(&at("3", "27", "2"), None, Ok(Number::Float(1_111_887_000.0)));
         check(&at("10", "30", "1"), None, Ok(Number::Float(1_130_628_600.0)));
+        // In Ireland it is the winter that is marked as the other time.
+        let dublin = TimeZone::get("Europe/Dublin").unwrap();
+        let skipped = jiff::civil::date(2005, 3, 27).at(1, 30, 0, 0);
+        assert_eq!(local_moment(&dublin, skipped).unwrap().as_second(), 1_111_883_400);
     }
 
     #[test]

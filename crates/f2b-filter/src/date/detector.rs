@@ -18,6 +18,9 @@ use crate::pytext::repr;
 /// A template that was not used for this many seconds may be overtaken.
 const UNUSED_TIME: f64 = 300.0;
 
+/// The level of what is even less interesting than `HEAVYDEBUG`.
+const STEP: Level = Level(4);
+
 const NOWHERE: usize = 0x7fff_ffff;
 
 /// The date templates of a log and what is known of their use.
@@ -30,8 +33,9 @@ pub struct DateDetector {
     last_start: Edge,
     last_end: Edge,
     first_unused: usize,
-    /// What there is to say since the last time somebody asked.
+    /// What there is to say since the last time somebody asked, from which level on.
     records: Vec<Record>,
+    log_level: Level,
 }
 
 /// A template in the list.
@@ -107,6 +111,7 @@ impl DateDetector {
             last_end: Edge { at: NOWHERE, ..Edge::default() },
             first_unused: 0,
             records: Vec::new(),
+            log_level: Level::DEBUG,
         }
     }
 
@@ -162,6 +167,36 @@ impl DateDetector {
         self.records.drain(..)
     }
 
+    /// From which level on messages are wanted.
+    pub(crate) fn set_log_level(&mut self, level: Level) {
+        self.log_level = level;
+    }
+
+    /// What upstream logs of a search, if somebody wants to know.
+    fn debug(&mut self, message: impl FnOnce(&Self) -> String) {
+        if self.log_level <= Level::HEAVYDEBUG {
+            let message = message(self);
+            self.say(Level::HEAVYDEBUG, message);
+        }
+    }
+
+    /// The same of every step of it.
+    fn debug_step(&mut self, message: impl FnOnce(&Self) -> String) {
+        if self.log_level <= STEP {
+            let message = message(self);
+            self.say(STEP, message);
+        }
+    }
+
+    /// What upstream logs of the moment that a match stands for, if somebody wants to know.
+    pub(crate) fn moment_record(&self, date: Number, text: &str, found: &DateMatch) -> Option<Record> {
+        (self.log_level <= Level::HEAVYDEBUG).then(|| {
+            let (date, text, name) = (date.as_f64(), repr(text), found.template_name());
+            let message = format!("  got time {date:.6} for {text} using template {name}");
+            Record::new(Level::HEAVYDEBUG, "datedetector", message)
+        })
+    }
+
     fn say(&mut self, level: Level, message: String) {
         self.records.push(Record::new(level, "datedetector", message));
     }
@@ -200,11 +235,18 @@ impl DateDetector {
                 self.say(Level::INFO, format!("  default date pattern: {count} template(s)"));
             }
         }
+        self.debug_step(|_| {
+            let start: String = line.text.chars().take(120).collect();
+            format!("try to match time for line: {start}")
+        });
         let first = self.try_last(line)?;
         let found = match first.certain {
             Some(candidate) => Some(candidate),
             None => self.try_all(line, first.reserve, first.skip)?,
         };
+        if found.is_none() {
+            self.debug(|_| " no template.".into());
+        }
         Ok(found.map(|candidate| self.remember(candidate, line.text, now)))
     }
 
@@ -255,17 +297,54 @@ impl DateDetector {
         };
         let anchored = self.slots.get(index).is_some_and(|slot| slot.template.line_anchored);
         let whole = anchored || !self.has_same_edges(line.text);
+        self.debug_last(index, anchored, whole, line.text);
         let candidate = match whole {
             true => self.search(index, line)?,
             false => self.search_part(index, line)?,
         };
         let skip = whole.then_some(index);
-        let Some(candidate) = candidate else { return Ok(FirstTry { skip, ..FirstTry::default() }) };
+        let Some(candidate) = candidate else {
+            self.debug(|_| "  ** last pattern not found - pattern change, search ...".into());
+            return Ok(FirstTry { skip, ..FirstTry::default() });
+        };
         let same_place = candidate.start == self.last_start.at && candidate.end == self.last_end.at;
-        Ok(match self.slots.len() == 1 || anchored || same_place {
+        let is_certain = self.slots.len() == 1 || anchored || same_place;
+        self.debug(|_| match is_certain {
+            true => format!("  matched last time template #{index:02}"),
+            false => "  ** last pattern collision - pattern change, reserve & search ...".into(),
+        });
+        Ok(match is_certain {
             true => FirstTry { certain: Some(candidate), reserve: None, skip },
             false => FirstTry { certain: None, reserve: Some(candidate), skip },
         })
+    }
+
+    fn debug_last(&mut self, index: usize, anchored: bool, whole: bool, line: &str) {
+        if anchored {
+            return self.debug_step(|_| format!("  try to match last anchored template #{index:02} ..."));
+        }
+        let (start, end) = (self.last_start, self.last_end);
+        let part = |from: usize, to: usize| {
+            line.chars().skip(from).take(to.saturating_sub(from)).collect::<String>()
+        };
+        let slice = |from: usize, to: usize| repr(&part(from, to));
+        let shown = |c: Option<char>| repr(&c.map_or_else(String::new, String::from));
+        self.debug_step(|_| {
+            let before = if start.at == 0 { repr("") } else { slice(start.at - 1, start.at) };
+            format!(
+                "  try to match last template #{index:02} (from {} to {}): ...{before}=={} {} {}=={}...",
+                start.at,
+                end.at,
+                shown(start.before),
+                part(start.at, end.at),
+                slice(end.at, end.at + 1),
+                shown(end.behind),
+            )
+        });
+        self.debug_step(|_| match whole {
+            true => "  boundaries show conflict, try whole search".into(),
+            false => format!("  boundaries are correct, search in part {}", slice(start.at, end.at)),
+        });
     }
 
     /// Whether the last match could stand in `line` at the same place: equal characters outside, or equal ones inside
@@ -287,19 +366,36 @@ impl DateDetector {
         skip: Option<usize>,
     ) -> Result<Option<Candidate>, DateError> {
         let mut best = reserve;
+        self.debug(|detector| format!(" search template ({}) ...", detector.len()));
         for index in 0..self.slots.len() {
             if Some(index) == skip {
                 continue;
             }
+            self.debug_step(|detector| {
+                format!("  try template #{index:02}: {}", detector.slots[index].template.name)
+            });
             let Some(candidate) = self.search(index, line)? else { continue };
+            self.debug(|detector| detector.matched_text(&candidate));
             if self.is_winner(&candidate) {
                 return Ok(Some(candidate));
             }
+            self.debug(|_| "  ** distance collision - pattern change, reserve".into());
             if best.as_ref().is_none_or(|best| candidate.start < best.start) {
                 best = Some(candidate);
             }
         }
+        if let Some(best) = &best {
+            self.debug(|_| format!("  use best time template #{:02}", best.index));
+        }
         Ok(best)
+    }
+
+    fn matched_text(&self, candidate: &Candidate) -> String {
+        let distance = self.slots.get(candidate.index).map_or(NOWHERE, |slot| slot.distance);
+        format!(
+            "  matched time template #{:02} (at {} <= {distance}, {}) {}",
+            candidate.index, candidate.start, self.last_start.at, candidate.template.name
+        )
     }
 
     /// Whether to look no further: the last template of the list, an anchored one, one that always hits at the start,
@@ -313,6 +409,7 @@ impl DateDetector {
     }
 
     fn search(&mut self, index: usize, line: Subject<'_>) -> Result<Option<Candidate>, DateError> {
+        self.debug_search(index);
         let Some(slot) = self.slots.get_mut(index) else { return Ok(None) };
         let search = slot.template.compiled()?.pattern.search(line);
         Ok(slot.candidate(search, index, line.text))
@@ -320,6 +417,7 @@ impl DateDetector {
 
     /// Searches from where the last match began to where it ended, as if the line ended there.
     fn search_part(&mut self, index: usize, line: Subject<'_>) -> Result<Option<Candidate>, DateError> {
+        self.debug_search(index);
         let Some(slot) = self.slots.get_mut(index) else { return Ok(None) };
         let start = byte_of(line.text, self.last_start.at);
         let end = byte_of(line.text, self.last_end.at);
@@ -328,6 +426,15 @@ impl DateDetector {
         }
         let search = slot.template.compiled()?.pattern.search_from(line.until(end), start);
         Ok(slot.candidate(search, index, line.text))
+    }
+
+    fn debug_search(&mut self, index: usize) {
+        if self.log_level <= STEP
+            && let Some(slot) = self.slots.get(index)
+        {
+            let message = format!("   search {}", slot.template.regex);
+            self.records.push(Record::new(STEP, "datetemplate", message));
+        }
     }
 
     /// Counts the hit and moves its template up.
@@ -357,11 +464,15 @@ impl DateDetector {
     fn reorder(&mut self, index: usize) -> usize {
         let Some(slot) = self.slots.get(index) else { return index };
         let (weight, unused) = (slot.weight(), slot.last_used - UNUSED_TIME);
-        let overtakes = |target: usize| {
-            self.slots.get(target).is_some_and(|other| weight > other.weight() || unused > other.last_used)
-        };
+        self.debug(|detector| {
+            format!("  -> reorder template #{index:02}, hits: {}", detector.slots[index].hits)
+        });
         let far = if self.first_unused < index { self.first_unused } else { index / 2 };
         let near = index - 1;
+        let mut overtakes = |target: usize| {
+            self.debug(|detector| detector.compared_text(index, target));
+            self.slots.get(target).is_some_and(|other| weight > other.weight() || unused > other.last_used)
+        };
         let target = if overtakes(far) {
             far
         } else if far != near && overtakes(near) {
@@ -374,7 +485,20 @@ impl DateDetector {
         while self.slots.get(self.first_unused).is_some_and(|slot| slot.hits > 0) {
             self.first_unused += 1;
         }
+        self.debug(|_| format!("  -> moved template #{index:02} -> #{target:02}"));
         target
+    }
+
+    fn compared_text(&self, index: usize, target: usize) -> String {
+        let (Some(slot), Some(other)) = (self.slots.get(index), self.slots.get(target)) else {
+            return String::new();
+        };
+        let (weight, hits) = (slot.weight(), slot.hits);
+        format!(
+            "  -> compare template #{index:02} & #{target:02}, weight {weight:.3} > {:.3}, hits {hits} > {}",
+            other.weight(),
+            other.hits
+        )
     }
 }
 

@@ -223,6 +223,12 @@ impl Filter {
 #[derive(Debug)]
 pub struct Sought(String);
 
+impl Sought {
+    pub(super) fn text(&self) -> &str {
+        &self.0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use f2b_types::Time;

@@ -11,6 +11,7 @@ use super::buffer::Split;
 use super::{Filter, Found, State};
 use crate::date::{Clock, DateError};
 use crate::pattern::Subject;
+use crate::pytext::repr;
 
 /// Seconds for which a line without a date is of the time of the one before it, and by which the date of a new line may
 /// differ from now.
@@ -78,6 +79,7 @@ impl Filter {
     pub fn process_line(&mut self, line: &str, context: &LineContext<'_>) -> Result<Vec<Found>, LineError> {
         let Self { rules, state } = self;
         state.ignored_by.clear();
+        state.debug(Level::TRACEDEBUG, || format!("Working on line {}", repr(line)));
         let whole = Split { before: "", date: "", behind: line };
         let (split, date, no_date) = match state.find_date(line, context)? {
             Dated::Date(place, date) => (cut(line, place), Some(date), false),
@@ -122,6 +124,10 @@ impl Filter {
         let Self { rules, state } = self;
         state.ignored_by.clear();
         let [before, text, behind] = parts;
+        state.debug(Level::TRACEDEBUG, || {
+            let [before, text, behind] = parts.map(repr);
+            format!("Working on line ({before}, {text}, {behind})")
+        });
         text.clone_into(&mut state.last_time_text);
         state.last_date = Some(date);
         let split = Split { before, date: text, behind };
@@ -153,6 +159,7 @@ impl State {
             Ok(date) => {
                 text.clone_into(&mut self.last_time_text);
                 self.last_date = Some(date);
+                self.records.extend(detector.moment_record(date, text, &found));
                 Ok(Dated::Date(place, date))
             }
             Err(DateError::Invalid) => {
@@ -218,6 +225,7 @@ impl State {
         messages: impl FnOnce() -> Vec<String>,
     ) {
         let Some(next) = self.next_warnings.get_mut(warning as usize).filter(|next| now >= **next) else {
+            self.debug(Level::TRACEDEBUG, || messages().into_iter().next().unwrap_or_default());
             return;
         };
         *next = now + DAY;

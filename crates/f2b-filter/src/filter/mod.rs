@@ -7,19 +7,24 @@
 //! | [`search`] | runs the expressions over a line | `Filter.findFailure`, `_ignoreLine` |
 //! | [`buffer`] | the lines that an expression sees at once | `failregex.Regex.search` |
 //! | [`connection`] | merges what lines of one connection say | `Filter._mergeFailure` |
+//! | [`debug`] | what there is to log of each line | |
 //! | [`explain`] | why a line was missed | |
+//! | [`steps`] | how many steps an expression takes | |
 //! | [`found`] | what comes out | the lists that `findFailure` returns |
 
 mod buffer;
 mod connection;
+mod debug;
 mod explain;
 mod found;
 mod line;
 mod search;
+mod steps;
 
 pub use self::explain::{Explainer, Explanation, Nearest, Sought};
 pub use self::found::{Found, Who};
 pub use self::line::{LineContext, LineError};
+pub use self::steps::{StepCounter, Steps};
 
 use std::sync::Arc;
 
@@ -75,6 +80,7 @@ struct State {
     /// From when on each of the warnings may be repeated.
     next_warnings: [Time; 4],
     records: Vec<Record>,
+    log_level: Level,
     ignored_by: Vec<usize>,
     prefix_groups: Option<Fields>,
 }
@@ -120,6 +126,7 @@ impl Filter {
                 connections: Connections::default(),
                 next_warnings: [Time(0.0); 4],
                 records: Vec::new(),
+                log_level: Level::DEBUG,
                 ignored_by: Vec::new(),
                 candidates: Candidates::default(),
                 prefix_groups: None,
@@ -248,6 +255,7 @@ impl Filter {
     /// [`DatePatternError`]; then the old patterns stay.
     pub fn set_date_pattern(&mut self, patterns: &str) -> Result<(), DatePatternError> {
         let mut detector = DateDetector::new(self.rules.year_now);
+        detector.set_log_level(self.state.log_level);
         detector.set_default_offset(self.default_offset());
         for pattern in patterns.split('\n').map(strip).filter(|pattern| !pattern.is_empty()) {
             detector.append(pattern)?;

@@ -1,6 +1,8 @@
 //! Runs the expressions over a line (`Filter.findFailure` and `_ignoreLine`).
 
-use f2b_types::{Number, Time};
+use std::sync::Arc;
+
+use f2b_types::{Level, Number, Time};
 
 use super::buffer::{self, Split};
 use super::found::{Named, identify};
@@ -8,7 +10,7 @@ use super::line::{LineContext, Warning};
 use super::{Found, Rules, State};
 use crate::failregex::Regex;
 use crate::fields::{Field, Fields, Line};
-use crate::pattern::{Search, Shape, Spans, Subject};
+use crate::pattern::{MAX_BACKTRACKED, MAX_STEPS, Search, Shape, Spans, Subject};
 use crate::pytext::repr;
 
 /// What the expressions see of a line.
@@ -59,6 +61,7 @@ impl State {
     ) -> Vec<Found> {
         let (text, lines) = self.buffer.add(split, rules.max_lines);
         let shape = Shape::of(&text);
+        self.debug_lines(split, &lines);
         let mut view = View { split, text, shape, lines, rest: None };
         let found = self.search_view(rules, &mut view, date, no_date, context);
         if let Some(rest) = view.rest {
@@ -86,8 +89,13 @@ impl State {
             return found;
         }
         if let Some(regex) = &rules.prefix {
+            self.debug_prefix(regex);
             self.prefix_groups = self.groups_of(rules, regex, view.subject(), now).map(|(_, groups)| groups);
-            let Some(groups) = &self.prefix_groups else { return found };
+            let Some(groups) = self.prefix_groups.clone() else {
+                self.debug(Level::HEAVYDEBUG, || "  Prefregex not matched".into());
+                return found;
+            };
+            self.debug_match(format_args!("Pre-filter matched"), &groups);
             if let Some(content) = groups.text("content").filter(|content| !content.is_empty()) {
                 view.narrow(vec![[String::new(), String::new(), content.into()]]);
             }
@@ -97,16 +105,20 @@ impl State {
             let patterns = rules.fail.iter().map(|regex| regex.pattern());
             rules.fail_screen.sieve(patterns, view.subject(), &mut self.candidates);
         }
+        let mut tried = 0;
         for (index, regex) in rules.fail.iter().enumerate() {
             if !view.multi_line() && !self.candidates.may_match(index) {
                 continue;
             }
             let Some((spans, groups)) = self.groups_of(rules, regex, view.subject(), now) else { continue };
+            self.debug_tries(rules, tried..index + 1);
+            self.debug_match(format_args!("Matched failregex {index}:"), &groups);
+            tried = index + 1;
             let (matched, others) = view.used(regex, &spans);
             if self.is_match_ignored(rules, view, &matched, &others, now) {
                 match rules.check_all {
                     true => continue,
-                    false => break,
+                    false => return found,
                 }
             }
             if no_date {
@@ -126,7 +138,7 @@ impl State {
                 }
                 _ => groups,
             };
-            let Some(conclusion) = self.conclude(rules, groups, matched, now) else {
+            let Some(conclusion) = self.conclude(rules, index, groups, matched, now) else {
                 let text = format!("No group found in '{}' using '{}'", view.text, python_regex(regex));
                 self.error(text);
                 continue;
@@ -140,9 +152,10 @@ impl State {
                 }
             }
             if !rules.check_all {
-                break;
+                return found;
             }
         }
+        self.debug_tries(rules, tried..rules.fail.len());
         found
     }
 
@@ -151,6 +164,7 @@ impl State {
     fn conclude(
         &mut self,
         rules: &Rules,
+        index: usize,
         groups: Fields,
         matched: Vec<Line>,
         now: Time,
@@ -172,6 +186,9 @@ impl State {
                 fields.set("matches", Field::Lines(lines.into()));
             }
         }
+        if let Some(id) = id.as_ref().filter(|_| fields.is_no_failure()) {
+            self.debug_waiting("Nofail", id, index, "failure");
+        }
         let skip = fields.is_no_failure() && id.is_some() && !rules.check_all;
         let named = match skip {
             true => None,
@@ -179,6 +196,7 @@ impl State {
         };
         let pending = matches!(named, Some(Named::Pending));
         if pending {
+            self.debug_waiting("No failure-id", id.as_deref().unwrap_or(""), index, "identifier");
             fields.set("mlfpending", Field::Flag);
         }
         if let Some(id) = id.filter(|_| kept) {
@@ -220,9 +238,14 @@ impl State {
     ) -> Search {
         if matches!(search, Search::Exhausted) {
             self.warn(rules, Warning::Exhausted, now, || {
+                let cost = match text.text.len() > MAX_BACKTRACKED {
+                    true => "not tried on".into(),
+                    false => format!("given up after {MAX_STEPS} steps in"),
+                };
                 vec![format!(
-                    "Gave up matching a line of {} characters, it counts as not matched by: {}",
-                    text.text.chars().count(),
+                    "The {} takes too long: {cost} a line of {} characters, which counts as not matched: {}",
+                    rules.place_of(regex),
+                    text.text.trim_end_matches('\n').chars().count(),
                     regex.as_str()
                 )]
             });
@@ -234,6 +257,7 @@ impl State {
     fn is_ignored(&mut self, rules: &Rules, text: Subject<'_>, now: Time) -> bool {
         for (index, regex) in rules.ignore.iter().enumerate() {
             if let Search::Found(_) = self.watched(regex.test(text), rules, regex, text, now) {
+                self.debug(Level::TRACEDEBUG, || format!("  Matched ignoreregex {index} and was ignored"));
                 self.ignored_by.push(index);
                 if !rules.check_all {
                     return true;
@@ -282,6 +306,18 @@ impl State {
     }
 }
 
+impl Rules {
+    /// What an expression is called, and its number among its like, as reports count them.
+    fn place_of(&self, regex: &Regex) -> String {
+        let number = |list: &[Arc<Regex>]| list.iter().position(|known| std::ptr::eq(&**known, regex));
+        match (number(&self.fail), number(&self.ignore)) {
+            (Some(index), _) => format!("failregex {}", index + 1),
+            (None, Some(index)) => format!("ignoreregex {}", index + 1),
+            (None, None) => "prefregex".into(),
+        }
+    }
+}
+
 /// Python's `repr` of the compiled expression, which is cut after 200 characters.
 fn python_regex(regex: &Regex) -> String {
     let text: String = repr(regex.as_str()).chars().take(200).collect();
@@ -290,7 +326,6 @@ fn python_regex(regex: &Regex) -> String {
 
 #[cfg(test)]
 mod tests {
-    use f2b_types::Level;
     use jiff::tz::TimeZone;
 
     use super::*;
@@ -415,7 +450,9 @@ mod tests {
         assert_eq!(feed(&mut filter, &[&line]), [""]);
         let records = filter.take_records();
         assert!(
-            records.iter().any(|r| r.message.starts_with("[j] Gave up matching a line of 200010 characters"))
+            records.iter().any(|r| r
+                .message
+                .starts_with("[j] The failregex 1 takes too long: not tried on a line of 200009 characters"))
         );
     }
 }

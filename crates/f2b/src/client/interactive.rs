@@ -2,8 +2,10 @@
 
 use std::io::BufRead;
 
+use f2b_config::shell_words;
+
+use super::Failed;
 use super::session::Client;
-use super::{Failed, shell_words};
 use crate::cmdline::{self, CmdLine};
 
 const PROMPT: &str = "fail2ban> ";
@@ -33,7 +35,7 @@ pub(super) fn run(client: &mut Client<'_>, line: &CmdLine, input: &mut dyn BufRe
             "" => {}
             "exit" | "quit" => return Ok(()),
             "help" => client.print(&cmdline::usage(&line.program)),
-            command => match shell_words::split(command) {
+            command => match shell_words(command) {
                 // What went wrong has been logged, and the next line is another command.
                 Ok(words) if !words.is_empty() => drop(client.command(&words)),
                 Ok(_) => {}

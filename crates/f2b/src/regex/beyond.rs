@@ -3,7 +3,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use f2b_filter::{Explainer, Field, Filter, LineContext};
+use f2b_filter::{Explainer, Field, Filter, LineContext, StepCounter};
 use f2b_types::Number;
 use serde_json::{Map, Value as Json, json};
 
@@ -147,6 +147,7 @@ fn window(text: &str, at: usize) -> (String, usize) {
 #[derive(Debug, Default)]
 pub(super) struct Profile {
     costs: Vec<Cost>,
+    counter: StepCounter,
 }
 
 #[derive(Debug, Default, Clone)]
@@ -155,6 +156,8 @@ struct Cost {
     hits: usize,
     total: Duration,
     longest: Duration,
+    most: usize,
+    exhausted: usize,
 }
 
 impl Profile {
@@ -170,6 +173,9 @@ impl Profile {
             cost.hits += usize::from(is_hit);
             cost.total += time;
             cost.longest = cost.longest.max(time);
+            let steps = self.counter.count(filter, index, &sought);
+            cost.most = cost.most.max(steps.at_most);
+            cost.exhausted += usize::from(steps.exhausted);
         }
     }
 
@@ -182,19 +188,25 @@ impl Profile {
             .map(|(index, cost)| {
                 let micros = |time: Duration| time.as_secs_f64() * 1e6;
                 let mean = micros(cost.total) / cost.searches.max(1) as f64;
+                let given_up = match cost.exhausted {
+                    0 => String::new(),
+                    count => format!(", given up {count} times"),
+                };
                 let mark = if filter.is_linear(index) { "" } else { ", not linear" };
                 format!(
-                    "{:2}) {:.3} ms, {mean:.1} µs a line, at most {:.1} µs, {} of {} lines{mark}",
+                    "{:2}) {:.3} ms, {mean:.1} µs a line, at most {:.1} µs and {} steps, {} of {} \
+                     lines{given_up}{mark}",
                     index + 1,
                     micros(cost.total) / 1000.0,
                     micros(cost.longest),
+                    cost.most,
                     cost.hits,
                     cost.searches,
                 )
             })
             .collect();
         out.print("\nProfile:")?;
-        out.list(&lines, Some(" #) time of the failregex by itself, most expensive first"))
+        out.list(&lines, Some(" #) time and steps of the failregex by itself, most expensive first"))
     }
 }
 

@@ -7,8 +7,10 @@
 //! | `options` | the command line, read as Python's `optparse` reads it |
 //! | `rules` | the expressions, from a filter, a jail or the command line |
 //! | `lines` | the lines, from a file or the command line |
+//! | `journal` | entries of the journal |
 //! | `hosts` | the addresses of host names |
 //! | `beyond` | what fail2ban-regex has not: JSON, explanations, profiles |
+//! | `progress`, `colour` | for terminals: how far a log has been read, and the colours of the report |
 //! | `packed` | compressed logs |
 //! | `trial` | lines through the filter, and what becomes of them |
 //! | `report` | the report at the end |
@@ -16,11 +18,14 @@
 //! | `output` | where all that goes |
 
 mod beyond;
+mod colour;
 mod hosts;
+mod journal;
 mod lines;
 mod options;
 mod output;
 mod packed;
+mod progress;
 mod report;
 mod rules;
 mod tokens;
@@ -34,6 +39,7 @@ use std::process::ExitCode;
 use f2b_filter::Encoding;
 use f2b_types::Level;
 
+use self::journal::JournalLines;
 use self::lines::{FileLines, shorten};
 pub(crate) use self::options::spellings;
 use self::options::{Options, Stop};
@@ -133,8 +139,8 @@ fn trial(options: &Options, out: &mut Output) -> Result<(), Failure> {
     let mut source = if log == "-" || trial::is_file(log) {
         open(log, options, out)?
     } else if is_journal {
-        out.print("Error: systemd library not found. Exiting...")?;
-        return Err(Failure::Reported);
+        let encoding = encoding(options, out)?;
+        Source::Journal(JournalLines::open(log, encoding, options, &mut trial, out)?)
     } else {
         given(log, trial.filter.max_lines(), out)?
     };
@@ -147,28 +153,41 @@ fn trial(options: &Options, out: &mut Output) -> Result<(), Failure> {
     }
 }
 
+fn encoding(options: &Options, out: &mut Output) -> Result<Encoding, Failure> {
+    match Encoding::parse(&options.encoding) {
+        Ok(encoding) => Ok(encoding),
+        Err(error) => Err(out.give_up(&error.to_string())?),
+    }
+}
+
 fn open(log: &str, options: &Options, out: &mut Output) -> Result<Source, Failure> {
-    let encoding = match Encoding::parse(&options.encoding) {
-        Ok(encoding) => encoding,
-        Err(error) => {
-            out.fail(&error.to_string())?;
-            return Err(Failure::Reported);
-        }
-    };
+    let encoding = encoding(options, out)?;
     let lines = match log {
         "-" => FileLines::standard_input(encoding),
         path => FileLines::open(Path::new(path), encoding),
     };
     match lines {
-        Ok(lines) => {
+        Ok(mut lines) => {
+            lines.set_log_level(out.level());
             out.say(&format!("Use         log file : {log}"))?;
             out.say(&format!("Use         encoding : {}", options.encoding))?;
             Ok(Source::File(lines))
         }
         Err(error) => {
-            out.print(&error.to_string())?;
+            out.print(&python_error(&error, log))?;
             Err(Failure::Reported)
         }
+    }
+}
+
+/// An error of a file as Python prints it.
+fn python_error(error: &io::Error, path: &str) -> String {
+    match error.raw_os_error() {
+        Some(number) => {
+            let text = nix::errno::Errno::from_raw(number).desc();
+            format!("[Errno {number}] {text}: {}", f2b_filter::repr(path))
+        }
+        None => error.to_string(),
     }
 }
 

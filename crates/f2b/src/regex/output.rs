@@ -6,6 +6,7 @@ use std::time::Instant;
 use f2b_types::{Level, Record};
 use jiff::tz::TimeZone;
 
+use super::{Failure, colour};
 use crate::logging::{asctime, full_name};
 
 /// Standard output.
@@ -17,17 +18,36 @@ pub(super) struct Output {
     verbose: i64,
     zone: TimeZone,
     start: Instant,
+    colour: bool,
 }
 
 impl Output {
     pub(super) fn new(quiet: bool, level: Level, verbose: i64) -> Self {
         let zone = crate::clock::local_zone();
-        Self { out: BufWriter::new(io::stdout()), quiet, level, verbose, zone, start: Instant::now() }
+        Self {
+            out: BufWriter::new(io::stdout()),
+            quiet,
+            level,
+            verbose,
+            zone,
+            start: Instant::now(),
+            colour: colour::is_wanted(),
+        }
     }
 
     /// Whether messages for whoever looks for a fault are shown.
     pub(super) fn is_debug(&self) -> bool {
         self.level <= Level::DEBUG
+    }
+
+    /// Whether something is printed while lines are tried.
+    pub(super) fn prints_lines(&self) -> bool {
+        self.quiet || self.is_debug()
+    }
+
+    /// The level from which on messages are shown.
+    pub(super) fn level(&self) -> Level {
+        self.level
     }
 
     /// Says why there is nothing to try. Who wants to know more gets it as a message for the log.
@@ -36,6 +56,12 @@ impl Output {
             true => self.log([Record::new(Level::CRITICAL, "", error)]),
             false => self.print(&format!("ERROR: {error}")),
         }
+    }
+
+    /// The same, as the reason to end.
+    pub(super) fn give_up(&mut self, error: &str) -> io::Result<Failure> {
+        self.fail(error)?;
+        Ok(Failure::Reported)
     }
 
     /// A line of the report.
@@ -48,6 +74,13 @@ impl Output {
 
     /// A line that is printed in any case.
     pub(super) fn print(&mut self, line: &str) -> io::Result<()> {
+        match self.colour && !self.quiet {
+            true => self.write(&colour::paint(line)),
+            false => self.write(line),
+        }
+    }
+
+    fn write(&mut self, line: &str) -> io::Result<()> {
         self.out.write_all(line.as_bytes())?;
         self.out.write_all(b"\n")
     }
@@ -73,7 +106,7 @@ impl Output {
                     )
                 }
             };
-            self.print(&line)?;
+            self.write(&line)?;
         }
         Ok(())
     }
@@ -83,8 +116,12 @@ impl Output {
         if lines.is_empty() {
             return Ok(());
         }
-        let header = header.map_or_else(String::new, |header| format!("|- {header}\n"));
-        self.print(&format!("{header}|  {}\n`-", lines.join("\n|  ")))
+        let header = match header {
+            None => String::new(),
+            Some(header) if self.colour => format!("|- {}\n", colour::paint_header(header)),
+            Some(header) => format!("|- {header}\n"),
+        };
+        self.write(&format!("{header}|  {}\n`-", lines.join("\n|  ")))
     }
 
     pub(super) fn flush(&mut self) -> io::Result<()> {

@@ -221,6 +221,7 @@ fn settle<T>(
 fn apply(trial: &mut Trial, commands: &[Command], source: &str, out: &mut Output) -> Result<(), Failure> {
     let (mut fail, mut ignore) = (Vec::new(), Vec::new());
     for command in commands {
+        let mut matches = Vec::new();
         let values: Vec<Value> = match command.word(0) {
             Some("multi-set") => command.0.get(3).and_then(Value::as_items).unwrap_or(&[]).to_vec(),
             Some("set") => command.0.get(3..).unwrap_or(&[]).to_vec(),
@@ -239,6 +240,10 @@ fn apply(trial: &mut Trial, commands: &[Command], source: &str, out: &mut Output
                     ignore.push(text);
                     Ok(())
                 }
+                "addjournalmatch" => {
+                    matches.push(text);
+                    Ok(())
+                }
                 "maxlines" => trial.set_max_lines(&text, out)?,
                 "datepattern" => trial.set_date_pattern(&text, out)?,
                 _ => Ok(()),
@@ -253,6 +258,7 @@ fn apply(trial: &mut Trial, commands: &[Command], source: &str, out: &mut Output
                 return Err(Failure::Reported);
             }
         }
+        trial.set_journal_match(matches);
     }
     trial.add_failregex(fail, out)?;
     trial.add_ignoreregex(ignore, out)

@@ -5,15 +5,18 @@ use std::path::Path;
 use std::time::Instant;
 
 use f2b_filter::{Explainer, Filter, Found, LineContext, Who};
+use f2b_journal::EntryLine;
 use f2b_types::{Id, Level, Number, Record, Time};
 use jiff::tz::TimeZone;
 
 use super::Failure;
 use super::beyond::{self, Profile, Verdict};
 use super::hosts::Hosts;
-use super::lines::FileLines;
+use super::journal::JournalLines;
+use super::lines::{FileLines, Line};
 use super::options::Options;
 use super::output::Output;
+use super::progress::Progress;
 use super::rules::add_all;
 use super::tokens::Tokens;
 
@@ -60,6 +63,9 @@ pub(super) struct Trial {
     pub(super) seconds: f64,
     /// How many lines of a kind are kept and printed unless all are asked for.
     pub(super) max_lines: usize,
+    /// The words of `-m`, or else of the filter.
+    pub(super) journal_match: Option<Vec<String>>,
+    journal_match_given: bool,
     date_pattern_set: bool,
     max_lines_set: bool,
     zone: TimeZone,
@@ -72,14 +78,32 @@ pub(super) struct Trial {
 pub(super) enum Source {
     File(FileLines),
     Given(std::vec::IntoIter<String>),
+    Journal(JournalLines),
 }
 
 impl Source {
-    fn next_line(&mut self) -> std::io::Result<Option<String>> {
+    /// How many bytes have been read, and how many there are if that is known.
+    fn progress(&self) -> (u64, Option<u64>) {
         match self {
-            Self::File(lines) => lines.next_line(),
-            Self::Given(lines) => Ok(lines.next()),
+            Self::File(lines) => lines.progress(),
+            Self::Given(_) | Self::Journal(_) => (0, None),
         }
+    }
+}
+
+/// What a source gives.
+enum Given {
+    Text(String),
+    Entry(EntryLine),
+}
+
+impl Source {
+    fn next_line(&mut self) -> std::io::Result<Option<Given>> {
+        Ok(match self {
+            Self::File(lines) => lines.next_line()?.map(Given::Text),
+            Self::Given(lines) => lines.next().map(Given::Text),
+            Self::Journal(lines) => lines.next_line()?.map(Given::Entry),
+        })
     }
 }
 
@@ -107,6 +131,8 @@ impl Trial {
                 .ok()
                 .filter(|lines| *lines > 0)
                 .unwrap_or(MAX_LINES),
+            journal_match: None,
+            journal_match_given: options.journal_match.is_some(),
             date_pattern_set: false,
             max_lines_set: false,
             zone,
@@ -118,12 +144,19 @@ impl Trial {
             out.fail(&error)?;
             Err(Failure::Reported)
         };
+        trial.filter.set_log_level(out.level());
         let created = ["Setting usedns = warn for Filter(None)", "Created Filter(None)"];
         out.log(created.map(|message| Record::new(Level::DEBUG, "filter", message)))?;
         if options.max_lines != 0
             && let Err(error) = trial.set_max_lines(&options.max_lines.to_string(), out)?
         {
             fail(out, error)?;
+        }
+        if let Some(text) = &options.journal_match {
+            match f2b_config::shell_words(text) {
+                Ok(words) => trial.journal_match = Some(words),
+                Err(error) => fail(out, error.into())?,
+            }
         }
         if let Some(zone) = options.time_zone.as_deref().filter(|zone| !zone.is_empty())
             && let Err(error) = trial.filter.set_log_time_zone(Some(zone))
@@ -189,6 +222,20 @@ impl Trial {
         Ok(Ok(()))
     }
 
+    /// Takes over what a filter says of the journal, unless the command line does.
+    pub(super) fn set_journal_match(&mut self, words: Vec<String>) {
+        if !words.is_empty() && !self.journal_match_given {
+            self.journal_match = Some(words);
+        }
+    }
+
+    /// The source of the lines knows their dates.
+    pub(super) fn use_no_dates(&mut self) {
+        if !std::mem::replace(&mut self.date_pattern_set, true) {
+            self.filter.disable_date_detector();
+        }
+    }
+
     pub(super) fn add_failregex(&mut self, regexes: Vec<String>, out: &mut Output) -> Result<(), Failure> {
         add_all(&mut self.filter, &regexes, Filter::add_failregex, out)?;
         self.fail = regexes.into_iter().map(RegexHits::new).collect();
@@ -210,20 +257,33 @@ impl Trial {
     ) -> Result<(), Failure> {
         let tokens = options.out.as_deref().map(Tokens::new);
         let start = Instant::now();
+        let mut progress = Progress::new(out.prints_lines());
         while let Some(line) = source.next_line()? {
             if let Source::File(lines) = source
                 && let Some(records) = lines.take_records()
             {
                 out.log(records)?;
             }
-            let line = f2b_filter::trim_line_end(&line);
-            if line.is_empty() || line.starts_with('#') {
-                continue;
-            }
+            let line = match &line {
+                Given::Entry(entry) => {
+                    if out.level() <= Level::HEAVYDEBUG {
+                        out.log([entry.record("~jailless~")])?;
+                    }
+                    Line::Entry(entry)
+                }
+                Given::Text(line) => {
+                    let line = f2b_filter::trim_line_end(line);
+                    if line.is_empty() || line.starts_with('#') {
+                        continue;
+                    }
+                    Line::Text(line)
+                }
+            };
             match &tokens {
-                Some(tokens) => self.print_tokens(line, tokens, options.invert, out)?,
-                None => self.try_line(line, options, out)?,
+                Some(tokens) => self.print_tokens(&line, tokens, options.invert, out)?,
+                None => self.try_line(&line, options, out)?,
             }
+            progress.line(|| source.progress());
         }
         self.seconds = start.elapsed().as_secs_f64();
         Ok(())
@@ -231,7 +291,7 @@ impl Trial {
 
     fn print_tokens(
         &mut self,
-        line: &str,
+        line: &Line<'_>,
         tokens: &Tokens<'_>,
         invert: bool,
         out: &mut Output,
@@ -241,13 +301,13 @@ impl Trial {
             found.into_iter().filter(|found| !found.match_.fields.is_no_failure()).collect();
         match (failures.is_empty(), invert) {
             (false, false) => tokens.print(&failures, out)?,
-            (true, true) => tokens.print_missed(line, self.filter.last_date(), out)?,
+            (true, true) => tokens.print_missed(&line.whole(), self.filter.last_date(), out)?,
             _ => {}
         }
         Ok(())
     }
 
-    fn try_line(&mut self, line: &str, options: &Options, out: &mut Output) -> Result<(), Failure> {
+    fn try_line(&mut self, line: &Line<'_>, options: &Options, out: &mut Output) -> Result<(), Failure> {
         let buffered = self.filter.buffered_lines().to_vec();
         let found = self.find(line, out)?;
         let (mut failures, mut is_ignored) = (0_usize, false);
@@ -280,11 +340,13 @@ impl Trial {
             (false, _) => Verdict::Matched,
         };
         if options.json {
-            out.print(&beyond::line_json(line, verdict, &found, self.filter.ignored_by()).to_string())?;
+            out.print(
+                &beyond::line_json(&line.whole(), verdict, &found, self.filter.ignored_by()).to_string(),
+            )?;
         }
         let context = context(&self.zone);
         if options.profile {
-            self.profile.try_line(&self.filter, line, &context);
+            self.profile.try_line(&self.filter, line.text(), &context);
         }
         let (lines, keep) = if is_ignored {
             let few = options.print_all_ignored || self.ignored.count <= self.max_lines;
@@ -297,11 +359,12 @@ impl Trial {
         };
         lines.count += 1;
         if keep && options.explain && verdict == Verdict::Missed {
-            lines.explained.push(beyond::explain(&mut self.explainer, &self.filter, line, &context));
+            lines.explained.push(beyond::explain(&mut self.explainer, &self.filter, line.text(), &context));
         }
         if keep {
-            lines.kept.push(line.to_owned());
-            lines.kept_without_date.push(used.unwrap_or_else(|| line.to_owned()));
+            let line = line.whole().into_owned();
+            lines.kept_without_date.push(used.unwrap_or_else(|| line.clone()));
+            lines.kept.push(line);
         }
         Ok(())
     }
@@ -362,9 +425,14 @@ impl Trial {
     }
 
     /// What the filter finds in a line, each host in place of its addresses.
-    fn find(&mut self, line: &str, out: &mut Output) -> Result<Vec<Identified>, Failure> {
+    fn find(&mut self, line: &Line<'_>, out: &mut Output) -> Result<Vec<Identified>, Failure> {
         let context = context(&self.zone);
-        let found = self.filter.process_line(line, &context);
+        let found = match line {
+            Line::Text(line) => self.filter.process_line(line, &context),
+            Line::Entry(entry) => {
+                Ok(self.filter.process_dated(entry.parts(), Number::Float(entry.time), &context))
+            }
+        };
         out.log(self.filter.take_records())?;
         let found = match found {
             Ok(found) => found,

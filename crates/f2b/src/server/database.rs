@@ -26,10 +26,16 @@ pub(super) enum Ask {
     AddJail(String),
     /// A jail is gone.
     DeleteJail(String),
-    /// Where did reading of this file end, if it is still the same file?
-    AddLog { jail: String, path: String, position: u64, hash: String, answer: Sender<Option<u64>> },
+    /// Where did reading of this file end, if it is still the same file? Of a journal, the time of the last entry is asked.
+    AddLog {
+        jail: String,
+        path: String,
+        position: Number,
+        hash: Option<String>,
+        answer: Sender<Option<Number>>,
+    },
     /// Reading has come this far.
-    UpdateLog { jail: String, path: String, position: u64, hash: String },
+    UpdateLog { jail: String, path: String, position: Number, hash: String },
     /// What is known of this id?
     History { key: JailKey, jail: String, asked: Asked, id: Id, overall: bool },
     /// Keep this ban.
@@ -198,12 +204,11 @@ impl Keeper {
                 self.check("delete jail", result);
             }
             Ask::AddLog { jail, path, position, hash, answer } => {
-                let result = self.store.add_log(&jail, &path, Number::Int(position as i64), Some(&hash));
-                let position = self.check("add log", result).flatten();
-                let _ = answer.send(position.and_then(|position| u64::try_from(position.as_i64()).ok()));
+                let result = self.store.add_log(&jail, &path, position, hash.as_deref());
+                let _ = answer.send(self.check("add log", result).flatten());
             }
             Ask::UpdateLog { jail, path, position, hash } => {
-                let result = self.store.update_log(&jail, &path, Number::Int(position as i64), Some(&hash));
+                let result = self.store.update_log(&jail, &path, position, Some(&hash));
                 self.check("update log", result);
             }
             Ask::History { key, jail, asked, id, overall } => {

@@ -1,5 +1,6 @@
 //! The exceptions that commands end with, as the classes that Python's side raises.
 
+use f2b_journal::JournalError;
 use f2b_protocol::{Exception, Value};
 
 /// A jail that isn't there.
@@ -94,6 +95,18 @@ pub(super) fn os_error(error: &std::io::Error, path: &str) -> Exception {
     let text = nix::errno::Errno::from_raw(number).desc();
     let args = vec![Value::Int(number.into()), text.into(), path.into()];
     Exception { module: "builtins".into(), class: class.into(), args }
+}
+
+/// A journal that can't be opened.
+pub(super) fn journal_error(error: &JournalError) -> Exception {
+    match error {
+        JournalError::System(error) => {
+            let mut exception = os_error(error, "");
+            exception.args.truncate(2);
+            exception
+        }
+        other => value_error(other.to_string()),
+    }
 }
 
 /// What the log shows of an exception: Python keeps the name of a file out of the arguments of an `OSError`, and puts those

@@ -142,8 +142,6 @@ impl Running {
                 self.jail.bans.set_ban_time(seconds.as_i64() as f64);
                 say("actions", format!("  banTime: {seconds}"));
             }
-            // Only the journal has matches, and no jail of this version reads it.
-            "addjournalmatch" | "deljournalmatch" => {}
             _ => {
                 if let Some(extra) = option.strip_prefix("bantime.") {
                     return self.set_ban_time_extra(extra, words.next_value()?);
@@ -195,7 +193,10 @@ impl Running {
             "ignorecache" => self.ignore_cache.clone(),
             "logpath" => Value::strings(self.files.iter().map(|file| file.path.as_str())),
             "logencoding" => text(filter.log_encoding().name()),
-            "journalmatch" => Value::List(Vec::new()),
+            "journalmatch" => {
+                let matches = self.journal.iter().flat_map(|journal| &journal.matches);
+                Value::List(matches.map(|words| Value::strings(words.iter().map(String::as_str))).collect())
+            }
             "prefregex" => text(filter.prefregex().unwrap_or_default()),
             "failregex" => Value::strings(filter.failregex()),
             "ignoreregex" => Value::strings(filter.ignoreregex()),

@@ -10,7 +10,9 @@ use f2b_protocol::Value;
 use f2b_types::Ticket;
 
 use super::ignorer::{CacheOptions, Ignorer, Question};
+use super::journal::WatchedJournal;
 use super::reader::{Reader, Watch, Watched};
+use super::refusal::Backend;
 use super::worker::{Deed, LastAnswer, Work, Worker};
 use super::{Backlog, JailKey};
 
@@ -25,6 +27,8 @@ pub(super) struct Running {
     pub(super) filter: Filter,
     /// The files in the order in which they were added.
     pub(super) files: Vec<WatchedFile>,
+    /// The journal, in place of files.
+    pub(super) journal: Option<WatchedJournal>,
     pub(super) ignore_command: Value,
     /// The key, the number of entries, the seconds that they last.
     pub(super) ignore_cache: Value,
@@ -56,17 +60,20 @@ impl Running {
         key: JailKey,
         jail: Jail,
         filter: Filter,
-        backend: (&str, &'static str),
+        backend: (&str, Backend),
         worker: Worker,
     ) -> Self {
-        let (backend, real_backend) = backend;
+        let (backend, chosen) = backend;
+        let journal =
+            chosen.journal.map(|source| WatchedJournal { source, matches: Vec::new(), position: None });
         Self {
             key,
             jail,
             backend: backend.into(),
-            real_backend,
+            real_backend: chosen.name,
             filter,
             files: Vec::new(),
+            journal,
             ignore_command: Value::Bool(false),
             ignore_cache: Value::None,
             ban_time_extra: Vec::new(),
@@ -127,6 +134,7 @@ impl Running {
             filter,
             polling: self.real_backend == "polling",
             files: self.files.clone(),
+            journal: self.journal.clone(),
             backlog: self.backlog.clone(),
         })));
     }

@@ -4,15 +4,17 @@
 
 use f2b_filter::Filter;
 use f2b_jail::{Act, Event, Jail};
-use f2b_types::{Level, local_time};
+use f2b_protocol::Value;
+use f2b_types::{Level, Number, local_time};
 
 use super::JailKey;
 use super::core::Core;
 use super::database::{Ask, Wanted};
 use super::errors::{duplicate_jail, runtime_error, unknown_jail, value_error};
 use super::jails::Running;
+use super::journal;
 use super::reader::Watch;
-use super::refusal::{BackendError, backend_named};
+use super::refusal::{Backend, BackendError, backend_named};
 use super::resolver::own_addresses;
 use super::transmitter::Result;
 use super::worker::{Work, Worker};
@@ -43,7 +45,7 @@ impl Core {
             self.log(Level::WARNING, "jail", message);
         }
         self.log(Level::INFO, "jail", format!("Creating new jail '{name}'"));
-        let real_backend = self.choose_backend(name, backend)?;
+        let chosen = self.choose_backend(name, backend)?;
         let mut jail = Jail::new(name, self.zone.clone(), fastrand::u64(..));
         jail.has_database = self.database.is_some();
         jail.log_level = self.logger.level();
@@ -53,19 +55,21 @@ impl Core {
             .map_err(|error| runtime_error(error.to_string()))?;
         worker.send(Work::Ipv6(self.ipv6.clone()));
         let year = local_time(clock::now(), &self.zone).map_or(1970, |local| local.year());
-        let filter = Filter::new(name, year);
-        self.jails.push(Running::new(key, jail, filter, (backend, real_backend), worker));
+        let mut filter = Filter::new(name, year);
+        if chosen.journal.is_some() {
+            filter.disable_date_detector();
+        }
+        self.jails.push(Running::new(key, jail, filter, (backend, chosen), worker));
         self.tell_database(Ask::AddJail(name.into()));
         Ok(())
     }
 
     /// The backend that follows the logs of a jail, upstream's words for it in the log.
-    fn choose_backend(&self, name: &str, backend: &str) -> Result<&'static str> {
-        let real = match backend_named(backend) {
-            Ok(real) => real,
-            Err(BackendError::Missing(missing)) => {
-                let message =
-                    format!("Backend '{missing}' failed to initialize due to not being part of this version");
+    fn choose_backend(&self, name: &str, backend: &str) -> Result<Backend> {
+        let chosen = match backend_named(backend) {
+            Ok(chosen) => chosen,
+            Err(BackendError::Missing(missing, reason)) => {
+                let message = format!("Backend '{missing}' failed to initialize due to {reason}");
                 self.log(Level::ERROR, "jail", message);
                 let message = format!("Failed to initialize any backend for Jail '{name}'");
                 self.log(Level::ERROR, "jail", message.clone());
@@ -75,11 +79,15 @@ impl Core {
                 self.log(Level::ERROR, "jail", message.clone());
                 return Err(value_error(message));
             }
+            Err(BackendError::Unusable(exception)) => return Err(exception),
         };
-        let uses = if real == "polling" { "poller" } else { real };
-        self.log(Level::INFO, "jail", format!("Jail '{name}' uses {uses} {{}}"));
+        let Backend { name: real, options, .. } = &chosen;
+        let uses = if *real == "polling" { "poller" } else { real };
+        let options = options.iter().map(|(name, value)| (name.as_str().into(), value.as_str().into()));
+        let options = Value::Dict(options.collect());
+        self.log(Level::INFO, "jail", format!("Jail '{name}' uses {uses} {options}"));
         self.log(Level::INFO, "jail", format!("Initiated '{real}' backend"));
-        Ok(real)
+        Ok(chosen)
     }
 
     /// Starts a jail, or ends its reload.
@@ -96,6 +104,7 @@ impl Core {
             running.started = true;
             running.send(Work::Start);
             self.look_up_ignored(name);
+            self.find_place_in_journal(index);
             self.ship_changes();
             self.restore_bans(index);
             self.reader.tell(Watch::Start(self.jails[index].key));
@@ -105,6 +114,20 @@ impl Core {
             self.log(Level::INFO, "server", format!("Jail '{name}' reloaded"));
         }
         self.set_idle(name, false)
+    }
+
+    fn find_place_in_journal(&mut self, index: usize) {
+        let Some(database) = self.database.clone() else { return };
+        let running = &mut self.jails[index];
+        if running.journal.is_none() {
+            return;
+        }
+        let (jail, path) = (running.jail.name().to_owned(), journal::PATH.to_owned());
+        let (position, hash) = (Number::Int(0), None);
+        let known = database.ask(|answer| Ask::AddLog { jail, path, position, hash, answer }).flatten();
+        if let Some(position) = known {
+            running.go_on_in_journal(position.as_f64());
+        }
     }
 
     fn restore_bans(&mut self, index: usize) {

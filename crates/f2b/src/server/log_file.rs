@@ -14,20 +14,23 @@ use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use f2b_filter::Encoding;
 use nix::fcntl::OFlag;
 use sha1::{Digest, Sha1};
 
-/// Bytes read at once.
-const CHUNK: usize = 64 << 10;
-
-/// A line longer than this is handed out in its first part, the rest is skipped.
-const MAX_LINE: usize = 1 << 20;
+use crate::line_buffer::LineBuffer;
 
 /// Chunks after which the reader takes care of other files before it goes on with this one.
 const BUDGET: usize = 16;
 
 /// As many bytes before the place in the file tell whether it is still the same text.
 const TRACE: usize = 64;
+
+/// Bytes of a line that count.
+const MAX_LINE: usize = 1 << 20;
+
+/// Bytes of the longest byte order mark.
+const LONGEST_MARK: usize = 4;
 
 /// How long a file is read on that has lost its name.
 const GRACE: Duration = Duration::from_secs(30);
@@ -78,13 +81,17 @@ impl LogFile {
         self.openings
     }
 
-    /// Hands out the whole lines that have come, without their ends, up to a budget.
+    /// Hands out the whole lines that have come, up to a budget, each with the encoding to read it by and whether it is news.
     ///
     /// # Errors
     ///
     /// The file is there and can't be read.
-    pub(super) fn read_lines(&mut self, mut each: impl FnMut(&[u8], bool)) -> io::Result<Progress> {
-        if self.drain_retired(&mut each)? == Progress::More {
+    pub(super) fn read_lines(
+        &mut self,
+        encoding: &Encoding,
+        mut each: impl FnMut(&[u8], &Encoding, bool),
+    ) -> io::Result<Progress> {
+        if self.drain_retired(encoding, &mut each)? == Progress::More {
             return Ok(Progress::More);
         }
         if let Some(tail) = &mut self.tail
@@ -99,7 +106,7 @@ impl LogFile {
             }
             let Some(tail) = &mut self.tail else { return Ok(Progress::Missing) };
             if tail.fill()? > 0 {
-                tail.hand_out(&mut |line| each(line, self.in_operation));
+                tail.hand_out(encoding, self.in_operation, &mut each)?;
                 continue;
             }
             self.in_operation = true;
@@ -111,13 +118,17 @@ impl LogFile {
     }
 
     /// Reads on in files that have lost the name, and lets go of those that nobody has written to for long enough.
-    fn drain_retired(&mut self, each: &mut impl FnMut(&[u8], bool)) -> io::Result<Progress> {
+    fn drain_retired(
+        &mut self,
+        encoding: &Encoding,
+        each: &mut impl FnMut(&[u8], &Encoding, bool),
+    ) -> io::Result<Progress> {
         for (tail, _) in &mut self.retired {
             for round in 0.. {
                 if tail.fill()? == 0 {
                     break;
                 }
-                tail.hand_out(&mut |line| each(line, true));
+                tail.hand_out(encoding, true, each)?;
                 if round == BUDGET {
                     return Ok(Progress::More);
                 }
@@ -155,11 +166,11 @@ struct Tail {
     /// Offset of the first byte that has not been handed out.
     position: u64,
     /// Bytes from `position` on that have been read.
-    buffer: Vec<u8>,
+    buffer: LineBuffer,
+    /// The first bytes of the file, which may tell the order of the others.
+    head: Vec<u8>,
     /// The last bytes that have been read.
     trace: Vec<u8>,
-    /// The rest of an overlong line is being skipped.
-    skipping: bool,
 }
 
 impl Tail {
@@ -174,7 +185,14 @@ impl Tail {
         let position = if meta.len() < start { 0 } else { start };
         file.seek(SeekFrom::Start(position))?;
         let inode = (meta.dev(), meta.ino());
-        Ok(Some(Self { file, inode, position, buffer: Vec::new(), trace: Vec::new(), skipping: false }))
+        Ok(Some(Self {
+            file,
+            inode,
+            position,
+            buffer: LineBuffer::new(MAX_LINE),
+            head: Vec::new(),
+            trace: Vec::new(),
+        }))
     }
 
     /// Offset behind the last byte that has been read.
@@ -197,45 +215,40 @@ impl Tail {
         self.file.seek(SeekFrom::Start(0))?;
         self.position = 0;
         self.buffer.clear();
+        self.head.clear();
         self.trace.clear();
-        self.skipping = false;
         Ok(())
     }
 
     /// Reads the next chunk behind what is in the buffer.
     fn fill(&mut self) -> io::Result<usize> {
-        let end = self.buffer.len();
-        self.buffer.resize(end + CHUNK, 0);
-        let count = loop {
-            match self.file.read(&mut self.buffer[end..]) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => break result,
-            }
-        };
-        self.buffer.truncate(end + count.as_ref().map_or(0, |count| *count));
-        if self.buffer.len() > end {
+        let count = self.buffer.fill(&mut self.file)?;
+        if count > 0 {
+            let bytes = self.buffer.bytes();
             self.trace.clear();
-            self.trace.extend_from_slice(&self.buffer[self.buffer.len().saturating_sub(TRACE).max(end)..]);
+            self.trace.extend_from_slice(&bytes[bytes.len() - count.min(TRACE)..]);
         }
-        count
+        Ok(count)
     }
 
-    fn hand_out(&mut self, each: &mut impl FnMut(&[u8])) {
-        let mut start = 0;
-        while let Some(length) = memchr::memchr(b'\n', &self.buffer[start..]) {
-            if !std::mem::take(&mut self.skipping) {
-                each(&self.buffer[start..start + length]);
-            }
-            start += length + 1;
+    fn hand_out(
+        &mut self,
+        encoding: &Encoding,
+        news: bool,
+        each: &mut impl FnMut(&[u8], &Encoding, bool),
+    ) -> io::Result<()> {
+        if self.head.is_empty() && encoding.unit() > 1 {
+            let mut head = [0; LONGEST_MARK];
+            let count = self.file.read_at(&mut head, 0)?;
+            self.head.extend_from_slice(&head[..count]);
         }
-        if self.buffer.len() - start > MAX_LINE {
-            if !std::mem::replace(&mut self.skipping, true) {
-                each(&self.buffer[start..start + MAX_LINE]);
-            }
-            start = self.buffer.len();
+        let encoding = encoding.clone().by_mark(&self.head);
+        let before = self.buffer.len();
+        while let Some(line) = self.buffer.next_line(&encoding) {
+            each(line, &encoding, news);
         }
-        self.buffer.drain(..start);
-        self.position += start as u64;
+        self.position += (before - self.buffer.len()) as u64;
+        Ok(())
     }
 }
 
@@ -297,7 +310,9 @@ mod tests {
         #[track_caller]
         fn expect(&mut self, lines: &[&str], progress: Progress) {
             let mut seen = Vec::new();
-            let result = self.log.read_lines(|line, _| seen.push(String::from_utf8_lossy(line).into_owned()));
+            let result = self.log.read_lines(&Encoding::default(), |line, encoding, _| {
+                seen.push(encoding.decode_line(line).0.into_owned());
+            });
             assert_eq!(result.ok(), Some(progress));
             assert_eq!(seen, lines);
         }
@@ -348,10 +363,10 @@ mod tests {
         let path = file.dir.path().join("log");
         nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("a fifo");
         assert!(first_line_hash(&path).is_err());
-        assert!(file.log.read_lines(|_, _| {}).is_err());
+        assert!(file.log.read_lines(&Encoding::default(), |_, _, _| {}).is_err());
         fs::remove_file(&path).expect("the fifo");
         fs::create_dir(&path).expect("a directory");
-        let error = file.log.read_lines(|_, _| {}).expect_err("a directory");
+        let error = file.log.read_lines(&Encoding::default(), |_, _, _| {}).expect_err("a directory");
         assert_eq!(error.kind(), io::ErrorKind::IsADirectory);
     }
 
@@ -380,20 +395,30 @@ mod tests {
         let mut file = Fixture::new();
         file.append("old\n");
         let mut seen = Vec::new();
-        file.log.read_lines(|_, news| seen.push(news)).expect("lines");
+        file.log.read_lines(&Encoding::default(), |_, _, news| seen.push(news)).expect("lines");
         file.append("new\n");
-        file.log.read_lines(|_, news| seen.push(news)).expect("lines");
+        file.log.read_lines(&Encoding::default(), |_, _, news| seen.push(news)).expect("lines");
         assert_eq!(seen, [false, true]);
     }
 
     #[test]
-    fn an_overlong_line_is_cut_and_the_next_one_is_whole() {
-        let mut file = Fixture::new();
-        file.append(&"x".repeat(MAX_LINE + 3 * CHUNK));
-        file.append("\nnext\n");
-        let mut lengths = Vec::new();
-        while file.log.read_lines(|line, _| lengths.push(line.len())).expect("lines") == Progress::More {}
-        assert_eq!(lengths, [MAX_LINE, 4]);
+    fn a_mark_at_the_start_counts_for_the_whole_file() {
+        let file = Fixture::new();
+        let path = file.dir.path().join("log");
+        let bytes = |text: &str| text.encode_utf16().flat_map(u16::to_be_bytes).collect::<Vec<u8>>();
+        fs::write(&path, bytes("\u{feff}one\n\u{0a0a}two\n")).expect("a write");
+        let encoding = Encoding::parse("utf-16").expect("an encoding");
+        // From its start, and from behind the first line.
+        for (start, expected) in [(0, &["one", "\u{0a0a}two"][..]), (10, &["\u{0a0a}two"])] {
+            let mut log = LogFile::new(path.clone(), start, false);
+            let mut seen = Vec::new();
+            log.read_lines(&encoding, |line, encoding, _| {
+                seen.push(encoding.decode_line(line).0.into_owned())
+            })
+            .expect("lines");
+            assert_eq!(seen, expected);
+            assert_eq!(log.position(), 20);
+        }
     }
 
     #[test]

@@ -22,6 +22,8 @@ mod ignorer;
 mod ipv6;
 mod jail_options;
 mod jails;
+mod journal;
+mod journal_match;
 mod lifecycle;
 mod listener;
 mod lists;
@@ -36,6 +38,7 @@ mod resolver;
 mod run;
 mod status;
 mod transmitter;
+mod ways;
 mod words;
 mod worker;
 

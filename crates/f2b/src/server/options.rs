@@ -5,7 +5,7 @@ use std::path::Path;
 use f2b_config::extract_options;
 use f2b_jail::ListSource;
 use f2b_protocol::Value;
-use f2b_types::{Id, Level, Log};
+use f2b_types::{Id, Level, Log, Number};
 
 use super::core::Core;
 use super::database::Ask;
@@ -157,6 +157,8 @@ impl Core {
                     self.log(Level::INFO, "filter", format!("Removed logfile: '{path}'"));
                 }
             }
+            "addjournalmatch" => self.add_journal_match(name, &words.texts())?,
+            "deljournalmatch" => self.del_journal_match(name, words.texts())?,
             "addfailregex" | "addignoreregex" => {
                 self.add_regexes(name, option, words, multiple)?;
                 if multiple {
@@ -228,6 +230,9 @@ impl Core {
         let path = words.next_text()?;
         let tail = words.texts().first().is_some_and(|word| word.eq_ignore_ascii_case("tail"));
         let running = self.jail(name)?;
+        if running.journal.is_some() {
+            return Ok(());
+        }
         if running.files.iter().any(|file| file.path == path) {
             if !running.keeps_file(&path) {
                 self.log(Level::ERROR, "filter", format!("{path} already exists"));
@@ -238,10 +243,11 @@ impl Core {
         let hash = log_file::first_line_hash(Path::new(&path)).map_err(fail)?;
         let size = std::fs::metadata(&path).map_err(fail)?.len();
         let known = self.database.clone().and_then(|database| {
-            let (jail, path, hash) = (name.to_owned(), path.clone(), hash.clone());
-            let position = if tail { size } else { 0 };
+            let (jail, path, hash) = (name.to_owned(), path.clone(), Some(hash.clone()));
+            let position = Number::Int(if tail { size as i64 } else { 0 });
             database.ask(|answer| Ask::AddLog { jail, path, position, hash, answer }).flatten()
         });
+        let known = known.and_then(|known| u64::try_from(known.as_i64()).ok());
         let position = if tail { size } else { known.unwrap_or(0) };
         let message = format!("Added logfile: '{path}' (pos = {position}, hash = {hash})");
         self.log(Level::INFO, "filter", message);

@@ -1,11 +1,11 @@
-//! The reader thread: follows the files of all jails and matches their lines.
+//! The reader thread: follows the files and journals of all jails and matches their lines.
 //!
 //! It owns the files, the filters and the inotify instance. A line goes from the file's buffer through decoding and
 //! the filter without anybody else being asked; only a failure leaves the thread. While a jail has too much on its way
 //! ([`Backlog`]), its files are left alone: the file is the queue.
 
 use std::io::{self, Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,19 +13,21 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use f2b_filter::{Filter, LineContext, UseDns, Who};
-use f2b_types::{Id, Level, Log, Record};
+use f2b_filter::{Filter, LineContext};
+use f2b_types::{Level, Log, Number, Record};
 use jiff::tz::TimeZone;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::database::{Ask, Database};
 use super::jails::WatchedFile;
+use super::journal::{self, FollowedJournal, WatchedJournal};
 use super::log_file::{self, LogFile, Progress};
 use super::notify::Notify;
 use super::resolver::Resolver;
+use super::ways::Ways;
 use super::{Backlog, JailKey, Msg};
 use crate::clock;
-use crate::logging::{ServerLog, of_invalid_bytes};
+use crate::logging::ServerLog;
 
 /// How often a file is looked at that inotify doesn't report.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
@@ -39,8 +41,6 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long a jail is left alone that has too much on its way.
 const BACKLOG_INTERVAL: Duration = Duration::from_millis(5);
-
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How often the database learns how far reading has come.
 const SAVE_INTERVAL: Duration = Duration::from_secs(10);
@@ -66,6 +66,7 @@ pub(super) struct Watched {
     pub(super) filter: Filter,
     pub(super) polling: bool,
     pub(super) files: Vec<WatchedFile>,
+    pub(super) journal: Option<WatchedJournal>,
     pub(super) backlog: Backlog,
 }
 
@@ -91,16 +92,21 @@ impl Reader {
         let (wake, woken) = UnixStream::pair()?;
         wake.set_nonblocking(true)?;
         woken.set_nonblocking(true)?;
-        let thread = Follower {
-            inbox,
-            woken,
-            ways: Ways { core: core.clone(), resolver: resolver.clone(), log: Arc::clone(log), zone },
-            notify: Notify::new(&**log),
-            database: None,
-            jails: Vec::new(),
-            next_save: Instant::now() + SAVE_INTERVAL,
+        let ways = Ways { core: core.clone(), resolver: resolver.clone(), log: Arc::clone(log), zone };
+        // It is put together in its thread, which alone may have to do with the journals.
+        let follow = move || {
+            let follower = Follower {
+                inbox,
+                woken,
+                notify: Notify::new(&*ways.log),
+                ways,
+                database: None,
+                jails: Vec::new(),
+                next_save: Instant::now() + SAVE_INTERVAL,
+            };
+            follower.run();
         };
-        thread::Builder::new().name("f2b/reader".into()).spawn(move || thread.run())?;
+        thread::Builder::new().name("f2b/reader".into()).spawn(follow)?;
         Ok(Self { watches, wake })
     }
 
@@ -126,6 +132,9 @@ struct Jail {
     polling: bool,
     backlog: Backlog,
     files: Vec<Followed>,
+    journal: Option<FollowedJournal>,
+    /// When the journal is to be looked at.
+    journal_due: Option<Instant>,
     started: bool,
     idle: bool,
 }
@@ -179,22 +188,37 @@ impl Follower {
     /// Sleeps until a file changes, somebody says something, or a file is to be looked at anyway.
     fn wait(&mut self) {
         let now = Instant::now();
-        let due = self
-            .jails
-            .iter()
-            .filter(|jail| jail.reads())
+        let reading = || self.jails.iter().filter(|jail| jail.reads());
+        let due = reading()
             .flat_map(|jail| &jail.files)
-            .filter_map(|file| file.due);
+            .filter_map(|file| file.due)
+            .chain(reading().filter_map(|jail| jail.journal_due));
         let next = due.chain([self.next_save]).min().unwrap_or(self.next_save);
         // Rounded up, so that a deadline less than a millisecond away is slept through once, not spun through.
         let sleep = next.saturating_duration_since(now).as_micros().div_ceil(1000);
         let timeout = PollTimeout::try_from(sleep).unwrap_or(PollTimeout::MAX);
         let mut fds = vec![PollFd::new(self.woken.as_fd(), PollFlags::POLLIN)];
         fds.extend(self.notify.fd().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
+        let journals: Vec<(usize, BorrowedFd<'_>)> = self.journal_fds().collect();
+        let first = fds.len();
+        fds.extend(journals.iter().map(|(_, fd)| PollFd::new(*fd, PollFlags::POLLIN)));
         // An interrupted poll is a short sleep.
         let _ = poll(&mut fds, timeout);
+        let is_ready = |fd: &PollFd<'_>| fd.any().unwrap_or(false);
+        let ready = fds[first..].iter().zip(&journals).filter(|(fd, _)| is_ready(fd));
+        let ready: Vec<usize> = ready.map(|(_, (index, _))| *index).collect();
+        for index in ready {
+            self.jails[index].journal_due = Some(Instant::now());
+        }
         let mut drained = [0; 64];
         while self.woken.read(&mut drained).is_ok_and(|count| count > 0) {}
+    }
+
+    /// What becomes readable when the journal of a jail changes. A jail that does not read now leaves it alone.
+    fn journal_fds(&self) -> impl Iterator<Item = (usize, BorrowedFd<'_>)> {
+        let reading =
+            self.jails.iter().enumerate().filter(|(_, jail)| jail.reads() && !jail.backlog.is_full());
+        reading.filter_map(|(index, jail)| Some((index, jail.journal.as_ref()?.journal.as_ref()?.fd()?)))
     }
 
     fn hear(&mut self, watch: Watch) {
@@ -220,7 +244,7 @@ impl Follower {
 
     /// Takes a jail up, or its new filter and files; what is being read already goes on from where it is.
     fn update(&mut self, watched: Watched) {
-        let Watched { key, name, filter, polling, files, backlog } = watched;
+        let Watched { key, name, filter, polling, files, journal, backlog } = watched;
         let index = match self.jails.iter().position(|jail| jail.key == key) {
             Some(index) => {
                 self.jails[index].filter.adopt(&filter);
@@ -235,6 +259,8 @@ impl Follower {
                     polling,
                     backlog,
                     files,
+                    journal: None,
+                    journal_due: None,
                     started: false,
                     idle: false,
                 });
@@ -242,6 +268,11 @@ impl Follower {
             }
         };
         let jail = &mut self.jails[index];
+        match (&mut jail.journal, journal) {
+            (Some(known), Some(watched)) => known.update(watched, &jail.name, &self.ways.log),
+            (known, journal) => *known = journal.map(FollowedJournal::new),
+        }
+        jail.journal_due = jail.journal.is_some().then(Instant::now);
         let mut old = std::mem::take(&mut jail.files);
         for file in files {
             let known = old.iter().position(|known| known.log.path() == Path::new(&file.path));
@@ -272,6 +303,13 @@ impl Follower {
     fn read_due(&mut self) {
         let now = Instant::now();
         for jail in self.jails.iter_mut().filter(|jail| jail.reads()) {
+            if jail.journal_due.is_some_and(|due| due <= now) {
+                let pause = match jail.backlog.is_full() {
+                    true => BACKLOG_INTERVAL,
+                    false => jail.read_journal(&self.ways),
+                };
+                jail.journal_due = Some(Instant::now() + pause);
+            }
             for index in 0..jail.files.len() {
                 if jail.files[index].due.is_none_or(|due| due > now) {
                     continue;
@@ -301,6 +339,15 @@ impl Follower {
     fn save_all(&mut self, only: Option<JailKey>) {
         let Some(database) = &self.database else { return };
         for jail in self.jails.iter_mut().filter(|jail| only.is_none_or(|key| jail.key == key)) {
+            if let Some((time, date)) = jail.journal.as_mut().and_then(FollowedJournal::unsaved) {
+                let position = Ask::UpdateLog {
+                    jail: jail.name.clone(),
+                    path: journal::PATH.into(),
+                    position: Number::Float(time),
+                    hash: date,
+                };
+                let _ = database.tell(position);
+            }
             for file in jail.files.iter_mut().filter(|file| file.saved != file.log.position()) {
                 file.saved = file.log.position();
                 // The hash is of the file as it is now; one that can't be read keeps the old hash.
@@ -310,7 +357,7 @@ impl Follower {
                 let position = Ask::UpdateLog {
                     jail: jail.name.clone(),
                     path: file.log.path().display().to_string(),
-                    position: file.saved,
+                    position: Number::Int(file.saved as i64),
                     hash: file.hash.clone(),
                 };
                 // Without a database the place is not kept, and reading goes on.
@@ -330,6 +377,30 @@ impl Jail {
         for file in &mut self.files {
             file.due = Some(now);
         }
+        self.journal_due = self.journal.is_some().then_some(now);
+    }
+
+    /// Reads a part of the journal and matches its entries; says when to look again if nobody reports a change.
+    fn read_journal(&mut self, ways: &Ways) -> Duration {
+        let Self { key, name, filter, backlog, journal, .. } = self;
+        let Some(journal) = journal else { return RECHECK_INTERVAL };
+        filter.set_log_level(ways.log.level());
+        let (now, find_time) = (clock::now(), filter.find_time().as_f64());
+        let encoding = filter.log_encoding().clone();
+        let progress = journal.read(name, &encoding, find_time, &ways.log, |entry, in_operation| {
+            let context = LineContext { now, zone: &ways.zone, in_operation, check_find_time: true };
+            let found = filter.process_dated(entry.parts(), Number::Float(entry.time), &context);
+            ways.pass_on(*key, filter, backlog, found, &context);
+        });
+        journal.report(name, &progress, &ways.log);
+        match progress {
+            Ok(Progress::More) => Duration::ZERO,
+            Ok(Progress::End) if journal.journal.as_ref().is_some_and(|journal| journal.fd().is_some()) => {
+                RECHECK_INTERVAL
+            }
+            Ok(Progress::End) => POLL_INTERVAL,
+            Ok(Progress::Missing) | Err(_) => RETRY_INTERVAL,
+        }
     }
 
     /// Reads a part of a file and matches its lines; says when to look again if nobody reports a change.
@@ -337,12 +408,14 @@ impl Jail {
         let Self { key, name, filter, backlog, files, polling, .. } = self;
         let file = &mut files[index];
         let Followed { log, decode_warned, .. } = file;
+        filter.set_log_level(ways.log.level());
         let (now, path) = (clock::now(), log.path().to_owned());
-        let progress = log.read_lines(|bytes, in_operation| {
+        let encoding = filter.log_encoding().clone();
+        let progress = log.read_lines(&encoding, |bytes, encoding, in_operation| {
             let context = LineContext { now, zone: &ways.zone, in_operation, check_find_time: true };
-            let (line, valid) = filter.log_encoding().decode_line(bytes);
+            let (line, valid) = encoding.decode_line(bytes);
             if !valid {
-                ways.warn_of_bytes(bytes, &path, filter.log_encoding().name(), decode_warned);
+                ways.warn_of_bytes(bytes, &path, encoding.name(), decode_warned);
             }
             ways.line(*key, filter, backlog, &line, &context);
         });
@@ -354,67 +427,6 @@ impl Jail {
         };
         file.report(name, progress, &ways.log);
         again
-    }
-}
-
-/// Where the reader's findings go.
-struct Ways {
-    core: Sender<Msg>,
-    resolver: Resolver,
-    log: Arc<ServerLog>,
-    zone: TimeZone,
-}
-
-impl Ways {
-    /// Says once a day for each file that a line is not in the encoding of its jail; it goes on with the invalid bytes
-    /// replaced (`FileContainer.decode_line`).
-    fn warn_of_bytes(&self, bytes: &[u8], path: &Path, encoding: &str, warned: &mut Option<Instant>) {
-        if warned.is_some_and(|last| last.elapsed() < DAY) {
-            return;
-        }
-        *warned = Some(Instant::now());
-        for record in of_invalid_bytes(&[bytes, b"\n"].concat(), path, encoding) {
-            self.log.write(record);
-        }
-    }
-
-    /// Matches one line; failures leave for the core, host names for the resolver.
-    fn line(
-        &self,
-        jail: JailKey,
-        filter: &mut Filter,
-        backlog: &Backlog,
-        line: &str,
-        context: &LineContext<'_>,
-    ) {
-        let outcome = filter.process_line(line, context);
-        for record in filter.take_records() {
-            self.log.write(record);
-        }
-        match outcome {
-            Ok(all) => {
-                let warn = filter.use_dns() == UseDns::Warn;
-                for found in all {
-                    match &found.who {
-                        Some(Who::Id(id)) => {
-                            backlog.enter();
-                            let failure = found.failure(id.clone(), context.now);
-                            let _ = self.core.send(Msg::Found { jail, failure });
-                        }
-                        Some(Who::Host(name)) => {
-                            let failure = found.failure(Id::raw(name), context.now);
-                            self.resolver.failed(jail, name.clone(), warn, failure, backlog.clone());
-                        }
-                        None => {}
-                    }
-                }
-            }
-            Err(error) => {
-                let message =
-                    format!("Failed to process line: {}, caught exception: {error}", f2b_filter::repr(line));
-                self.log.write(Record::new(Level::ERROR, "filter", message));
-            }
-        }
     }
 }
 

@@ -1,8 +1,11 @@
 //! What the server refuses of a jail's commands, told beforehand: a test of the configuration and the server itself have to
 //! agree.
 
+use f2b_config::{NamedValues, extract_options};
+use f2b_journal::{Journal, Source, SourceError};
 use f2b_protocol::{Command, Exception, Value};
 
+use super::errors::{journal_error, type_error, value_error};
 use super::jail_options::ignore_cache;
 use super::options::list_of;
 use super::words::Words;
@@ -17,25 +20,59 @@ pub(crate) struct Refusal {
     pub(crate) message: String,
 }
 
+/// What follows the logs of a jail.
+pub(super) struct Backend {
+    pub(super) name: &'static str,
+    /// Its parameters.
+    pub(super) options: NamedValues,
+    /// Where the journal is, if it follows that.
+    pub(super) journal: Option<Source>,
+}
+
 /// A backend that can't follow a jail.
 pub(super) enum BackendError {
-    /// The name is known, but this version has no such backend.
-    Missing(&'static str),
+    /// What it needs is not on this machine; the text says what that is.
+    Missing(&'static str, String),
     /// No such backend.
     Unknown(String),
+    /// Its parameters are wrong.
+    Unusable(Exception),
 }
 
 /// The backend of that name, parameters in brackets and all.
-pub(super) fn backend_named(backend: &str) -> Result<&'static str, BackendError> {
-    let wanted = backend.split('[').next().unwrap_or_default().trim().to_lowercase();
-    match wanted.as_str() {
-        "auto" | "pyinotify" => Ok("pyinotify"),
-        "polling" => Ok("polling"),
-        "systemd" => Err(BackendError::Missing("systemd")),
+pub(super) fn backend_named(backend: &str) -> Result<Backend, BackendError> {
+    let (wanted, options) =
+        extract_options(backend).map_err(|error| BackendError::Unusable(value_error(error.to_string())))?;
+    let wanted = wanted.to_lowercase();
+    let mut journal = None;
+    let name = match wanted.as_str() {
+        "auto" | "pyinotify" => "pyinotify",
+        "polling" => "polling",
+        "systemd" => {
+            journal = Some(journal_of(&options)?);
+            "systemd"
+        }
         _ => {
             let known = "['pyinotify', 'polling', 'systemd'] or 'auto'";
-            Err(BackendError::Unknown(format!("Unknown backend {wanted}. Must be among {known}")))
+            return Err(BackendError::Unknown(format!("Unknown backend {wanted}. Must be among {known}")));
         }
+    };
+    Ok(Backend { name, options, journal })
+}
+
+/// The journal by the parameters of the backend, once it could be opened.
+fn journal_of(options: &NamedValues) -> Result<Source, BackendError> {
+    f2b_journal::load().map_err(|error| BackendError::Missing("systemd", error.to_string()))?;
+    let source = Source::parse(options).map_err(|error| {
+        let message = error.to_string();
+        BackendError::Unusable(match error {
+            SourceError::UnknownParameter(_) => type_error(message),
+            _ => value_error(message),
+        })
+    })?;
+    match Journal::open(&source, None) {
+        Ok(_) => Ok(source),
+        Err(error) => Err(BackendError::Unusable(journal_error(&error))),
     }
 }
 
@@ -50,8 +87,13 @@ pub(crate) fn refusal(command: &Command) -> Option<Refusal> {
     match (command.word(0)?, command.word(2)?) {
         ("add", backend) => {
             let message = match backend_named(backend).err()? {
-                BackendError::Missing(name) => format!("the backend '{name}' is not part of this version"),
+                BackendError::Missing(name, reason) => {
+                    format!("the backend '{name}' can't be used: {reason}")
+                }
                 BackendError::Unknown(message) => message,
+                BackendError::Unusable(exception) => {
+                    exception.args.last().map(Value::to_text).unwrap_or_default()
+                }
             };
             Some(Refusal { option: "backend", text: backend.into(), message })
         }

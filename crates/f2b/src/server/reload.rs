@@ -40,6 +40,7 @@ impl Core {
         for name in &untouched {
             self.set_idle(name, true)?;
             self.jail(name)?.begin_reload();
+            self.clear_journal_matches(name)?;
         }
         self.reloading = Some(untouched);
         Ok(())

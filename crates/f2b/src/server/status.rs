@@ -119,11 +119,14 @@ impl Core {
 impl Running {
     fn status(&self, flavor: &str) -> Value {
         let counts = self.jail.counts();
-        let files = Value::strings(self.files.iter().map(|file| file.path.as_str()));
+        let source = match &self.journal {
+            Some(journal) => pair("Journal matches", Value::strings([journal.matches_shown()])),
+            None => pair("File list", Value::strings(self.files.iter().map(|file| file.path.as_str()))),
+        };
         let filter = vec![
             pair("Currently failed", count(counts.found)),
             pair("Total failed", Value::Int(counts.found_total as i64)),
-            pair("File list", files),
+            source,
         ];
         let mut actions = vec![
             pair("Currently banned", count(counts.banned)),

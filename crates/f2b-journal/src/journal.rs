@@ -1,0 +1,222 @@
+//! An open journal and the place in it.
+//!
+//! The library follows the files that it has opened; it does not look for those that take their place if it was told to
+//! open certain files. So where a rotation has changed them the journal is opened anew, with what was rotated out of use
+//! just now, and reading goes on behind the entry that was read last: nothing is missed, nothing comes twice.
+
+use std::ffi::CString;
+use std::os::fd::BorrowedFd;
+use std::time::{Duration, SystemTime};
+
+use crate::entry::Entry;
+use crate::error::JournalError;
+use crate::sd::Handle;
+use crate::source::{OpenFile, Source};
+
+/// What `sd_journal_process` answers when files were added or removed.
+const INVALIDATE: i32 = 2;
+const NOP: i32 = 0;
+
+/// How long ago a file may have been written to that was rotated out of use just now.
+const ROTATION: Duration = Duration::from_secs(3600);
+
+/// A journal, read forwards.
+pub struct Journal {
+    source: Source,
+    handle: Handle,
+    /// The files that it was opened by, if it was.
+    files: Option<Vec<OpenFile>>,
+    matches: Vec<Vec<String>>,
+    start: Start,
+    /// An entry that was read before and may come once more.
+    seen: Option<CString>,
+    /// The files have changed, and could not be opened yet.
+    stale: bool,
+}
+
+/// Where reading began, as long as nothing has been read.
+#[derive(Debug, Clone, Copy)]
+enum Start {
+    Head,
+    /// Microseconds since 1970.
+    Time(u64),
+}
+
+/// What has happened to a journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum News {
+    /// Nothing.
+    Nothing,
+    /// There may be more to read.
+    Entries,
+    /// The same, and the files were opened anew.
+    Reopened,
+}
+
+impl Journal {
+    /// Opens the journal at its first entry; for somebody who read it `until` then, with what was rotated out of use since.
+    ///
+    /// # Errors
+    ///
+    /// [`JournalError`] where there is no library, or nothing that can be opened.
+    pub fn open(source: &Source, until: Option<SystemTime>) -> Result<Self, JournalError> {
+        let (handle, files) = source.open(until)?;
+        // From now on the library takes note of what happens to the files.
+        let _ = handle.fd();
+        Ok(Self {
+            source: source.clone(),
+            handle,
+            files,
+            matches: Vec::new(),
+            start: Start::Head,
+            seen: None,
+            stale: false,
+        })
+    }
+
+    /// Reads only what matches all of one of the lists; everything if there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`JournalError::Invalid`] for what is no match ([`is_valid_match`]).
+    pub fn set_matches(&mut self, matches: &[Vec<String>]) -> Result<(), JournalError> {
+        let place = self.handle.cursor().ok();
+        matches.clone_into(&mut self.matches);
+        let result = apply(&mut self.handle, matches);
+        if place.is_some() {
+            self.go_back_to(place)?;
+        }
+        result
+    }
+
+    /// The next entry; `None` if there is none now.
+    ///
+    /// # Errors
+    ///
+    /// [`JournalError`] for an entry that can't be read; the next one may be.
+    pub fn read(&mut self) -> Result<Option<Entry>, JournalError> {
+        if !self.advance()? {
+            return Ok(None);
+        }
+        // An entry may come from a start of the machine of which nothing more is known.
+        let mut entry = Entry::new(self.handle.realtime()?, self.handle.monotonic().unwrap_or(0));
+        self.handle.each_field(|field| entry.take(field))?;
+        Ok(Some(entry))
+    }
+
+    fn advance(&mut self) -> Result<bool, JournalError> {
+        if !self.handle.next()? {
+            return Ok(false);
+        }
+        match self.seen.take() {
+            Some(seen) if self.handle.is_at(&seen).unwrap_or(false) => self.handle.next(),
+            _ => Ok(true),
+        }
+    }
+
+    /// The cursor of the entry that was read last.
+    pub fn cursor(&self) -> Option<CString> {
+        self.handle.cursor().ok()
+    }
+
+    /// The cursor of the last entry that there is.
+    pub fn last_cursor(&mut self) -> Option<CString> {
+        self.handle.seek_tail().ok()?;
+        let is_there = self.handle.previous().unwrap_or(false);
+        is_there.then(|| self.cursor()).flatten()
+    }
+
+    /// Goes on with the first entry that was received at that time (in seconds since 1970) or later.
+    ///
+    /// # Errors
+    ///
+    /// [`JournalError`] if the library refuses.
+    pub fn seek_time(&mut self, seconds: f64) -> Result<(), JournalError> {
+        self.seen = None;
+        self.start = Start::Time((seconds.max(0.0) * 1e6) as u64);
+        self.go_back_to(None)
+    }
+
+    /// What becomes readable when something has happened; `None` if it has to be asked for.
+    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.handle.fd()
+    }
+
+    /// Takes note of what has happened. Read everything before: of a file that was rotated out of use nothing can be read
+    /// afterwards.
+    ///
+    /// # Errors
+    ///
+    /// [`JournalError`] if the files can't be opened now; ask again later.
+    pub fn news(&mut self) -> Result<News, JournalError> {
+        let place = self.cursor().or_else(|| self.seen.clone());
+        let news = self.handle.process()?;
+        if news != INVALIDATE && !self.stale {
+            return Ok(if news == NOP { News::Nothing } else { News::Entries });
+        }
+        let reopened = match &self.files {
+            Some(files) if self.stale || self.source.files_now() != *files => {
+                self.stale = true;
+                self.seen = place.clone();
+                self.reopen()?;
+                self.stale = false;
+                true
+            }
+            _ => false,
+        };
+        self.go_back_to(place)?;
+        Ok(if reopened { News::Reopened } else { News::Entries })
+    }
+
+    fn reopen(&mut self) -> Result<(), JournalError> {
+        let (mut handle, files) = self.source.open(SystemTime::now().checked_sub(ROTATION))?;
+        if files.is_none() {
+            return Err(JournalError::System(nix::errno::Errno::ENOENT.into()));
+        }
+        apply(&mut handle, &self.matches)?;
+        let _ = handle.fd();
+        (self.handle, self.files) = (handle, files);
+        Ok(())
+    }
+
+    /// Goes on behind the entry with this cursor, or where reading began.
+    fn go_back_to(&mut self, cursor: Option<CString>) -> Result<(), JournalError> {
+        match (cursor, self.start) {
+            (Some(cursor), _) => {
+                self.handle.seek_cursor(&cursor)?;
+                self.seen = Some(cursor);
+            }
+            (None, Start::Time(micros)) => {
+                self.handle.seek_time(micros)?;
+                // A time behind the end is no place; the last entry before it is. There may be none.
+                let _ = self.handle.previous();
+            }
+            (None, Start::Head) => {}
+        }
+        Ok(())
+    }
+}
+
+fn apply(handle: &mut Handle, matches: &[Vec<String>]) -> Result<(), JournalError> {
+    handle.flush_matches();
+    for alternative in matches {
+        for text in alternative {
+            handle.add_match(text)?;
+        }
+        handle.add_disjunction()?;
+    }
+    Ok(())
+}
+
+/// The alternatives that words with `+` between them stand for.
+pub fn alternatives(words: &[String]) -> Vec<Vec<String>> {
+    words.split(|word| word == "+").map(<[String]>::to_vec).collect()
+}
+
+/// Whether the library takes the text for a match: a name of capital letters, digits and underscores, which does not begin
+/// with two of these, and `=`.
+pub fn is_valid_match(text: &str) -> bool {
+    let is_name = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+    text.split_once('=')
+        .is_some_and(|(name, _)| !name.is_empty() && !name.starts_with("__") && name.chars().all(is_name))
+}

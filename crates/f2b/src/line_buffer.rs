@@ -1,0 +1,157 @@
+//! Bytes of a log, cut into lines where the encoding of the log has a line end (`FileContainer.readline`).
+
+use std::io::{self, Read};
+
+use f2b_filter::Encoding;
+
+/// Bytes read at once.
+pub(crate) const CHUNK: usize = 64 << 10;
+
+/// What has been read and not yet handed out.
+#[derive(Debug)]
+pub(crate) struct LineBuffer {
+    /// Bytes of a line that count. Of a longer one they are the line, and the rest is skipped.
+    longest: usize,
+    bytes: Vec<u8>,
+    /// Where in them the next line begins.
+    start: usize,
+    /// As many bytes from there on have no line end.
+    scanned: usize,
+    /// The rest of an overlong line is being skipped.
+    skipping: bool,
+}
+
+impl LineBuffer {
+    pub(crate) fn new(longest: usize) -> Self {
+        Self { longest, bytes: Vec::new(), start: 0, scanned: 0, skipping: false }
+    }
+
+    /// Bytes that have not been handed out.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len() - self.start
+    }
+
+    /// Those bytes.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.bytes.get(self.start..).unwrap_or(&[])
+    }
+
+    /// Forgets everything.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::new(self.longest);
+    }
+
+    /// Reads the next chunk; zero at the end.
+    pub(crate) fn fill(&mut self, source: &mut impl Read) -> io::Result<usize> {
+        self.bytes.drain(..self.start);
+        self.start = 0;
+        let end = self.bytes.len();
+        self.bytes.resize(end + CHUNK, 0);
+        let count = loop {
+            match source.read(&mut self.bytes[end..]) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => break result,
+            }
+        };
+        self.bytes.truncate(end + count.as_ref().map_or(0, |count| *count));
+        count
+    }
+
+    /// The next line with its end, if all of it is there.
+    pub(crate) fn next_line(&mut self, encoding: &Encoding) -> Option<&[u8]> {
+        loop {
+            let (from, length) = (self.start, self.len());
+            // Between two characters.
+            let whole_units = length / encoding.unit() * encoding.unit();
+            let unscanned = self.bytes.get(from + self.scanned..).unwrap_or(&[]);
+            let (taken, is_whole) = match encoding.line_end(unscanned) {
+                Some(end) => (self.scanned + end, true),
+                None if length > self.longest => (whole_units, false),
+                None => {
+                    self.scanned = whole_units;
+                    return None;
+                }
+            };
+            self.start += taken;
+            self.scanned = 0;
+            if !std::mem::replace(&mut self.skipping, !is_whole) {
+                return self.bytes.get(from..from + taken.min(self.longest));
+            }
+        }
+    }
+
+    /// What is left at the end of a log, if it is anything.
+    pub(crate) fn last_line(&mut self) -> Option<&[u8]> {
+        let from = std::mem::replace(&mut self.start, self.bytes.len());
+        self.scanned = 0;
+        self.bytes.get(from..).filter(|line| !line.is_empty() && !self.skipping)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAX_LINE: usize = 1 << 20;
+
+    fn lines(encoding: &str, log: &[u8]) -> Vec<String> {
+        let encoding = Encoding::parse(encoding).unwrap().by_mark(log);
+        let (mut buffer, mut log) = (LineBuffer::new(MAX_LINE), log);
+        let mut lines = Vec::new();
+        loop {
+            while let Some(line) = buffer.next_line(&encoding) {
+                lines.push(encoding.decode_line(line).0.into_owned());
+            }
+            if buffer.fill(&mut log).unwrap() == 0 {
+                return lines;
+            }
+        }
+    }
+
+    fn encoded(text: &str, bytes_of: fn(u16) -> [u8; 2]) -> Vec<u8> {
+        text.encode_utf16().flat_map(bytes_of).collect()
+    }
+
+    #[test]
+    fn lines_end_at_a_line_end_of_the_encoding() {
+        // The second character of each has a byte that is a newline elsewhere.
+        let text = "a\u{0a30}b\u{300a}\r\n\u{0a0a}c\nrest";
+        let expected = ["a\u{0a30}b\u{300a}", "\u{0a0a}c"];
+        assert_eq!(lines("utf-16le", &encoded(text, u16::to_le_bytes)), expected);
+        assert_eq!(lines("utf-16be", &encoded(text, u16::to_be_bytes)), expected);
+        assert_eq!(lines("utf-16", &encoded(text, u16::to_le_bytes)), expected);
+        let marked = format!("\u{feff}{text}");
+        assert_eq!(lines("utf-16", &encoded(&marked, u16::to_le_bytes)), expected);
+        assert_eq!(lines("utf-16", &encoded(&marked, u16::to_be_bytes)), expected);
+        let utf32 = |bytes_of: fn(u32) -> [u8; 4]| -> Vec<u8> {
+            marked.chars().flat_map(|c| bytes_of(u32::from(c))).collect()
+        };
+        assert_eq!(lines("utf-32", &utf32(u32::to_le_bytes)), expected);
+        assert_eq!(lines("utf-32", &utf32(u32::to_be_bytes)), expected);
+        assert_eq!(lines("utf-8", text.as_bytes()), expected);
+    }
+
+    #[test]
+    fn an_overlong_line_is_cut_and_the_next_one_is_whole() {
+        for (encoding, bytes_of) in [("utf-8", None), ("utf-16-be", Some(u16::to_be_bytes as fn(u16) -> _))] {
+            let text =
+                "x".repeat(MAX_LINE + 3 * CHUNK + 1) + "\nnext\n" + &"y".repeat(MAX_LINE + 5) + "\n!\n";
+            let log = bytes_of.map_or_else(|| text.as_bytes().to_vec(), |bytes_of| encoded(&text, bytes_of));
+            let width = if bytes_of.is_some() { 2 } else { 1 };
+            let lines = lines(encoding, &log);
+            let lengths: Vec<_> = lines.iter().map(String::len).collect();
+            assert_eq!(lengths, [MAX_LINE / width, 4, MAX_LINE / width, 1], "{encoding}");
+        }
+    }
+
+    #[test]
+    fn a_last_line_may_lack_its_end() {
+        let mut buffer = LineBuffer::new(MAX_LINE);
+        buffer.fill(&mut &b"a\nb"[..]).unwrap();
+        let encoding = Encoding::default();
+        assert_eq!(buffer.next_line(&encoding), Some(&b"a\n"[..]));
+        assert_eq!(buffer.next_line(&encoding), None);
+        assert_eq!(buffer.last_line(), Some(&b"b"[..]));
+        assert_eq!(buffer.last_line(), None);
+    }
+}

@@ -1,0 +1,236 @@
+//! The journal as a jail follows it: its entries, where reading goes on, and when it has caught up with the present.
+//!
+//! Upstream: `FilterSystemd.run`. The place is kept in the database as upstream keeps it, as the time of the last entry;
+//! where upstream reads that entry a second time after a restart, reading goes on behind it.
+
+use std::ffi::CString;
+use std::time::{Duration, UNIX_EPOCH};
+
+use f2b_filter::Encoding;
+use f2b_journal::{EntryLine, Journal, JournalError, News, Source};
+use f2b_types::{Level, Log, Record, Time};
+use jiff::tz::Offset;
+
+use super::log_file::Progress;
+use crate::clock;
+use crate::logging::ServerLog;
+
+/// What the database calls it.
+pub(super) const PATH: &str = "systemd-journal";
+
+/// Entries read before the reader takes care of other jails.
+const BUDGET: usize = 200;
+
+/// How far from now an entry counts as one of now, in seconds.
+const NEAR: f64 = 1.0;
+
+/// How many entries are searched for the one that was read last.
+const SEARCHED: usize = 1000;
+
+/// What the reader needs to know of it.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct WatchedJournal {
+    pub(super) source: Source,
+    /// Alternatives, each a list of what has to match.
+    pub(super) matches: Vec<Vec<String>>,
+    /// The time of the last entry that was read before the server was started.
+    pub(super) position: Option<f64>,
+}
+
+impl WatchedJournal {
+    /// The alternatives as `status` shows them.
+    pub(super) fn matches_shown(&self) -> String {
+        let alternatives: Vec<String> = self.matches.iter().map(|words| words.join(" ")).collect();
+        alternatives.join(" + ")
+    }
+}
+
+/// A journal that is being followed.
+pub(super) struct FollowedJournal {
+    watched: WatchedJournal,
+    /// `None` until it could be opened.
+    pub(super) journal: Option<Journal>,
+    offset: Offset,
+    phase: Phase,
+    /// Time and date of the last entry, and whether the database knows.
+    last: Option<(f64, String)>,
+    is_saved: bool,
+    /// Said in the log once.
+    troubled: bool,
+}
+
+/// What the entries that come are of.
+enum Phase {
+    /// The past, up to the entry with this cursor, which was the last one at the time when reading began.
+    Past { end: CString, began: f64 },
+    /// The past still: as much time again is granted as it took to get to that entry.
+    Catching { until: f64 },
+    /// Now: they are news.
+    Present,
+}
+
+impl FollowedJournal {
+    pub(super) fn new(watched: WatchedJournal) -> Self {
+        Self {
+            watched,
+            journal: None,
+            offset: clock::local_offset(),
+            phase: Phase::Present,
+            last: None,
+            is_saved: true,
+            troubled: false,
+        }
+    }
+
+    /// Takes over other matches; reading goes on where it is.
+    pub(super) fn update(&mut self, watched: WatchedJournal, jail: &str, log: &ServerLog) {
+        let is_new = watched.matches != self.watched.matches;
+        self.watched = watched;
+        if is_new
+            && let Some(journal) = &mut self.journal
+            && let Err(error) = journal.set_matches(&self.watched.matches)
+        {
+            log.write(Record::new(Level::ERROR, "filtersystemd", format!("[{jail}] {error}")));
+        }
+    }
+
+    /// Time and date of the last entry, if the database has not got them yet.
+    pub(super) fn unsaved(&mut self) -> Option<(f64, String)> {
+        if std::mem::replace(&mut self.is_saved, true) { None } else { self.last.clone() }
+    }
+
+    /// Hands out entries that have come, up to a budget, each with whether it is news.
+    ///
+    /// # Errors
+    ///
+    /// The journal can't be opened now.
+    pub(super) fn read(
+        &mut self,
+        jail: &str,
+        encoding: &Encoding,
+        find_time: f64,
+        log: &ServerLog,
+        mut each: impl FnMut(&EntryLine, bool),
+    ) -> Result<Progress, JournalError> {
+        if self.journal.is_none() {
+            let journal = self.begin(jail, find_time, log)?;
+            self.journal = Some(journal);
+        }
+        let Some(journal) = &mut self.journal else { return Ok(Progress::Missing) };
+        for _ in 0..BUDGET {
+            let entry = match journal.read() {
+                Ok(Some(entry)) => entry,
+                Ok(None) => {
+                    self.phase.end(jail, log);
+                    return match journal.news()? {
+                        News::Nothing => Ok(Progress::End),
+                        News::Entries => Ok(Progress::More),
+                        News::Reopened => {
+                            let message = format!("[{jail}] Journal files were rotated, reopen journal");
+                            log.write(Record::new(Level::MSG, "filtersystemd", message));
+                            Ok(Progress::More)
+                        }
+                    };
+                }
+                Err(error) => {
+                    let message = format!("Error reading line from systemd journal: {error}");
+                    log.write(Record::new(Level::ERROR, "filtersystemd", message));
+                    continue;
+                }
+            };
+            let line = entry.line(encoding, self.offset);
+            self.phase.pass(journal, line.time, jail, log);
+            if log.enabled(Level::HEAVYDEBUG) {
+                log.write(line.record(jail));
+            }
+            each(&line, matches!(self.phase, Phase::Present));
+            self.last = Some((line.time, line.date));
+            self.is_saved = false;
+        }
+        Ok(Progress::More)
+    }
+
+    /// Opens it where reading was left, but no longer ago than `find_time`.
+    fn begin(&mut self, jail: &str, find_time: f64, log: &ServerLog) -> Result<Journal, JournalError> {
+        let Time(now) = clock::now();
+        let earliest = now - find_time;
+        let position = self.watched.position.filter(|position| *position > earliest);
+        let until =
+            position.and_then(|position| UNIX_EPOCH.checked_add(Duration::try_from_secs_f64(position).ok()?));
+        let mut journal = Journal::open(&self.watched.source, until)?;
+        journal.set_matches(&self.watched.matches)?;
+        if self.watched.matches.is_empty() {
+            let message = format!(
+                "[{jail}] Jail started without 'journalmatch' set. Jail regexs will be checked against all journal \
+                 entries, which is not advised for performance reasons."
+            );
+            log.write(Record::new(Level::NOTICE, "filtersystemd", message));
+        }
+        match journal.last_cursor() {
+            Some(end) => {
+                self.phase = Phase::Past { end, began: now };
+                match position {
+                    Some(position) => go_on_behind(&mut journal, position)?,
+                    None => journal.seek_time(earliest)?,
+                }
+            }
+            None => {
+                self.phase = Phase::Catching { until: now };
+                self.phase.end(jail, log);
+                journal.seek_time(now)?;
+            }
+        }
+        Ok(journal)
+    }
+
+    /// Says in the log, once, that it can't be read.
+    pub(super) fn report(&mut self, jail: &str, progress: &Result<Progress, JournalError>, log: &ServerLog) {
+        let was_troubled = std::mem::replace(&mut self.troubled, progress.is_err());
+        if let (false, Err(error)) = (was_troubled, progress) {
+            let message = format!("[{jail}] Unable to read the journal: {error}");
+            log.write(Record::new(Level::ERROR, "filtersystemd", message));
+        }
+    }
+}
+
+impl Phase {
+    /// An entry of that time has come.
+    fn pass(&mut self, journal: &Journal, time: f64, jail: &str, log: &ServerLog) {
+        let Time(now) = clock::now();
+        let is_over = match self {
+            Self::Present => return,
+            _ if time >= now - NEAR => true,
+            Self::Past { end, began } => {
+                if time > *began || journal.cursor().as_ref() == Some(end) {
+                    *self = Self::Catching { until: now * 2.0 - *began };
+                }
+                false
+            }
+            Self::Catching { until } => time > *until,
+        };
+        if is_over {
+            self.end(jail, log);
+        }
+    }
+
+    /// There is nothing left of the past.
+    fn end(&mut self, jail: &str, log: &ServerLog) {
+        if !matches!(std::mem::replace(self, Self::Present), Self::Present) {
+            let message = format!("[{jail}] Jail is in operation now (process new journal entries)");
+            log.write(Record::new(Level::INFO, "filtersystemd", message));
+        }
+    }
+}
+
+/// Goes on behind the entry of exactly that time; where there is none, with the first one that was received later.
+fn go_on_behind(journal: &mut Journal, position: f64) -> Result<(), JournalError> {
+    journal.seek_time(position)?;
+    for _ in 0..SEARCHED {
+        match journal.read() {
+            Ok(Some(entry)) if entry.time() == position => return Ok(()),
+            Ok(Some(_)) => {}
+            Ok(None) | Err(_) => break,
+        }
+    }
+    journal.seek_time(position)
+}

@@ -1,0 +1,293 @@
+//! Jails that follow the journal, in files that `systemd-journal-remote` makes: what was there before, what comes, what a
+//! rotation takes away, where a restart goes on; and the same commands for upstream's server and for ours.
+
+#[path = "support/journal.rs"]
+mod journal;
+mod support;
+#[path = "support/upstream.rs"]
+mod upstream;
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use journal::entry;
+use support::{Place, Process, binary, wait_until};
+use upstream::Driver;
+
+const FILTER: &str = "[INCLUDES]\n[Definition]\nfailregex = ^\\S+ prog(?:\\[\\d+\\])?: fail from <HOST>$\n\
+                      journalmatch = _COMM=prog + _COMM=other\n";
+const ACTION: &str = "[Definition]\nactionban = echo + <ip> >> <file>\nactionunban = echo - <ip> >> <file>\n";
+
+fn place(options: &str) -> Place {
+    let place = Place::new();
+    place.write("filter.d/f1.conf", FILTER);
+    place.write("action.d/note.conf", ACTION);
+    let dir = place.path().display();
+    place.write(
+        "jail.conf",
+        &format!(
+            "[DEFAULT]\nusedns = no\nignoreself = false\nmaxretry = 100\nbantime = 1h\nfindtime = 1h\n\
+             filter = f1\naction = note[file={dir}/bans]\n\
+             backend = systemd[journalfiles=\"{dir}/journal/system.journal\"]\n[j]\nenabled = true\n{options}\n"
+        ),
+    );
+    fs::create_dir(place.file("journal")).expect("a directory");
+    place
+}
+
+fn file(place: &Place) -> PathBuf {
+    place.file("journal/system.journal")
+}
+
+/// Microseconds since 1970.
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time after 1970");
+    u64::try_from(since.as_micros()).expect("a number")
+}
+
+fn address(number: u64) -> String {
+    format!("10.0.{}.{}", number / 256, number % 256)
+}
+
+/// Failures of these addresses in the journal, written some seconds ago.
+fn fail(place: &Place, comm: &str, age: u64, numbers: impl IntoIterator<Item = u64>) {
+    let mut text = Vec::new();
+    for number in numbers {
+        let message = format!("fail from {}", address(number));
+        let fields: [(&str, &[u8]); 4] = [
+            ("_HOSTNAME", b"h"),
+            ("SYSLOG_IDENTIFIER", b"prog"),
+            ("_COMM", comm.as_bytes()),
+            ("MESSAGE", message.as_bytes()),
+        ];
+        text.extend(entry(now() - age * 1_000_000, &fields));
+    }
+    journal::write(&file(place), &text);
+}
+
+/// The numbers of the addresses that were found, in their order.
+fn found(place: &Place) -> Vec<u64> {
+    let log = place.log();
+    let addresses = log.lines().filter_map(|line| line.split_once("] Found 10.0.")?.1.split(' ').next());
+    let number = |text: &str| text.parse::<u64>().expect("a number");
+    addresses
+        .filter_map(|text| text.split_once('.'))
+        .map(|(high, low)| number(high) * 256 + number(low))
+        .collect()
+}
+
+#[track_caller]
+fn wait_for_found(place: &Place, expected: &[u64]) {
+    wait_until("failures are found", || found(place).len() >= expected.len());
+    assert_eq!(found(place), expected, "{}", place.log());
+}
+
+/// Stops the server and waits for its end.
+#[track_caller]
+fn stop(place: &Place, mut server: Process) {
+    place.ask(&["stop"]);
+    assert!(server.0.wait().expect("a process").success());
+}
+
+#[test]
+fn a_growing_journal_is_read_once() {
+    if !journal::can_be_made() {
+        return;
+    }
+    let place = place("");
+    // Too old, not too old, and of no interest.
+    fail(&place, "prog", 7200, [1]);
+    fail(&place, "prog", 60, [2, 3]);
+    fail(&place, "third", 50, [4]);
+    fail(&place, "other", 40, [5]);
+    let server = place.start();
+    wait_for_found(&place, &[2, 3, 5]);
+    place.wait_for_log("[j] Jail is in operation now (process new journal entries)");
+    fail(&place, "prog", 0, [6, 7]);
+    wait_for_found(&place, &[2, 3, 5, 6, 7]);
+    assert!(place.ask(&["status", "j"]).contains("Journal matches:\t_COMM=prog + _COMM=other"));
+    stop(&place, server);
+    // While nobody reads, and after the next start.
+    fail(&place, "prog", 0, [8, 9]);
+    let server = place.start();
+    wait_for_found(&place, &[2, 3, 5, 6, 7, 8, 9]);
+    fail(&place, "other", 0, [10]);
+    wait_for_found(&place, &[2, 3, 5, 6, 7, 8, 9, 10]);
+    // A reload changes nothing, other matches change what is read from now on.
+    place.ask(&["reload"]);
+    place.ask(&["set", "j", "deljournalmatch", "_COMM=other"]);
+    fail(&place, "other", 0, [11]);
+    fail(&place, "prog", 0, [12]);
+    wait_for_found(&place, &[2, 3, 5, 6, 7, 8, 9, 10, 12]);
+    drop(server);
+}
+
+/// What was written before the rotation and had not been read is not lost, whatever the order in which it is noticed.
+#[test]
+fn a_rotated_journal_is_read_to_its_end_before_the_new_one() {
+    if !journal::can_be_made() {
+        return;
+    }
+    let place = place("");
+    fail(&place, "prog", 1, [1]);
+    let server = place.start();
+    wait_for_found(&place, &[1]);
+    let mut expected = vec![1];
+    for round in 1..=5_u64 {
+        let number = round * 10;
+        fail(&place, "prog", 0, number..number + 5);
+        let rotated = place.file(&format!("journal/system@{round}.journal"));
+        fs::rename(file(&place), rotated).expect("a rotation");
+        fail(&place, "prog", 0, number + 5..number + 10);
+        expected.extend(number..number + 10);
+        wait_for_found(&place, &expected);
+    }
+    // A server that starts afterwards goes on where this one was.
+    stop(&place, server);
+    fail(&place, "prog", 0, [200]);
+    fs::rename(file(&place), place.file("journal/system@6.journal")).expect("a rotation while nobody reads");
+    fail(&place, "prog", 0, [201]);
+    let server = place.start();
+    expected.extend([200, 201]);
+    wait_for_found(&place, &expected);
+    drop(server);
+}
+
+/// Writers, rotations and a restart at random; in the end each failure was found once, in the order of the journal.
+#[test]
+fn nothing_is_missed_and_nothing_is_read_twice() {
+    if !journal::can_be_made() {
+        return;
+    }
+    let place = place("");
+    fail(&place, "prog", 1, [0]);
+    let mut server = place.start();
+    let (mut next, mut rotations) = (1, 0);
+    // A sequence without a pattern, the same in every run.
+    let mut dice = 7_u64;
+    for round in 0..40 {
+        dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let count = 1 + (dice >> 33) % 25;
+        fail(&place, "prog", 0, next..next + count);
+        next += count;
+        if (dice >> 40).is_multiple_of(3) {
+            rotations += 1;
+            let rotated = place.file(&format!("journal/system@{rotations}.journal"));
+            fs::rename(file(&place), rotated).expect("a rotation");
+        }
+        if round % 13 == 12 {
+            stop(&place, server);
+            fail(&place, "prog", 0, [next]);
+            next += 1;
+            server = place.start();
+        }
+    }
+    fail(&place, "prog", 0, [next]);
+    let expected: Vec<u64> = (0..=next).collect();
+    wait_for_found(&place, &expected);
+    assert!(rotations > 5);
+    drop(server);
+}
+
+/// A jail without a log file falls back to the journal.
+#[test]
+fn a_jail_without_logs_follows_the_journal() {
+    if !support::available("libsystemd", f2b_journal::load().is_ok()) {
+        return;
+    }
+    let place = place(
+        "backend = auto\nsystemd_if_nologs = true\njournalmatch = _COMM=x\nlogpath = /nonexistent/*.log",
+    );
+    let server = place.start();
+    assert!(place.log().contains("Jail 'j' uses systemd {}"), "{}", place.log());
+    assert!(place.ask(&["status", "j"]).contains("Journal matches:\t_COMM=x\n"));
+    assert_eq!(place.ask(&["get", "j", "logpath"]), "No file is currently monitored\n");
+    drop(server);
+}
+
+#[test]
+fn a_journal_that_is_not_there_costs_its_own_jail_only() {
+    if !journal::can_be_made() {
+        return;
+    }
+    let place = place("[k]\nenabled = true\nbackend = systemd[journalpath=/nonexistent]\n");
+    fail(&place, "prog", 1, [1]);
+    let server = place.start();
+    wait_for_found(&place, &[1]);
+    assert!(place.log().contains("Jail 'k' skipped"), "{}", place.log());
+    drop(server);
+}
+
+#[test]
+fn commands_about_the_journal_are_answered_as_upstream_answers_them() {
+    if !journal::can_be_made() || upstream::version().is_none() || !journal::upstream_reads() {
+        return;
+    }
+    let places = [place(""), place("")];
+    for place in &places {
+        fail(place, "prog", 60, [2, 3]);
+        fail(place, "other", 40, [4]);
+    }
+    let servers = [places[0].start(), upstream::start(&places[1])];
+    let mut driver = Driver::start();
+    for place in &places {
+        wait_for_found(place, &[2, 3, 4]);
+    }
+    for command in [
+        "get j journalmatch",
+        "status j",
+        "set j addjournalmatch _COMM=third",
+        "set j addjournalmatch A=1 B=2 + C=3",
+        "set j addjournalmatch a=1",
+        "set j addjournalmatch __X=1",
+        "set j addjournalmatch nothing",
+        "get j journalmatch",
+        "set j deljournalmatch C=3",
+        "set j deljournalmatch C=3",
+        "set j deljournalmatch A=1 B=2",
+        "set j deljournalmatch A=1",
+        "get j logpath",
+        "set j addlogpath /etc/passwd",
+        "set j dellogpath /etc/passwd",
+        "get j datepattern",
+        "get j journalmatch",
+        "status j short",
+        "reload",
+        "get j journalmatch",
+        "status j",
+    ] {
+        let words: Vec<String> = command.split(' ').map(Into::into).collect();
+        let [ours, theirs] = [0, 1].map(|at| {
+            let printed = driver.client(&places[at], &words);
+            let stderr = printed.stderr.split_once("]: ").map_or("", |(_, message)| message).to_owned();
+            (printed.stdout, stderr, printed.code)
+        });
+        assert_eq!(ours, theirs, "{command}");
+    }
+    let fresh = |place: &Place| fail(place, "prog", 0, [7, 8]);
+    places.iter().for_each(fresh);
+    for place in &places {
+        wait_for_found(place, &[2, 3, 4, 7, 8]);
+    }
+    let journal_lines = |place: &Place| {
+        let log = place.log();
+        let lines =
+            log.lines().filter(|line| line.contains("fail2ban.filtersystemd") && !line.contains("MSG"));
+        lines.map(|line| line.split_once("]: ").expect("a message").1.to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(journal_lines(&places[0]), journal_lines(&places[1]));
+    for place in &places {
+        place.client(binary("f2b-client"), &["stop"]).output().expect("the client runs");
+    }
+    drop(servers);
+    let position = |place: &Place| {
+        let sql = "SELECT path, typeof(lastfilepos), abs(lastfilepos - strftime('%s', 'now')) < 60, \
+                   substr(firstlinemd5, 1, 2) || length(firstlinemd5) FROM logs";
+        let mut sqlite = std::process::Command::new("sqlite3");
+        support::run(sqlite.arg(place.file("f2b.sqlite3")).arg(sql))
+    };
+    if support::has_program("sqlite3") {
+        assert_eq!(position(&places[0]), position(&places[1]));
+    }
+}
