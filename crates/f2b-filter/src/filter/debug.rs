@@ -44,6 +44,16 @@ impl State {
         self.debug(Level::HEAVYDEBUG, || format!("  Looking for prefregex {}", repr(regex.as_str())));
     }
 
+    /// What came of it.
+    pub(super) fn debug_prefix_match(&mut self) {
+        let groups = self.prefix_groups.take();
+        match &groups {
+            Some(groups) => self.debug_match(format_args!("Pre-filter matched"), groups),
+            None => self.debug(Level::HEAVYDEBUG, || "  Prefregex not matched".into()),
+        }
+        self.prefix_groups = groups;
+    }
+
     /// Every `failregex` that is tried, whether one look was enough for several or not.
     pub(super) fn debug_tries(&mut self, rules: &Rules, tried: Range<usize>) {
         if self.log_level > Level::HEAVYDEBUG {

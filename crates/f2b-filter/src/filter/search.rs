@@ -91,11 +91,8 @@ impl State {
         if let Some(regex) = &rules.prefix {
             self.debug_prefix(regex);
             self.prefix_groups = self.groups_of(rules, regex, view.subject(), now).map(|(_, groups)| groups);
-            let Some(groups) = self.prefix_groups.clone() else {
-                self.debug(Level::HEAVYDEBUG, || "  Prefregex not matched".into());
-                return found;
-            };
-            self.debug_match(format_args!("Pre-filter matched"), &groups);
+            self.debug_prefix_match();
+            let Some(groups) = &self.prefix_groups else { return found };
             if let Some(content) = groups.text("content").filter(|content| !content.is_empty()) {
                 view.narrow(vec![[String::new(), String::new(), content.into()]]);
             }
