@@ -425,6 +425,17 @@ fn a_jail_is_explained_with_its_filter_and_its_actions() {
 }
 
 #[test]
+fn a_program_is_explained_by_its_brackets() {
+    let tree = place(&[("jail.local", "[j]\naction = mail.py[dest=\"a@b\",\n  actname=post]\nport = 1\n")]);
+    let (out, err, code) = client(&tree, &["--explain", "j.dest"]);
+    assert_eq!(
+        out,
+        "action[post].dest = a@b\n  # ROOT/jail.local:2:1 [action]: mail.py[dest=\"a@b\",\n        actname=post]\n"
+    );
+    assert_eq!((&*err, code), ("", 0));
+}
+
+#[test]
 fn what_can_not_be_explained_is_an_error_with_a_hint() {
     let say = |what: &str| {
         let (out, err, code) = client(&place(&[("jail.local", "[nginx]\nx = 1\n")]), &["--explain", what]);

@@ -41,8 +41,14 @@ pub(crate) const IGNORED: &[&str] = &["matches", "ipmatches", "ipjailmatches", "
 pub(crate) enum Action {
     /// Shell commands, from `action.d/name.conf`.
     Shell { name: String, definition: Box<Definition> },
-    /// A program of its own, named in the configuration with its extension: the command that adds it.
-    Program(Command),
+    /// A program of its own, named in the configuration with its extension.
+    Program {
+        name: String,
+        /// What the brackets say.
+        given: Options,
+        /// The command that adds it.
+        add: Command,
+    },
 }
 
 impl Action {
@@ -54,7 +60,9 @@ impl Action {
         values: &[(String, String)],
     ) -> Result<Option<Self>, Error> {
         if file.ends_with(".py") {
-            return Ok(Some(Self::Program(add_program(base, (file, jail), values))));
+            let add = add_program(base, (file, jail), values);
+            let name = add.word(3).unwrap_or_default().to_owned();
+            return Ok(Some(Self::Program { name, given: given(values), add }));
         }
         let mut init = given(values);
         let name = take_names(&mut init, file, jail);
@@ -69,7 +77,7 @@ impl Action {
     pub(crate) fn read(&mut self, jail: &Rc<Options>, log: &mut Log) -> Result<(), Error> {
         match self {
             Self::Shell { definition, .. } => definition.read(jail, false, log),
-            Self::Program(_) => Ok(()),
+            Self::Program { .. } => Ok(()),
         }
     }
 
@@ -77,24 +85,25 @@ impl Action {
     pub(crate) fn definition(&self) -> Option<&Definition> {
         match self {
             Self::Shell { definition, .. } => Some(definition),
-            Self::Program(_) => None,
+            Self::Program { .. } => None,
         }
     }
 
     /// The commands for `jail`.
     pub(crate) fn commands(&mut self, jail: &str, log: &mut Log) -> Result<Vec<Command>, Error> {
         let (name, definition) = match self {
-            Self::Program(command) => return Ok(vec![command.clone()]),
+            Self::Program { add, .. } => return Ok(vec![add.clone()]),
             Self::Shell { name, definition } => (name, definition),
         };
-        let combined = definition.combined(IGNORED, log)?;
+        let resolved = definition.resolved(IGNORED, log)?;
         let is_known = |name: &str| TEMPLATE.iter().any(|wanted| wanted.name == name);
         // Everything else is handed over as given, its tags unresolved: the action resolves them when it runs.
-        let resolved = combined.iter().filter(|(name, _)| is_known(name));
         let given = definition.init.iter().filter(|(name, _)| !is_known(name) && !name.starts_with("known/"));
+        let given = given.map(|(name, setting)| (&**name, Value::from(&setting.datum)));
         let settings: Vec<_> = resolved
+            .into_iter()
             .chain(given)
-            .map(|(name, setting)| Value::List(vec![(&**name).into(), Value::from(&setting.datum)]))
+            .map(|(name, value)| Value::List(vec![name.into(), value]))
             .collect();
         let name = name.as_str();
         let add = Command::words(["set", jail, "addaction", name]);

@@ -4,18 +4,18 @@
 //! `fail2bancmdline.Fail2banCmdLine.readConfig`.
 
 use std::path::Path;
-use std::rc::Rc;
 
 use f2b_protocol::{Command, Value};
 use f2b_types::Level;
 
-use crate::diagnostic::{Diagnostic, Log, logger};
+use crate::diagnostic::{Diagnostic, logger};
 use crate::error::{Error, ErrorKind};
 use crate::files::{Files, Reading};
-use crate::jail::Jail;
+use crate::jails::SetUp;
 use crate::judge::Judge;
 use crate::python::repr;
 use crate::setting::Setting;
+use crate::stream::Stream;
 use crate::template::Fallback::{self, Unset};
 use crate::template::Type::{Int, Text};
 use crate::template::{Query, Wanted, want};
@@ -64,18 +64,18 @@ pub struct Request<'a> {
 
 impl Request<'_> {
     /// Whether an error in one jail costs that jail only; where one is asked for, there are no others.
-    fn spares_jails(&self) -> bool {
+    pub(crate) fn spares_jails(&self) -> bool {
         self.judge.is_some() && self.ignore_wrong && self.jail.is_none()
     }
 }
 
 /// The configuration as a server is told.
 #[derive(Debug, Clone)]
-pub struct Loaded {
+pub struct Loaded<S = Vec<Command>> {
     /// It can be used.
     pub ok: bool,
     /// The commands in order; `None` where reading failed altogether. There can be commands though `ok` is false.
-    pub stream: Option<Vec<Command>>,
+    pub stream: Option<S>,
     /// A jail was left out that upstream would have stopped at, see [`Request::judge`].
     pub faulty: bool,
     /// What upstream logs, in its order.
@@ -159,6 +159,11 @@ impl Configurator {
 
     /// Reads everything that is asked for (`Fail2banCmdLine.readConfig`).
     pub fn load(&mut self, request: &Request<'_>) -> Loaded {
+        self.load_as(request)
+    }
+
+    /// As [`Configurator::load`], where the commands become something else.
+    pub fn load_as<S: Stream>(&mut self, request: &Request<'_>) -> Loaded<S> {
         let (ok, faulty, stream) = match self.read(request) {
             Ok((ok, faulty, stream)) => (ok, faulty, Some(stream)),
             Err(error) => {
@@ -170,18 +175,18 @@ impl Configurator {
         Loaded { ok, stream, faulty, diagnostics: self.take_diagnostics() }
     }
 
-    fn read(&mut self, request: &Request<'_>) -> Result<(bool, bool, Vec<Command>), Error> {
+    fn read<S: Stream>(&mut self, request: &Request<'_>) -> Result<(bool, bool, S), Error> {
         let main = self.read_main()?;
-        let jails = self.files.read(&self.base, "jail")?;
-        if !jails.complete {
-            return Err(Error::new(ErrorKind::Lookup, "Read jails configuration failed."));
+        let jails = self.read_jails()?;
+        let mut stream = S::default();
+        for command in self.main_commands(&main, &request.main_options)? {
+            stream.push(command);
         }
-        let mut stream = self.main_commands(&main, &request.main_options)?;
-        let SetUp { mut ok, faulty, commands, started } = self.set_up_jails(jails, request)?;
+        let SetUp { mut ok, faulty, commands, started, .. } = self.set_up_jails(jails, request)?;
         // A server without any jail, because of what is wrong with them, is none that upstream would start.
         ok &= !faulty || !started.is_empty();
-        stream.extend(commands);
-        stream.extend(started.iter().map(|name| Command::words(["start", name])));
+        stream.append(commands);
+        started.iter().for_each(|name| stream.push(Command::words(["start", name])));
         Ok((ok, faulty, stream))
     }
 
@@ -225,83 +230,6 @@ impl Configurator {
             stream.push(Command(vec!["set".into(), name.into(), Value::from(&setting.datum)]));
         }
         Ok(stream)
-    }
-
-    /// Reads all jails and sets them up, wrong ones among them. Upstream sets the first one up when it has read the last
-    /// one, so what there is to say about setting up comes later, and nothing is said if a jail can't be read. To keep
-    /// them all until then would take several times the memory.
-    fn set_up_jails(&mut self, jails: Reading, request: &Request<'_>) -> Result<SetUp, Error> {
-        let names: Vec<Rc<str>> = match &request.jail {
-            Some(name) => vec![name.as_str().into()],
-            None => jails.merged.section_names().cloned().collect(),
-        };
-        let mut merged = Rc::unwrap_or_clone(jails.merged);
-        let (mut any_sound, mut any_wrong) = (false, false);
-        let mut all = SetUp::default();
-        let mut later = Log { from: self.files.log.from, diagnostics: Vec::new() };
-        let mut done = Ok(());
-        for name in names.iter().filter(|name| &***name != "INCLUDES") {
-            let mut jail = Jail::new(name, false);
-            match jail.read(&mut merged, &self.base, &[], &mut self.files) {
-                Err(error) if request.spares_jails() => {
-                    all.faulty = true;
-                    jail.leave_out_for(error, &mut self.files.log);
-                }
-                Err(error) => return Err(error),
-                Ok(false) => {
-                    let skipping = if request.ignore_wrong { " Skipping..." } else { "" };
-                    let message = format!("Errors in jail {}.{skipping}", repr(name));
-                    let header = merged.sections.get(name).and_then(|body| body.header.as_ref());
-                    let place = header.map(|header| header.place());
-                    self.files.log.say_at(Level::ERROR, logger::JAILS, message, place);
-                    any_wrong = true;
-                }
-                Ok(true) if jail.is_enabled() => any_sound = true,
-                Ok(true) => continue,
-            }
-            done = done.and_then(|()| all.add(jail, request, &mut later));
-        }
-        self.files.log.diagnostics.append(&mut later.diagnostics);
-        done?;
-        all.ok = (request.ignore_wrong && any_sound) || !any_wrong;
-        Ok(all)
-    }
-}
-
-/// The jails as far as they are set up.
-#[derive(Default)]
-struct SetUp {
-    /// The whole is usable.
-    ok: bool,
-    /// A jail was left out that upstream would not have spared.
-    faulty: bool,
-    commands: Vec<Command>,
-    /// The names of those to start.
-    started: Vec<String>,
-}
-
-impl SetUp {
-    fn add(&mut self, mut jail: Jail, request: &Request<'_>, log: &mut Log) -> Result<(), Error> {
-        let commands = match jail.commands(request.allow_no_files, log) {
-            Err(error) if request.spares_jails() => {
-                self.faulty = true;
-                vec![jail.leave_out_for(error, log)]
-            }
-            commands => commands?,
-        };
-        let judge = request.judge.filter(|_| jail.can_start());
-        let faults = judge.map(|judge| judge.judge(&commands)).unwrap_or_default();
-        match faults.into_iter().next() {
-            None => self.commands.extend(commands),
-            Some(fault) => {
-                self.faulty = true;
-                self.commands.push(jail.leave_out(fault, log)?);
-            }
-        }
-        if jail.can_start() {
-            self.started.push(jail.name);
-        }
-        Ok(())
     }
 }
 

@@ -4,8 +4,10 @@
 //! the jail's own options, from `[Definition]`, and from `[Init]`. The reading happens in two steps, as upstream's does:
 //! [`Definition::read`] interpolates `%(x)s`, [`Definition::combined`] then resolves `<x>` and converts types.
 
-use std::cell::{Cell, OnceCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
+
+use f2b_protocol::Value;
 
 use crate::Error;
 use crate::diagnostic::Log;
@@ -13,7 +15,8 @@ use crate::error::ErrorKind;
 use crate::files::Files;
 use crate::interpolate::Vars;
 use crate::map::Map;
-use crate::merged::{Merged, split_condition};
+use crate::merged::{Merged, Raw, references, split_condition};
+use crate::pattern::{Given, Pattern};
 use crate::python::lower;
 use crate::setting::{Datum, Options, Setting};
 use crate::shared::Shared;
@@ -22,6 +25,8 @@ use crate::template::{Query, Wanted, convert};
 
 const DEFINITION: &str = "Definition";
 const INIT: &str = "Init";
+/// So many ways to use the same action are remembered.
+const MAX_PATTERNS: usize = 8;
 
 /// What the files of a filter or an action say, to whatever jail.
 #[derive(Debug)]
@@ -32,6 +37,8 @@ pub(crate) struct Texts {
     is_reused: Cell<bool>,
     /// Of use from then on.
     shared: OnceCell<Option<Shared>>,
+    /// For jails that give different options.
+    patterns: RefCell<Vec<Pattern>>,
 }
 
 /// An option of `[Init]`, which is interpolated without regard to what is given.
@@ -51,7 +58,26 @@ impl Texts {
             InitOption { known: (!key.starts_with("known/")).then(|| known(&key)), key, value }
         };
         let init = merged.own_keys(INIT).into_iter().filter(|key| &**key != "__name__").map(read).collect();
-        Self { merged, init, is_reused: Cell::default(), shared: OnceCell::new() }
+        Self {
+            merged,
+            init,
+            is_reused: Cell::default(),
+            shared: OnceCell::new(),
+            patterns: RefCell::default(),
+        }
+    }
+
+    /// Whether an option of the files refers to one of the jail or to one that is given, or is one of the jail.
+    fn speak_of(&self, jail: &Options, given: &Options) -> bool {
+        let bodies = self.merged.sections.iter().map(|(_, body)| &body.options);
+        let own = self.merged.sections.get(DEFINITION).map(|body| &body.options);
+        let is_given = |name: &str| jail.contains(name) || given.contains(name);
+        let refers = |raw: &Raw| match &raw.datum {
+            Datum::Text(text) => references(text).any(|name| name.is_none_or(|name| is_given(&lower(name)))),
+            _ => false,
+        };
+        own.into_iter().chain([&self.merged.defaults]).flat_map(Map::keys).any(|key| jail.contains(key))
+            || bodies.chain([&self.merged.defaults]).flat_map(Map::iter).any(|(_, raw)| refers(raw))
     }
 
     /// What these come to with what is given, if others have that too.
@@ -77,10 +103,14 @@ pub(crate) struct Definition {
     /// What the brackets say, and from the first [`Definition::read`] on what `[Init]` adds.
     pub(crate) init: Rc<Options>,
     options: Options,
+    /// What the brackets say.
+    brackets: Rc<Options>,
     /// What goes before the file's own values.
     vars: Vars,
     /// None of that matters to [`Texts::shared`].
     is_shared: bool,
+    /// What a jail says, if it is yet to be read.
+    pending: Option<Rc<Options>>,
     /// Options looked up for a tag; they stay as they were at first, whatever is read later.
     looked_up: Map<Option<Rc<str>>>,
 }
@@ -92,8 +122,10 @@ impl Definition {
             template,
             init: init.into(),
             options: Options::default(),
+            brackets: Rc::default(),
             vars: Vars::default(),
             is_shared: false,
+            pending: None,
             looked_up: Map::default(),
         }
     }
@@ -101,6 +133,7 @@ impl Definition {
     /// Reads the options of the template, where what `jail` says wins; with `all`, the others of `[Definition]` too.
     pub(crate) fn read(&mut self, jail: &Rc<Options>, all: bool, log: &mut Log) -> Result<(), Error> {
         let given = [&Rc::clone(&self.init), jail];
+        self.brackets = Rc::clone(given[0]);
         self.vars = Vars::new(given);
         let shared = self.texts.shared(self.template, given.map(|layer| &**layer));
         self.is_shared = shared.is_some();
@@ -123,6 +156,16 @@ impl Definition {
             }
         }
         Ok(())
+    }
+
+    /// Whether the options of the template stay what they are, now that `jail` says more, because the files speak of
+    /// nothing of that. Then it is read as soon as somebody asks for all options.
+    pub(crate) fn stays(&mut self, jail: &Rc<Options>) -> bool {
+        // What `[Init]` says of the template counts as given from the second reading on.
+        let is_given = self.template.iter().any(|wanted| self.init.contains(wanted.name));
+        let stays = !is_given && !self.texts.speak_of(jail, &self.init);
+        self.pending = stays.then(|| Rc::clone(jail));
+        stays
     }
 
     /// Adds `[Init]` to what the brackets say; its own values stay reachable as `known/name`.
@@ -152,14 +195,62 @@ impl Definition {
     /// All options with tags resolved and types converted; options in `ignored` are left as they are, and so are those
     /// that have conditional variants.
     pub(crate) fn combined(&mut self, ignored: &[&str], log: &mut Log) -> Result<Options, Error> {
+        if let Some(jail) = self.pending.take() {
+            self.read(&jail, false, log)?;
+        }
         let mut options = self.options.merged(&self.init);
-        let conditional = options.keys().filter_map(|key| split_condition(key)).map(|(base, _)| base);
-        let ignored: Vec<&str> = ignored.iter().copied().chain(conditional).collect();
+        let ignored = all_ignored(&options, ignored);
         for (place, text) in substitute_tags(&options, &ignored, self)? {
-            options.at(place).datum = Datum::Text(text);
+            options.at_mut(place).datum = Datum::Text(text);
         }
         convert(&mut options, self.template, log);
         Ok(options)
+    }
+
+    /// The options of the template out of [`Definition::combined`], in its order.
+    pub(crate) fn resolved(
+        &mut self,
+        ignored: &[&str],
+        log: &mut Log,
+    ) -> Result<Vec<(&'static str, Value)>, Error> {
+        if self.is_shared
+            && let Some(filled) = self.filled(ignored, log)
+        {
+            return Ok(filled);
+        }
+        let combined = self.combined(ignored, log)?;
+        let wanted = |name: &str| self.template.iter().find(|wanted| wanted.name == name);
+        let options =
+            combined.iter().filter_map(|(name, setting)| Some((wanted(name)?.name, (&setting.datum).into())));
+        Ok(options.collect())
+    }
+
+    /// As [`Definition::resolved`], from what the same files came to for another jail; `None` where that differs.
+    fn filled(&mut self, ignored: &[&str], log: &mut Log) -> Option<Vec<(&'static str, Value)>> {
+        let texts = Rc::clone(&self.texts);
+        let (brackets, vars) = (Rc::clone(&self.brackets), self.vars.clone());
+        let given = Given { brackets: &brackets, vars: &vars };
+        let is_own = |key: &str| self.template.iter().any(|wanted| wanted.name == key);
+        // What is given for an option holds for its conditional variants, which are no tags.
+        let is_variant = |key: &str| split_condition(key).is_some_and(|(base, _)| brackets.contains(base));
+        if texts.init.iter().any(|option| is_own(&option.key) || is_variant(&option.key))
+            || brackets.keys().any(|key| is_own(key) || key.contains('?'))
+        {
+            return None;
+        }
+        let mut patterns = texts.patterns.borrow_mut();
+        if let Some(pattern) = patterns.iter().find(|pattern| pattern.holds_for(given)) {
+            return Some(pattern.fill(given, log));
+        }
+        if patterns.len() == MAX_PATTERNS {
+            return None;
+        }
+        let options = self.options.merged(&self.init);
+        let ignored = all_ignored(&options, ignored);
+        let pattern = Pattern::new(&options, self.template, &ignored, given, self)?;
+        let filled = pattern.fill(given, log);
+        patterns.push(pattern);
+        Some(filled)
     }
 
     /// As [`Definition::combined`] for somebody who only wants to look.
@@ -169,8 +260,10 @@ impl Definition {
             template: self.template,
             init: Rc::clone(&self.init),
             options: self.options.clone(),
+            brackets: Rc::clone(&self.brackets),
             vars: self.vars.clone(),
             is_shared: self.is_shared,
+            pending: self.pending.clone(),
             looked_up: Map::default(),
         };
         copy.combined(ignored, &mut Log::default())
@@ -236,6 +329,12 @@ impl Lookup for Definition {
         self.looked_up.insert(tag, found.clone());
         Ok((index, found))
     }
+}
+
+/// Options that have conditional variants are ignored as well.
+fn all_ignored<'a>(options: &'a Options, ignored: &[&'a str]) -> Vec<&'a str> {
+    let conditional = options.keys().filter_map(|key| split_condition(key)).map(|(base, _)| base);
+    ignored.iter().copied().chain(conditional).collect()
 }
 
 /// The options that brackets give.

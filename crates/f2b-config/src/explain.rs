@@ -147,12 +147,23 @@ fn options_of(
         let combined = filter.definition.combined(&[], log)?;
         let is_new = |key: &str| !jail.options.contains(key);
         let entries = combined.iter().filter(|(key, _)| is_new(key));
-        of_definition(("filter", &name), &filter.definition, entries, by_filter.as_ref(), &mut all);
+        of_definition(("filter", &name), Some(&filter.definition), entries, by_filter.as_ref(), &mut all);
     }
     for action in &mut jail.actions {
-        if let Action::Shell { name, definition } = action {
-            let combined = definition.combined(crate::action::IGNORED, log)?;
-            of_definition(("action", name), definition, combined.iter(), by_action.as_ref(), &mut all);
+        match action {
+            Action::Shell { name, definition } => {
+                let combined = definition.combined(crate::action::IGNORED, log)?;
+                of_definition(
+                    ("action", name),
+                    Some(definition),
+                    combined.iter(),
+                    by_action.as_ref(),
+                    &mut all,
+                );
+            }
+            Action::Program { name, given, .. } => {
+                of_definition(("action", name), None, given.iter(), by_action.as_ref(), &mut all);
+            }
         }
     }
     Ok(all)
@@ -160,7 +171,7 @@ fn options_of(
 
 fn of_definition<'a>(
     (kind, name): (&str, &str),
-    definition: &Definition,
+    definition: Option<&Definition>,
     entries: impl Iterator<Item = (&'a Rc<str>, &'a Setting)>,
     brackets: Option<&Brackets>,
     all: &mut Vec<Explained>,
@@ -168,7 +179,7 @@ fn of_definition<'a>(
     // What brackets say of the filter's own options stands behind its name already.
     let name = name.split('[').next().unwrap_or_default();
     for (key, setting) in entries.filter(|(key, _)| !key.starts_with("known/")) {
-        let mut layers: Vec<Layer> = definition.layers(key);
+        let mut layers = definition.map(|definition| definition.layers(key)).unwrap_or_default();
         let from_file = setting.origin.as_ref().is_some_and(|origin| {
             layers.iter().any(|layer| layer.at.as_ref() == Some(&origin.place().location))
         });

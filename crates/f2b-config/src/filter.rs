@@ -32,6 +32,10 @@ pub(crate) const TEMPLATE: &[Wanted] = &[
 #[derive(Debug)]
 pub(crate) struct Filter {
     pub(crate) definition: Definition,
+    /// What it has come to, as long as that holds.
+    combined: Option<Options>,
+    /// There was nothing to say about that.
+    is_silent: bool,
 }
 
 impl Filter {
@@ -43,7 +47,7 @@ impl Filter {
         options: &[(String, String)],
     ) -> Result<Option<Self>, Error> {
         let texts = read_definition(files, base, &join("filter.d", &absolute(name)))?;
-        Ok(texts.map(|texts| Self { definition: Definition::new(texts, TEMPLATE, given(options)) }))
+        Ok(texts.map(|texts| Self::new(Definition::new(texts, TEMPLATE, given(options)))))
     }
 
     /// Reads a file that lies anywhere.
@@ -55,7 +59,30 @@ impl Filter {
         let reading = files.read_file(path)?;
         let texts = Rc::new(Texts::new(reading.merged));
         let definition = Definition::new(texts, TEMPLATE, given(options));
-        Ok(reading.complete.then_some(Self { definition }))
+        Ok(reading.complete.then(|| Self::new(definition)))
+    }
+
+    fn new(definition: Definition) -> Self {
+        Self { definition, combined: None, is_silent: false }
+    }
+
+    /// Reads all options, before the jail's own are known, and tells what they come to.
+    pub(crate) fn read(&mut self, jail: &Rc<Options>, log: &mut Log) -> Result<&Options, Error> {
+        let said = log.diagnostics.len();
+        self.definition.read(jail, true, log)?;
+        let combined = self.combined.insert(self.definition.combined(&[], log)?);
+        // What there was to say is said once more with the second reading.
+        self.is_silent = log.diagnostics.len() == said;
+        Ok(combined)
+    }
+
+    /// Reads the options once more, now that the jail's own are known.
+    pub(crate) fn read_again(&mut self, jail: &Rc<Options>, log: &mut Log) -> Result<(), Error> {
+        if self.is_silent && self.definition.stays(jail) {
+            return Ok(());
+        }
+        self.combined = None;
+        self.definition.read(jail, false, log)
     }
 
     /// Sets `logtype` by the backend, unless something else has set it (`applyAutoOptions`).
@@ -69,9 +96,11 @@ impl Filter {
 
     /// The commands for `jail`.
     pub(crate) fn commands(&mut self, jail: &str, log: &mut Log) -> Result<Vec<Command>, Error> {
-        let combined = self.definition.combined(&[], log)?;
         let mut stream = Vec::new();
-        fill(&mut stream, &combined, jail)?;
+        match &self.combined {
+            Some(combined) => fill(&mut stream, combined, jail)?,
+            None => fill(&mut stream, &self.definition.combined(&[], log)?, jail)?,
+        }
         Ok(stream)
     }
 }

@@ -24,6 +24,8 @@ use crate::source::MAX_FILE;
 
 /// References in references in references: Python's limit.
 const MAX_DEPTH: usize = 10;
+/// By how much a value usually grows at most.
+const USUAL: usize = 256;
 /// References in all, for one value.
 const MAX_STEPS: usize = 100_000;
 
@@ -164,6 +166,7 @@ impl<'a> Scope<'a> {
             Datum::Text(text) => {
                 let mut out = mem::take(&mut self.expanded);
                 out.clear();
+                out.reserve(text.len() + USUAL);
                 self.expand(text, &found, 1, &mut out)?;
                 let datum = Datum::from(&*out);
                 self.expanded = out;

@@ -150,7 +150,7 @@ impl Jail {
         let all = Query { merged, section: &self.name, template: TEMPLATE };
         self.options = all.read(&mut files.log)?.into();
         if let Some(filter) = &mut self.filter {
-            filter.definition.read(&self.options, false, &mut files.log)?;
+            filter.read_again(&self.options, &mut files.log)?;
         }
         self.read_actions(base, files)?;
         if self.actions.is_empty() {
@@ -195,23 +195,9 @@ impl Jail {
         filter.apply_backend(&backend);
         // Kept even if it can't be resolved, for whoever looks for what is wrong with it.
         let filter = self.filter.insert(filter);
-        filter.definition.read(&self.options, true, &mut files.log)?;
-        let combined = filter.definition.combined(&[], &mut files.log)?;
-        self.publish(merged, &combined);
+        let combined = filter.read(&self.options, &mut files.log)?;
+        publish(&self.name, merged, combined);
         Ok(())
-    }
-
-    /// Makes what the filter says available to the jail's options as `known/name`.
-    fn publish(&self, merged: &mut Merged, combined: &Options) {
-        let Some(body) = merged.sections.get_mut(&self.name) else { return };
-        let options = &mut Rc::make_mut(body).options;
-        options.reserve(combined.len());
-        for (key, setting) in combined.iter() {
-            if !key.starts_with("known/") && &**key != "__name__" {
-                let raw = Raw::new(setting.datum.clone(), setting.origin.clone());
-                options.insert(known(key), raw);
-            }
-        }
     }
 
     fn read_actions(&mut self, base: &str, files: &mut Files) -> Result<(), Error> {
@@ -384,6 +370,19 @@ impl Jail {
             NoLogs::Watch(message)
         } else {
             NoLogs::Error(message)
+        }
+    }
+}
+
+/// Makes what the filter says available to the jail's options as `known/name`.
+fn publish(jail: &str, merged: &mut Merged, combined: &Options) {
+    let Some(body) = merged.sections.get_mut(jail) else { return };
+    let options = &mut Rc::make_mut(body).options;
+    options.reserve(combined.len());
+    for (key, setting) in combined.iter() {
+        if !key.starts_with("known/") && &**key != "__name__" {
+            let raw = Raw::new(setting.datum.clone(), setting.origin.clone());
+            options.insert(known(key), raw);
         }
     }
 }

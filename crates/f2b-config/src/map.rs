@@ -46,7 +46,17 @@ impl<V> Map<V> {
     }
 
     /// The value in this place.
-    pub(crate) fn at(&mut self, index: usize) -> &mut V {
+    pub(crate) fn at(&self, index: usize) -> &V {
+        &self.0[index]
+    }
+
+    /// The key in this place.
+    pub(crate) fn key_at(&self, index: usize) -> &str {
+        self.0.get_index(index).map_or("", |(key, _)| key)
+    }
+
+    /// The value in this place, to be changed.
+    pub(crate) fn at_mut(&mut self, index: usize) -> &mut V {
         &mut self.0[index]
     }
 

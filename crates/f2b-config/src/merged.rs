@@ -6,7 +6,7 @@
 
 use std::rc::Rc;
 
-use memchr::memchr;
+use memchr::{memchr, memmem};
 
 use crate::document::{Document, Origin};
 use crate::map::Map;
@@ -144,6 +144,12 @@ fn put_on_top(options: &mut Map<Raw>, layer: &Map<Raw>) {
         let below = options.get(key).filter(|below| !is_same(below)).cloned().map(Rc::new);
         options.insert(Rc::clone(key), Raw { below, ..raw.clone() });
     }
+}
+
+/// The names in the references `%(name)s` of a text; `None` where one is not closed.
+pub(crate) fn references(text: &str) -> impl Iterator<Item = Option<&str>> {
+    let opened = memmem::find_iter(text.as_bytes(), "%(").map(|at| &text[at + 2..]);
+    opened.map(|behind| behind.split_once(')').map(|(name, _)| name))
 }
 
 /// `name` and `?condition` of a conditional section or option.

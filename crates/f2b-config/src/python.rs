@@ -118,6 +118,7 @@ mod tests {
             ("5.0", None),
             ("1d", None),
             ("99999999999999999999", None),
+            ("٣", None),
         ] {
             assert_eq!(parse_int(text), number, "{text:?}");
         }

@@ -77,6 +77,17 @@ impl RulesReader {
         Ok(jails.merged.section_names().any(|section| **section == *name))
     }
 
+    /// The names of all jails under `root`, whether they are enabled or not.
+    ///
+    /// # Errors
+    ///
+    /// As [`RulesReader::has_jail`].
+    pub fn jails(&mut self, root: &Path) -> Result<Vec<String>, Error> {
+        let jails = self.files.read(&base_of(root), "jail")?;
+        let names = jails.merged.section_names().filter(|name| &***name != "INCLUDES");
+        Ok(names.map(ToString::to_string).collect())
+    }
+
     /// Reads a jail as if it were enabled, whether its log files are there or not. The options go to its filter;
     /// upstream gives `backend` among them. `None` for a jail that is wrong, about which there is a diagnostic.
     ///

@@ -10,7 +10,7 @@ use crate::Error;
 use crate::diagnostic::Log;
 use crate::interpolate::Vars;
 use crate::map::Map;
-use crate::merged::Merged;
+use crate::merged::{Merged, references};
 use crate::python::lower;
 use crate::setting::{Datum, Options};
 use crate::template::{Query, Wanted};
@@ -66,9 +66,8 @@ fn mentioned(merged: &Merged, section: &str) -> Option<Map<()>> {
     let sections = merged.sections.iter().map(|(_, body)| &body.options);
     for (_, raw) in sections.chain([&merged.defaults]).flat_map(Map::iter) {
         let Datum::Text(text) = &raw.datum else { continue };
-        for reference in text.split("%(").skip(1) {
-            let (name, _) = reference.split_once(')')?;
-            names.insert(&*lower(name), ());
+        for name in references(text) {
+            names.insert(&*lower(name?), ());
         }
     }
     Some(names)

@@ -37,11 +37,44 @@ pub(crate) fn substitute_tags(
     ignored: &[&str],
     lookup: &mut dyn Lookup,
 ) -> Result<Vec<(usize, Rc<str>)>, Error> {
-    let uses = vec![Uses::default(); options.len()];
-    match (Resolver { options, ignored, lookup: &mut *lookup, uses, steps: 0 }).resolve_all() {
-        Some(resolved) => Ok(resolved),
+    let mut resolved = Vec::new();
+    let all = resolve_tags(options, ignored, lookup, &mut |_| false, |number, text, _| {
+        let is_new = matches!(options.at(number), Setting { datum: Datum::Text(old), .. } if **old != *text);
+        resolved.extend(is_new.then(|| (number, text.into())));
+    });
+    match all {
+        Some(()) => Ok(resolved),
         None => substitute_in_rounds(options, ignored, lookup),
     }
+}
+
+/// A tag that has been left out of a text: where it stood and what it was called.
+pub(crate) type Hole = (usize, Rc<str>);
+
+/// As [`substitute_tags`], for whoever wants to fill in some tags later: those for which `is_left_out` answers yes are
+/// taken out of the texts. `take` gets the number of each option that had to be resolved, its text and what was left out.
+///
+/// `None` where upstream may give up, and where what is left out would be part of the name of a tag.
+pub(crate) fn resolve_tags(
+    options: &Options,
+    ignored: &[&str],
+    lookup: &mut dyn Lookup,
+    is_left_out: &mut dyn FnMut(&str) -> bool,
+    mut take: impl FnMut(usize, &str, &[Hole]),
+) -> Option<()> {
+    let uses = vec![Uses::default(); options.len()];
+    let mut resolver = Resolver { options, ignored, lookup, is_left_out, uses, steps: 0, holes: Vec::new() };
+    // Room enough for nearly all values, none of which then has to move as it grows.
+    let (mut value, mut pending) = (String::with_capacity(4096), Vec::with_capacity(8));
+    for (number, (name, setting)) in options.iter().enumerate() {
+        let Some(text) = open_text(name, setting, ignored) else { continue };
+        value.clear();
+        resolver.holes.clear();
+        pending.push((Rc::clone(text), 0));
+        resolver.resolve(number, &mut pending, &mut value)?;
+        take(number, &value, &resolver.holes);
+    }
+    Some(())
 }
 
 /// The text of a value that has to be resolved.
@@ -54,10 +87,21 @@ struct Resolver<'a> {
     options: &'a Options,
     ignored: &'a [&'a str],
     lookup: &'a mut dyn Lookup,
+    is_left_out: &'a mut dyn FnMut(&str) -> bool,
     /// Of the options, in their order, and behind them of what was looked up.
     uses: Vec<Uses>,
     /// Replaced so far, in all values.
     steps: usize,
+    /// What was left out of the value in the making.
+    holes: Vec<Hole>,
+}
+
+/// What stands for a tag.
+enum Replacement {
+    /// It is no tag.
+    Itself,
+    Text(Rc<str>),
+    LeftOut(Rc<str>),
 }
 
 /// The number of the value in which a tag was replaced last, and how often it was.
@@ -68,25 +112,9 @@ struct Uses {
 }
 
 impl Resolver<'_> {
-    /// `None` where upstream may give up: it replaces no tag more often than it is replaced here.
-    fn resolve_all(mut self) -> Option<Vec<(usize, Rc<str>)>> {
-        let mut resolved = Vec::new();
-        // Room enough for nearly all values, none of which then has to move as it grows.
-        let (mut value, mut pending) = (String::with_capacity(4096), Vec::with_capacity(8));
-        for (number, (name, setting)) in self.options.iter().enumerate() {
-            let Some(text) = open_text(name, setting, self.ignored) else { continue };
-            value.clear();
-            pending.push((Rc::clone(text), 0));
-            self.resolve(number, &mut pending, &mut value)?;
-            if *value != **text {
-                resolved.push((number, (*value).into()));
-            }
-        }
-        Some(resolved)
-    }
-
     /// Appends the value with this number to `out`; `pending` are the texts that are still to be read, each from some
-    /// place on, the innermost replacement last.
+    /// place on, the innermost replacement last. `None` as for [`resolve_tags`]: upstream replaces no tag more often than
+    /// it is replaced here.
     fn resolve(&mut self, value: usize, pending: &mut Vec<(Rc<str>, usize)>, out: &mut String) -> Option<()> {
         while let Some((text, at)) = pending.last_mut() {
             let rest = &text[*at..];
@@ -100,30 +128,40 @@ impl Resolver<'_> {
             if out.len() as u64 > MAX_FILE {
                 return None;
             }
-            let open = open_tag(out);
-            let replacement = open.map_or(Some(None), |open| self.replace(value, &out[open + 1..]))?;
-            match (open, replacement) {
-                (Some(open), Some(replacement)) => {
+            let Some(open) = open_tag(out) else {
+                out.push('>');
+                continue;
+            };
+            if self.holes.last().is_some_and(|(at, _)| *at > open) {
+                return None;
+            }
+            match self.replace(value, &out[open + 1..])? {
+                Replacement::Itself => out.push('>'),
+                Replacement::Text(replacement) => {
                     out.truncate(open);
                     pending.push((replacement, 0));
                 }
-                _ => out.push('>'),
+                Replacement::LeftOut(tag) => {
+                    out.truncate(open);
+                    self.holes.push((open, tag));
+                }
             }
         }
         Some(())
     }
 
-    /// What stands for `tag` in a value, if anything does.
-    fn replace(&mut self, value: usize, tag: &str) -> Option<Option<Rc<str>>> {
+    /// What stands for `tag` in a value.
+    fn replace(&mut self, value: usize, tag: &str) -> Option<Replacement> {
         if self.ignored.contains(&tag) {
-            return Some(None);
+            return Some(Replacement::Itself);
         }
+        let is_left_out = (self.is_left_out)(tag);
         let option = self.options.find(tag).filter(|(_, setting)| setting.datum != Datum::None);
         let (index, replacement) = match option {
             Some((index, setting)) => (index, setting.datum.to_text()),
             None => match self.lookup.look_up(tag).ok()? {
                 (index, Some(text)) => (self.options.len() + index, text),
-                (_, None) => return Some(None),
+                (_, None) => return Some(Replacement::Itself),
             },
         };
         if index >= self.uses.len() {
@@ -134,7 +172,9 @@ impl Resolver<'_> {
         uses.value = value;
         self.steps += 1;
         let goes_on = index != value && uses.count <= MAX_REPLACED && self.steps <= MAX_STEPS;
-        goes_on.then_some(Some(replacement))
+        goes_on.then(|| {
+            if is_left_out { Replacement::LeftOut(tag.into()) } else { Replacement::Text(replacement) }
+        })
     }
 }
 
@@ -167,7 +207,7 @@ mod tests {
 
     fn apply(mut options: Options, changed: Vec<(usize, Rc<str>)>) -> String {
         for (place, text) in changed {
-            options.at(place).datum = Datum::Text(text);
+            options.at_mut(place).datum = Datum::Text(text);
         }
         let entries: Vec<_> = options.iter().map(|(k, v)| format!("{k}={}", v.datum.to_text())).collect();
         entries.join(" ")
@@ -222,9 +262,11 @@ mod tests {
             let (a, b, c, d) = (text(), text(), text(), text());
             let options = options(&[("a", &a), ("b", &b), ("c", &c), ("d", &d)]);
             let ignored: &[&str] = if rng.bool() { &["b"] } else { &[] };
-            let uses = vec![Uses::default(); options.len()];
-            let resolver = Resolver { options: &options, ignored, lookup: &mut More, uses, steps: 0 };
-            let Some(changed) = resolver.resolve_all() else { continue };
+            let mut changed = Vec::new();
+            let take = |number, text: &str, _: &[Hole]| changed.push((number, text.into()));
+            if resolve_tags(&options, ignored, &mut More, &mut |_| false, take).is_none() {
+                continue;
+            }
             let in_rounds = substitute_in_rounds(&options, ignored, &mut More).expect("no error either");
             assert_eq!(apply(options.clone(), changed), apply(options.clone(), in_rounds), "{options:?}");
             resolved += 1;

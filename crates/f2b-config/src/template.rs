@@ -2,8 +2,6 @@
 //!
 //! Answers to `configreader.ConfigReaderUnshared.getOptions` and `DefinitionInitConfigReader.convertOptions`.
 
-use std::rc::Rc;
-
 use f2b_types::{Level, is_on};
 
 use crate::Error;
@@ -162,17 +160,22 @@ impl Query<'_> {
 /// Converts options that were read as texts, after everything in them is resolved.
 pub(crate) fn convert(options: &mut Options, template: &[Wanted], log: &mut Log) {
     for wanted in template.iter().filter(|wanted| wanted.kind != Type::Text) {
-        let Some(setting) = options.get(wanted.name).cloned() else { continue };
-        if setting.datum == Datum::None {
-            continue;
+        if let Some(setting) = options.get_mut(wanted.name) {
+            setting.datum = converted(wanted, setting, log);
         }
-        let datum = wanted.kind.convert(&setting.datum).unwrap_or_else(|| {
-            let (kind, value) = (wanted.kind.name(), repr(&setting.datum.to_text()));
-            let (name, default) = (repr(wanted.name), wanted.fallback.repr());
-            let message = format!("Wrong {kind} value {value} for {name}. Using default one: {default}");
-            log.say_at(Level::WARNING, logger::CONFIG, message, setting.place());
-            wanted.fallback.datum()
-        });
-        options.insert(Rc::from(wanted.name), Setting { datum, origin: setting.origin });
     }
+}
+
+/// The value of one of them in its type.
+pub(crate) fn converted(wanted: &Wanted, setting: &Setting, log: &mut Log) -> Datum {
+    if setting.datum == Datum::None {
+        return Datum::None;
+    }
+    wanted.kind.convert(&setting.datum).unwrap_or_else(|| {
+        let (kind, value) = (wanted.kind.name(), repr(&setting.datum.to_text()));
+        let (name, default) = (repr(wanted.name), wanted.fallback.repr());
+        let message = format!("Wrong {kind} value {value} for {name}. Using default one: {default}");
+        log.say_at(Level::WARNING, logger::CONFIG, message, setting.place());
+        wanted.fallback.datum()
+    })
 }

@@ -86,6 +86,9 @@ impl Generator {
             ("action.d/b.conf", Kind::Action),
             ("action.d/common.conf", Kind::Action),
         ];
+        if self.one_in(6) {
+            add("jail.d/many.conf", self.many_jails());
+        }
         for (name, kind) in more {
             if self.rng.u8(..3) == 0 {
                 let text = match kind {
@@ -181,6 +184,41 @@ impl Generator {
             }
         }
         self.mutated(text)
+    }
+
+    /// So many that they are not read one after the other, and alike enough to share what they come to.
+    fn many_jails(&mut self) -> String {
+        let mut text = String::new();
+        for number in 0..self.rng.usize(20..60) {
+            let _ = writeln!(text, "[m{number}]");
+            for _ in 0..self.rng.usize(..3) {
+                let line = self.pick(&[
+                    "action = a[name=%(__name__)s, port=\"1,2\"]",
+                    "action = a[name=%(__name__)s, port=\"1,2\"]",
+                    "action = a[x=1, y=2]",
+                    "action = a[x=<y>, y=3]",
+                    "action = a[x=\"a<b>c\"]\n  a[actname=again, mode=5]",
+                    "action = a[lt=1]\n  smtp.py[x=1]",
+                    "port = ssh",
+                    "maxretry = 3",
+                    "maxretry = 3",
+                    "usedns = no",
+                    "x = 7",
+                    "mode = 8",
+                    "filter = f[mode=9]",
+                    "filter = f[x=<y>]",
+                    "logtype = short",
+                    "enabled = false",
+                ]);
+                let key = line.split(' ').next().unwrap_or_default();
+                let value = line.split_once(" = ").map_or("", |(_, value)| value);
+                self.once(&mut text, key, value);
+            }
+            if self.one_in(400) {
+                self.once(&mut text, "bantime", "%(m1/known/x)s");
+            }
+        }
+        text
     }
 
     fn definition(&mut self, stem: &str, kind: Kind) -> String {

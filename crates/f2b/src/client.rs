@@ -17,6 +17,7 @@ mod console;
 mod dump;
 mod inspect;
 mod interactive;
+mod json;
 mod session;
 mod shell_words;
 mod start;
@@ -24,7 +25,6 @@ mod trial;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::mem;
 use std::process::ExitCode;
 
 use f2b_types::{Level, Log, Record};
@@ -36,7 +36,8 @@ pub use self::connection::{Connection, ConnectionError};
 pub use self::console::{Console, Output};
 pub use self::session::Client;
 pub use self::start::{configure, prepare, start};
-use crate::cmdline::{self, Answer, CmdLine, Conf, Dump};
+use crate::cmdline::{self, Answer, CmdLine, Conf};
+use crate::complete;
 
 /// What a client says when it can't begin.
 const INIT_FAILED: &str = "Init of command line failed";
@@ -88,6 +89,10 @@ pub fn resolve(line: &CmdLine, log: &dyn Log, out: &mut Output) -> Result<Option
 }
 
 fn settle(line: &CmdLine, log: &dyn Log, out: &mut Output) -> Result<Option<(Conf, Reader)>, Failed> {
+    if line.completes {
+        complete::candidates(&line.args).iter().for_each(|candidate| out.print(&format!("{candidate}\n")));
+        return Ok(None);
+    }
     if let Some(what) = &line.explain {
         return inspect::explain(&line.root, what, line.json, log, out).map(|()| None);
     }
@@ -96,9 +101,7 @@ fn settle(line: &CmdLine, log: &dyn Log, out: &mut Output) -> Result<Option<(Con
     }
     let (conf, mut config) = configure_client(line, log, out)?;
     let Some(style) = line.dump else { return Ok(Some((conf, config))) };
-    let read = config.read(&conf, None, log);
-    print_stream(read.stream, style, out);
-    if read.ok { Ok(None) } else { Err(init_failed(line, log)) }
+    if dump::print(style, &mut config, &conf, log, out).ok { Ok(None) } else { Err(init_failed(line, log)) }
 }
 
 /// The options with which to run, and the reader that goes on from there.
@@ -131,11 +134,10 @@ fn test(line: &CmdLine, log: &dyn Log, out: &mut Output) -> Result<Option<(Conf,
     let mut settled = configure_client(line, &quiet, if line.json { &mut unread } else { out });
     let mut ok = false;
     if let Ok((conf, config)) = &mut settled {
-        let read = config.read(conf, None, &quiet);
-        if let Some(style) = line.dump {
-            print_stream(read.stream, style, out);
-        }
-        ok = read.ok && !read.faulty;
+        ok = match line.dump {
+            Some(style) => dump::print(style, config, conf, &quiet, out).is_flawless(),
+            None => config.read::<Vec<_>>(conf, None, &quiet).is_flawless(),
+        };
     }
     if line.json {
         out.print(&inspect::problems_as_json(&report, ok));
@@ -178,32 +180,6 @@ impl Log for BelowWarning<'_> {
             self.0.write(record);
         }
     }
-}
-
-fn print_stream(stream: Option<Vec<f2b_protocol::Command>>, style: Dump, out: &mut Output) {
-    const PIECE: usize = 32 << 10;
-    let Some(stream) = stream else {
-        out.print("ERROR: The configuration stream failed because of the invalid syntax.\n");
-        return;
-    };
-    let mut text = String::with_capacity(2 * PIECE);
-    for command in &stream {
-        match style {
-            // Writing into a String never fails.
-            Dump::Plain => {
-                let _ = command.write_repr(&mut text);
-            }
-            Dump::Pretty => text.push_str(&dump::pretty(&command.clone().into())),
-        }
-        text.push('\n');
-        if text.len() > PIECE {
-            out.print(&text);
-            text.clear();
-        }
-    }
-    out.print(&text);
-    // The process is about to end, and gives all of it back at once.
-    mem::forget(stream);
 }
 
 /// Prints what is known without a configuration. There is no log yet, so that its only line stands bare.

@@ -21,6 +21,7 @@ use f2b_types::{Number, str2seconds};
 pub(crate) use self::conf::Early;
 pub use self::conf::{Conf, ConfError};
 pub(crate) use self::reader::{Opt, Reader, Style};
+pub(crate) use self::usage::COMMANDS;
 pub use self::usage::{banner, usage};
 
 /// Where the configuration lies unless `-c` says otherwise.
@@ -50,6 +51,8 @@ const OPTIONS: &[(&str, bool)] = &[
     ("--test", false),
     ("--explain", true),
     ("--json", false),
+    ("--shell-completion", true),
+    ("--shell-words", false),
     ("-v", false),
     ("-i", false),
     ("-q", false),
@@ -88,7 +91,9 @@ pub struct CmdLine {
     pub test: bool,
     /// `--explain`: a jail, or an option of one.
     pub explain: Option<String>,
-    /// `--json`: with `-t` or `--explain`, for programs to read.
+    /// `--shell-words`: the words are a command line that a shell wants completed.
+    pub completes: bool,
+    /// `--json`: for programs to read.
     pub json: bool,
     /// `-i`: read commands from standard input.
     pub interactive: bool,
@@ -154,6 +159,7 @@ pub fn parse(argv: &[OsString]) -> Result<CmdLine, Answer> {
         dump: None,
         test: false,
         explain: None,
+        completes: false,
         json: false,
         interactive: false,
         verbose: 1,
@@ -189,6 +195,8 @@ impl CmdLine {
             "-t" | "--test" => self.test = true,
             "--explain" => self.explain = Some(text(&value)),
             "--json" => self.json = true,
+            "--shell-words" => self.completes = true,
+            "--shell-completion" => return Err(completion(&text(&value))),
             "-v" => self.verbose += 1,
             "-q" => self.verbose -= 1,
             "-x" => self.force = true,
@@ -214,6 +222,20 @@ pub fn is_server(program: &str) -> bool {
 /// The name under which the program was started, without its directory.
 pub fn program_name(path: &Path) -> String {
     path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}
+
+/// Every spelling of an option, but for those that shells use.
+pub(crate) fn options() -> impl Iterator<Item = &'static str> {
+    OPTIONS.iter().map(|(name, _)| *name).filter(|name| *name != "--shell-words")
+}
+
+fn completion(shell: &str) -> Answer {
+    match crate::complete::script(shell) {
+        Some(script) => Answer::Print(script.trim_end().into()),
+        None => Answer::Invalid(format!(
+            "there is no completion for {shell}; there is one for bash, zsh and fish"
+        )),
+    }
 }
 
 fn seconds(value: &OsString) -> Result<Number, Answer> {

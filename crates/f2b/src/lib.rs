@@ -6,11 +6,13 @@
 //! | `f2b-client` | [`client`] | `client/fail2banclient.py`, `client/beautifier.py` |
 //! | `f2b-regex` | [`regex`] | `client/fail2banregex.py` |
 //!
-//! [`cmdline`] is the command line of server and client, [`logging`] the log, and [`clock`] reads the clock.
+//! [`cmdline`] is the command line of server and client, `complete` what a shell can complete it to, [`logging`] the log,
+//! and [`clock`] reads the clock.
 
 pub mod client;
 pub mod clock;
 pub mod cmdline;
+mod complete;
 pub mod logging;
 pub mod regex;
 pub mod server;

@@ -3,7 +3,7 @@
 use std::mem;
 use std::path::{Path, PathBuf};
 
-use f2b_config::{Configurator, Diagnostic, Request};
+use f2b_config::{Configurator, Diagnostic, Request, Stream};
 use f2b_protocol::Command;
 use f2b_types::{Level, Log, Record};
 
@@ -22,13 +22,25 @@ pub(super) struct Reader {
 }
 
 /// What reading came to.
-pub(super) struct Read {
+pub(super) struct Read<S = Vec<Command>> {
     /// Whether it is fit to be used.
     pub(super) ok: bool,
     /// The command stream, unless the configuration could not be read at all.
-    pub(super) stream: Option<Vec<Command>>,
+    pub(super) stream: Option<S>,
     /// A jail was left out because the server would have refused it.
     pub(super) faulty: bool,
+}
+
+impl<S> Read<S> {
+    /// Nothing is wrong with it, and the server would refuse none of it.
+    pub(super) fn is_flawless(&self) -> bool {
+        self.ok && !self.faulty
+    }
+
+    /// The same with another stream.
+    pub(super) fn map<T>(self, change: impl FnOnce(S) -> T) -> Read<T> {
+        Read { ok: self.ok, stream: self.stream.map(change), faulty: self.faulty }
+    }
 }
 
 impl Read {
@@ -76,7 +88,7 @@ impl Reader {
 
     /// Reads the configuration of the server and of all jails, or of one, and logs what there is to say about it
     /// (`Fail2banCmdLine.readConfig`).
-    pub(super) fn read(&mut self, conf: &Conf, jail: Option<&str>, log: &dyn Log) -> Read {
+    pub(super) fn read<S: Stream>(&mut self, conf: &Conf, jail: Option<&str>, log: &dyn Log) -> Read<S> {
         let main_options = [
             ("loglevel", &conf.loglevel),
             ("logtarget", &conf.logtarget),
@@ -90,7 +102,7 @@ impl Reader {
             judge: (!conf.dump).then_some(&Trial),
         };
         let mut reader = self.begun.take().unwrap_or_else(|| reader(&self.root, log));
-        let loaded = reader.load(&request);
+        let loaded = reader.load_as(&request);
         report(&loaded.diagnostics, log);
         if conf.dump {
             // The process is about to end, and gives all of it back at once.

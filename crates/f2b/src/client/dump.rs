@@ -1,12 +1,67 @@
-//! `--dp`: long commands over many lines, as Python's `pprint` lays them out with a width of 1000 and steps of 2.
+//! The commands as text: `-d` one on a line, `--dp` long ones over many lines, as Python's `pprint` lays them out with a
+//! width of 1000 and steps of 2.
 
-use f2b_protocol::Value;
+use f2b_config::Stream;
+use f2b_protocol::{Command, Value};
+use f2b_types::Log;
+
+use super::config::{Read, Reader};
+use super::console::Output;
+use crate::cmdline::{Conf, Dump};
 
 const WIDTH: usize = 1000;
 const STEP: usize = 2;
 
+/// Reads the configuration and prints its commands.
+pub(super) fn print(
+    style: Dump,
+    config: &mut Reader,
+    conf: &Conf,
+    log: &dyn Log,
+    out: &mut Output,
+) -> Read<String> {
+    let read = match style {
+        Dump::Plain => config.read::<Plain>(conf, None, log).map(|Plain(text)| text),
+        Dump::Pretty => config.read::<Pretty>(conf, None, log).map(|Pretty(text)| text),
+    };
+    match &read.stream {
+        Some(text) => out.print(text),
+        None => out.print("ERROR: The configuration stream failed because of the invalid syntax.\n"),
+    }
+    read
+}
+
+#[derive(Default)]
+struct Plain(String);
+
+impl Stream for Plain {
+    fn push(&mut self, command: Command) {
+        // Writing into a String never fails.
+        let _ = command.write_repr(&mut self.0);
+        self.0.push('\n');
+    }
+
+    fn append(&mut self, later: Self) {
+        self.0.push_str(&later.0);
+    }
+}
+
+#[derive(Default)]
+struct Pretty(String);
+
+impl Stream for Pretty {
+    fn push(&mut self, command: Command) {
+        self.0.push_str(&pretty(&command.into()));
+        self.0.push('\n');
+    }
+
+    fn append(&mut self, later: Self) {
+        self.0.push_str(&later.0);
+    }
+}
+
 /// The command in lines.
-pub(super) fn pretty(command: &Value) -> String {
+fn pretty(command: &Value) -> String {
     let mut out = String::new();
     format(&mut out, command, Room { indent: 0, behind: 0 });
     out

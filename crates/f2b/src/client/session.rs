@@ -14,6 +14,7 @@ use super::beautify::{Charset, beautify, beautify_error, exception_args};
 use super::config::Reader;
 use super::connection::{Connection, ConnectionError};
 use super::console::Output;
+use super::json;
 use super::start::Launched;
 use crate::cmdline::Conf;
 
@@ -222,6 +223,10 @@ impl<'a> Client<'a> {
         if show == Show::Own && !matches!(command.word(0), Some("echo" | "server-status")) {
             return;
         }
+        if self.conf.json {
+            self.print(&json::answer(value));
+            return;
+        }
         let text = beautify(&command.0, value, self.charset).unwrap_or_else(|unfit| {
             let say = |level, message: &str| self.log.write(Record::new(level, "beautifier", message));
             say(Level::WARNING, "Beautifier error. Please report the error");
@@ -233,8 +238,10 @@ impl<'a> Client<'a> {
 
     fn show_exception(&mut self, exception: &Exception, show: Show) {
         self.fail(format!("NOK: {}", Value::Tuple(exception_args(exception))));
-        if show == Show::All {
-            self.print(&(beautify_error(exception) + "\n"));
+        match show {
+            Show::All if self.conf.json => self.print(&json::refusal(exception)),
+            Show::All => self.print(&(beautify_error(exception) + "\n")),
+            Show::Own => {}
         }
     }
 

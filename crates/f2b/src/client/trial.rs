@@ -65,8 +65,9 @@ fn attempt(option: &str, value: &str, filter: &mut Filter, increment: &mut Incre
             filter.set_max_lines(lines).map_err(text)
         }
         "prefregex" => filter.set_prefregex(value).map_err(text),
-        "addfailregex" => filter.add_failregex(value).map_err(text),
-        "addignoreregex" => filter.add_ignoreregex(value).map_err(text),
+        // Once it has compiled it has served; a file of 16 MiB can have a million of them.
+        "addfailregex" => filter.add_failregex(value).map(|()| filter.del_failregex(0)).map_err(text),
+        "addignoreregex" => filter.add_ignoreregex(value).map(|()| filter.del_ignoreregex(0)).map_err(text),
         "datepattern" => filter.set_date_pattern(value).map_err(text),
         "logtimezone" => filter.set_log_time_zone(Some(value)).map_err(text),
         "logencoding" => filter.set_log_encoding(value).map_err(text),

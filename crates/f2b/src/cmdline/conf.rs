@@ -30,6 +30,8 @@ pub struct Conf {
     pub strict: bool,
     /// Whether the command stream is read to be printed (`-d`).
     pub dump: bool,
+    /// Whether answers are printed as JSON (`--json`).
+    pub json: bool,
     /// Whether commands are read from standard input (`-i`).
     pub interactive: bool,
     /// 1, plus the number of `-v`, minus the number of `-q`.
@@ -97,6 +99,7 @@ impl Conf {
             syslogsocket: line.syslogsocket.clone().unwrap_or(early.syslogsocket),
             strict: line.test,
             dump: line.dump.is_some(),
+            json: line.json,
             interactive: line.interactive,
             verbose: line.verbose,
             force: line.force,

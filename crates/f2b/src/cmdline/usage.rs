@@ -2,7 +2,7 @@
 //! explanations are ours.
 
 /// The commands, as `-h` lists them.
-const COMMANDS: &str = include_str!("commands.txt");
+pub(crate) const COMMANDS: &str = include_str!("commands.txt");
 
 const OPTIONS: &str = "\
 Options:
@@ -18,7 +18,9 @@ Options:
     -t, --test              check the configuration; ahead of start, start only if it is sound
     --explain <JAIL>[.<OPTION>]
                             print where the options of a jail come from
-    --json                  with -t or --explain: as JSON
+    --json                  print answers as JSON, and with -t or --explain what these tell
+    --shell-completion bash|zsh|fish
+                            print a script that completes command lines
     -i                      read commands from a prompt
     -v                      say more
     -q                      say less

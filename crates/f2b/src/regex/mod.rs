@@ -35,6 +35,7 @@ use f2b_filter::Encoding;
 use f2b_types::Level;
 
 use self::lines::{FileLines, shorten};
+pub(crate) use self::options::spellings;
 use self::options::{Options, Stop};
 use self::output::Output;
 use self::trial::{Source, Trial};

@@ -101,6 +101,12 @@ const EXTENSIONS: &[(&str, &str)] = &[
     ("--profile", "say what each failregex costs, and which are not linear"),
 ];
 
+/// Every spelling of an option.
+pub(crate) fn spellings() -> impl Iterator<Item = &'static str> {
+    let own = OPTIONS.iter().flat_map(|(names, _, _)| names.iter().copied());
+    own.chain(EXTENSIONS.iter().map(|(name, _)| *name))
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self {

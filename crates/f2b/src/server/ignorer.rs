@@ -63,7 +63,7 @@ impl Ignorer {
             names: SystemNames::default(),
             cache: Cache::default(),
         };
-        thread::Builder::new().name(format!("f2b/i.{name}")).spawn(move || thread.run(&inbox))?;
+        thread::Builder::new().name(super::thread_name('i', name)).spawn(move || thread.run(&inbox))?;
         Ok(Self { questions })
     }
 

@@ -20,6 +20,8 @@ use f2b_protocol::pickle::{self, Limits};
 use f2b_protocol::{Command, Reply, Value, reply_into_value};
 use f2b_types::{Level, Log, Record};
 use listenfd::ListenFd;
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::PeerCredentials;
 
 use super::Msg;
 use super::errors::{no_command, shown};
@@ -178,6 +180,12 @@ fn accept(listener: &UnixListener, door: &Door) {
 fn serve(mut stream: UnixStream, door: &Door, clients: &Count) -> io::Result<()> {
     stream.set_write_timeout(Some(WRITE_TIMEOUT))?;
     stream.set_read_timeout(Some(PATIENCE))?;
+    if door.log.enabled(Level::DEBUG)
+        && let Ok(peer) = getsockopt(&stream, PeerCredentials)
+    {
+        let message = format!("Client of pid {}, uid {}, gid {}", peer.pid(), peer.uid(), peer.gid());
+        door.log.write(Record::new(Level::DEBUG, "asyncserver", message));
+    }
     let mut frames = FrameReader::default();
     let mut chunk = vec![0; 16 << 10];
     loop {

@@ -15,6 +15,7 @@
 
 mod agenda;
 mod core;
+mod cymru;
 mod database;
 mod errors;
 mod ignorer;
@@ -98,4 +99,9 @@ impl Backlog {
     pub(crate) fn is_full(&self) -> bool {
         self.0.load(Ordering::Relaxed) >= Self::LIMIT
     }
+}
+
+/// The name of a thread that works for a jail. There is no NUL in it, at which the library would panic.
+fn thread_name(kind: char, jail: &str) -> String {
+    format!("f2b/{kind}.{jail}").replace('\0', "?")
 }

@@ -1,10 +1,16 @@
 //! What `status`, `stats` and `banned` tell: trees of pairs that the client prints.
 
-use f2b_protocol::Value;
+use std::mem;
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use std::thread;
+
+use f2b_protocol::{Reply, Value};
 use f2b_types::{Id, Level, time2str};
 use jiff::tz::TimeZone;
 
 use super::core::Core;
+use super::cymru;
 use super::jails::Running;
 use super::transmitter::Result;
 
@@ -56,6 +62,38 @@ impl Core {
             self.log(Level::WARNING, "actions", message);
         }
         Ok(status)
+    }
+
+    /// `status JAIL cymru`, or of all jails: a thread of its own asks for what is not known here, and answers.
+    pub(super) fn status_by_cymru(&mut self, name: Option<&str>, answer: &SyncSender<Reply>) -> Result<()> {
+        let jails = match name {
+            Some(name) => vec![&*self.jail(name)?],
+            None => self.sorted(),
+        };
+        let banned =
+            |jail: &Running| jail.jail.bans.iter().map(|ticket| ticket.id.clone()).collect::<Vec<_>>();
+        let mut jails: Vec<_> = jails
+            .into_iter()
+            .map(|jail| (jail.jail.name().to_owned(), jail.status("basic"), banned(jail)))
+            .collect();
+        let mut heading = name.is_none().then(|| self.heading());
+        let (logger, answer) = (Arc::clone(&self.logger), answer.clone());
+        thread::spawn(move || {
+            for (_, status, banned) in &mut jails {
+                cymru::complete(status, banned, &logger);
+            }
+            let mut jails = jails.into_iter().map(|(name, status, _)| (Value::from(name), status));
+            let status = match &mut heading {
+                None => jails.next().map_or(Value::None, |(_, status)| status),
+                Some(heading) => {
+                    heading.push(Value::Dict(jails.collect()));
+                    Value::List(mem::take(heading))
+                }
+            };
+            // Who asked may have gone.
+            let _ = answer.send(Ok(status));
+        });
+        Ok(())
     }
 
     pub(super) fn statistics(&self) -> Value {

@@ -68,7 +68,7 @@ impl Core {
             "reload" => self.reload(words, answer),
             "unban" if words.len() > 0 => self.unban_everywhere(words, answer),
             "banned" => Ok(self.banned(&words.ids()?).into()),
-            "status" => self.status(words),
+            "status" => self.status(words, answer),
             "stats" | "statistic" | "statistics" => Ok(self.statistics().into()),
             "echo" => Ok(Value::List(words.values().to_vec()).into()),
             "version" => Ok(VERSION.into()),
@@ -237,12 +237,16 @@ impl Core {
         }
     }
 
-    fn status(&mut self, mut words: Words<'_>) -> Result<Outcome> {
+    fn status(&mut self, mut words: Words<'_>, answer: Answer<'_>) -> Result<Outcome> {
         match words.len() {
             0 => Ok(self.status_of_server().into()),
             1 | 2 => {
                 let name = words.next_jail()?;
                 let flavor = if words.len() > 0 { words.next_text()? } else { "basic".into() };
+                if let Some(answer) = answer.filter(|_| flavor == "cymru") {
+                    let jail = (name != "--all").then_some(name);
+                    return self.status_by_cymru(jail, answer).map(|()| Outcome::Later);
+                }
                 match name {
                     "--all" => Ok(self.status_of_all(&flavor).into()),
                     name => Ok(self.status_of_jail(name, &flavor)?.into()),

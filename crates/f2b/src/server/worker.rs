@@ -155,7 +155,7 @@ impl Worker {
             counts: JailCounts::default(),
             repeated: HashMap::new(),
         };
-        thread::Builder::new().name(format!("f2b/a.{name}")).spawn(move || thread.run(&inbox))?;
+        thread::Builder::new().name(super::thread_name('a', name)).spawn(move || thread.run(&inbox))?;
         Ok(Self { works })
     }
 
