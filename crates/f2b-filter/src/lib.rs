@@ -12,6 +12,7 @@
 //! ([`LineContext`]), and a host that has to be resolved is given back as [`Who::Host`]. Lines are hostile: no line
 //! makes a search longer than a budget, and no pattern makes the parser deeper than a limit.
 
+mod choice;
 mod date;
 mod decode;
 mod dialect;
@@ -22,11 +23,10 @@ mod filter;
 mod oracle;
 mod pattern;
 mod pytext;
-mod screen;
 mod settings;
 mod single;
+mod tagged;
 mod tags;
-mod trace;
 
 pub use crate::date::{DateDetector, DatePatternError, TemplateHits, UnknownZone, validate_time_zone};
 pub use crate::decode::{Encoding, UnknownEncoding, trim_line_end};

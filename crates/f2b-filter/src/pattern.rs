@@ -18,7 +18,7 @@ use regex_automata::meta;
 use regex_automata::util::primitives::NonMaxUsize;
 
 use crate::dialect::{self, DialectError, Effort, Mode, Parsed};
-use crate::trace::Tracer;
+use crate::tagged::{Part, Tagged, Unknown};
 
 /// Steps that the backtracking engine may take back in one search.
 const MAX_STEPS: usize = 1_000_000;
@@ -27,13 +27,7 @@ const MAX_STEPS: usize = 1_000_000;
 const MAX_BACKTRACKED: usize = 128 * 1024;
 
 /// Bytes that one compiled program may take.
-pub(crate) const MAX_PROGRAM: usize = 64 << 20;
-
-/// Times that `.*` stands in a pattern whose groups are sooner traced than found by the engine.
-const MANY_OPEN_ENDS: usize = 2;
-
-/// Places of groups for which there is room on the stack, two for a group.
-const FEW_SLOTS: usize = 64;
+const MAX_PROGRAM: usize = 64 << 20;
 
 /// A compiled pattern.
 #[derive(Debug)]
@@ -85,6 +79,17 @@ pub(crate) enum Search {
 pub(crate) struct Spans(Vec<Option<Range<usize>>>);
 
 impl Spans {
+    /// Of `count` groups the places of those that took part. The first place of a group counts.
+    fn new(count: usize, found: impl Iterator<Item = (usize, Option<Range<usize>>)>) -> Self {
+        let mut spans = vec![None; count];
+        for (group, span) in found {
+            if let (Some(slot @ None), Some(span)) = (spans.get_mut(group), span) {
+                *slot = Some(span);
+            }
+        }
+        Self(spans)
+    }
+
     /// The place of group `index`, of the whole match for 0.
     pub(crate) fn get(&self, index: usize) -> Option<Range<usize>> {
         self.0.get(index).cloned().flatten()
@@ -175,9 +180,33 @@ impl Pattern {
         }
     }
 
-    /// A regular expression for plain texts that matches whenever this pattern does.
-    pub(crate) fn screen(&self) -> String {
-        dialect::write_screen(&self.parsed, Mode { ascii: true, exact: false })
+    /// What stands for the pattern among others in an automaton for plain texts: an expression that matches when this
+    /// pattern does, with its named groups, or if that is not regular, one that matches whenever this pattern does.
+    pub(crate) fn part(&self) -> Part {
+        match &self.ascii.engine {
+            Engine::Linear(linear) => Part {
+                text: linear.text.clone(),
+                groups: self.named_groups().map(|(group, _)| group).collect(),
+            },
+            _ => {
+                let mode = Mode { ascii: true, exact: false };
+                Part { text: dialect::write_screen(&self.parsed, mode), groups: Vec::new() }
+            }
+        }
+    }
+
+    /// The places of the named groups, given the slots of the groups of [`Self::part`]; `None` where that is none that
+    /// matches exactly when this pattern does.
+    pub(crate) fn named_spans(&self, slots: &[Option<usize>]) -> Option<Spans> {
+        let Engine::Linear(_) = &self.ascii.engine else { return None };
+        let groups = self.named_groups().map(|(_, group)| group);
+        Some(Spans::new(self.ascii.count, groups.zip(spans_of(slots))))
+    }
+
+    /// The groups of the engine's that have names, each with its number in the pattern.
+    fn named_groups(&self) -> impl Iterator<Item = (usize, usize)> {
+        let is_named = |group: &usize| self.parsed.names.iter().any(|(_, named)| named == group);
+        (1..).zip(self.ascii.groups.iter().copied()).filter(move |(_, group)| is_named(group))
     }
 
     /// The first match at or behind the byte `start`, which look-behinds may look past.
@@ -228,9 +257,9 @@ enum Engine {
 struct Linear {
     regex: meta::Regex,
     text: String,
-    /// Finds the groups of a match in ASCII text, from the first match on, where that pays.
-    tracer: OnceLock<Option<Tracer>>,
-    is_traced: bool,
+    /// Finds the groups of a match in ASCII text; made for the first one. `None` inside if it is too big.
+    tagged: OnceLock<Option<Tagged>>,
+    groups: usize,
 }
 
 /// An engine refuses a program: it is too big.
@@ -243,8 +272,8 @@ impl Program {
             Effort::Linear => Engine::Linear(Linear {
                 regex: linear(&written.text)?,
                 text: written.text,
-                tracer: OnceLock::new(),
-                is_traced: parsed.open_ends() >= MANY_OPEN_ENDS && !written.groups.is_empty(),
+                tagged: OnceLock::new(),
+                groups: written.groups.len() + 1,
             }),
             Effort::Eased => Engine::Eased(backtracking(&written.text)?),
             Effort::Backtracking => Engine::Backtracking {
@@ -279,49 +308,59 @@ impl Program {
     }
 
     fn captures_linear(&self, linear: &Linear, subject: Subject<'_>, start: usize) -> Search {
-        let wanted = 2 * (self.groups.len() + 1);
-        let (mut few, mut many) = ([None; FEW_SLOTS], Vec::new());
-        let slots = match few.get_mut(..wanted) {
-            Some(few) => few,
-            None => {
-                many.resize(wanted, None);
-                many.as_mut_slice()
-            }
+        let start = start.min(subject.text.len());
+        let mut slots = Vec::new();
+        let found = match linear.search_tagged(subject, start, &mut slots) {
+            Ok(found) => found,
+            Err(Unknown) => linear.search(subject, start, &mut slots),
         };
-        let input = Input::new(subject.text).range(start.min(subject.text.len())..);
-        if !linear.search(subject, &input, slots) {
+        if !found {
             return Search::Missed;
         }
-        Search::Found(self.spans(slots.chunks_exact(2).map(|slots| match slots {
-            [Some(start), Some(end)] => Some(start.get()..end.get()),
-            _ => None,
-        })))
+        Search::Found(self.spans(spans_of(&slots)))
     }
 
     /// The places of the pattern's groups, given those of the engine's.
     fn spans(&self, found: impl Iterator<Item = Option<Range<usize>>>) -> Spans {
-        let mut spans = vec![None; self.count];
-        for (index, span) in std::iter::once(0).chain(self.groups.iter().copied()).zip(found) {
-            if let (Some(slot @ None), Some(span)) = (spans.get_mut(index), span) {
-                *slot = Some(span);
-            }
-        }
-        Spans(spans)
+        Spans::new(self.count, std::iter::once(0).chain(self.groups.iter().copied()).zip(found))
     }
 }
 
+/// The places of groups, given their starts and ends.
+fn spans_of(slots: &[Option<usize>]) -> impl Iterator<Item = Option<Range<usize>>> {
+    slots.chunks_exact(2).map(|slots| match slots {
+        [Some(start), Some(end)] => Some(*start..*end),
+        _ => None,
+    })
+}
+
 impl Linear {
-    /// Whether there is a match, whose groups fill `slots`.
-    fn search(&self, subject: Subject<'_>, input: &Input<'_>, slots: &mut [Option<NonMaxUsize>]) -> bool {
-        if self.is_traced && subject.shape.ascii {
-            let Some(found) = self.regex.search(input) else { return false };
-            let tracer = self.tracer.get_or_init(|| Tracer::new(&self.text));
-            if tracer.as_ref().is_some_and(|tracer| tracer.trace(subject.text, found.range(), slots)) {
-                return true;
-            }
-            slots.fill(None);
+    /// Whether there is a match in ASCII text, whose groups fill `slots`.
+    fn search_tagged(
+        &self,
+        subject: Subject<'_>,
+        start: usize,
+        slots: &mut Vec<Option<usize>>,
+    ) -> Result<bool, Unknown> {
+        if !subject.shape.ascii {
+            return Err(Unknown);
         }
-        self.regex.search_slots(input, slots).is_some()
+        let all = || (0..self.groups).collect();
+        let tagged = self
+            .tagged
+            .get_or_init(|| Tagged::new([Part { text: self.text.clone(), groups: all() }].into_iter()));
+        let tagged = tagged.as_ref().ok_or(Unknown)?;
+        Ok(tagged.search(subject.text.as_bytes(), start, 0, slots)?.is_some())
+    }
+
+    /// The same by the engine for any text.
+    fn search(&self, subject: Subject<'_>, start: usize, slots: &mut Vec<Option<usize>>) -> bool {
+        let mut found = vec![None; 2 * self.groups];
+        let input = Input::new(subject.text).range(start..);
+        let is_match = self.regex.search_slots(&input, &mut found).is_some();
+        slots.clear();
+        slots.extend(found.into_iter().map(|slot| slot.map(NonMaxUsize::get)));
+        is_match
     }
 }
 

@@ -14,7 +14,7 @@ mod differential;
 mod error;
 mod escape;
 #[cfg(test)]
-mod generate;
+pub(crate) mod generate;
 mod group;
 mod parse;
 mod pieces;

@@ -85,17 +85,6 @@ impl Parsed {
         self.root.any(&|node| matches!(node, Node::At(at) if is_boundary(at)))
     }
 
-    /// How often `.*` and its like stand in it. Where several do, backtracking tries many ways to share the text out.
-    pub(crate) fn open_ends(&self) -> usize {
-        let mut count = 0;
-        self.root.each(&mut |node| {
-            if let Node::Repeat { max: None, body, .. } = node {
-                count += usize::from(matches!(**body, Node::Any { .. }));
-            }
-        });
-        count
-    }
-
     fn group(&self, index: usize) -> Option<&Node> {
         fn find(node: &Node, index: usize) -> Option<&Node> {
             match node {

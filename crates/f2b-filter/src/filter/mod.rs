@@ -27,12 +27,12 @@ use f2b_types::{Level, Number, Record, Time};
 
 use self::buffer::Buffer;
 use self::connection::Connections;
+use crate::choice::Choice;
 use crate::date::{DateDetector, DatePatternError, UnknownZone, validate_time_zone};
 use crate::decode::{Encoding, UnknownEncoding};
 use crate::failregex::{Options, Regex, RegexError};
 use crate::fields::Fields;
 use crate::pytext::{repr, strip};
-use crate::screen::{Candidates, Screen};
 use crate::settings::UseDns;
 
 /// Turns log lines into failures.
@@ -50,8 +50,8 @@ struct Rules {
     use_dns: UseDns,
     prefix: Option<Arc<Regex>>,
     fail: Vec<Arc<Regex>>,
-    /// Stands before `fail`; a new one for each change of it.
-    fail_screen: Screen,
+    /// All of `fail` in one; a new one for each change of it.
+    fail_choice: Choice,
     ignore: Vec<Arc<Regex>>,
     find_time: Number,
     max_lines: usize,
@@ -68,7 +68,6 @@ struct State {
     /// `None` where the source of the lines knows their dates.
     detector: Option<DateDetector>,
     buffer: Buffer,
-    candidates: Candidates,
     last_time_text: String,
     last_date: Option<Number>,
     connections: Connections,
@@ -102,7 +101,7 @@ impl Filter {
                 use_dns: UseDns::Warn,
                 prefix: None,
                 fail: Vec::new(),
-                fail_screen: Screen::default(),
+                fail_choice: Choice::default(),
                 ignore: Vec::new(),
                 find_time: Number::Int(600),
                 max_lines: 1,
@@ -121,7 +120,6 @@ impl Filter {
                 next_warnings: [Time(0.0); 4],
                 records: Vec::new(),
                 ignored_by: Vec::new(),
-                candidates: Candidates::default(),
                 prefix_groups: None,
             },
         }
@@ -142,7 +140,7 @@ impl Filter {
     /// Forgets all expressions, as a reload begins.
     pub fn clear(&mut self) {
         self.rules.fail.clear();
-        self.rules.fail_screen = Screen::default();
+        self.rules.fail_choice = Choice::default();
         self.rules.ignore.clear();
     }
 
@@ -189,14 +187,14 @@ impl Filter {
         let options = Options { multi_line: self.rules.max_lines > 1, use_dns: self.rules.use_dns };
         let regex = Regex::new_fail(regex, self.rules.prefix.as_deref(), options);
         self.rules.fail.push(self.state.noted(regex)?.into());
-        self.rules.fail_screen = Screen::default();
+        self.rules.fail_choice = Choice::default();
         Ok(())
     }
 
     /// Removes the `failregex` at `index`, which counts from the end if it is negative.
     pub fn del_failregex(&mut self, index: i64) {
         self.state.remove(&mut self.rules.fail, index);
-        self.rules.fail_screen = Screen::default();
+        self.rules.fail_choice = Choice::default();
     }
 
     /// Every `failregex` with its tags expanded.

@@ -6,6 +6,7 @@ use super::buffer::{self, Split};
 use super::found::{Named, identify};
 use super::line::{LineContext, Warning};
 use super::{Found, Rules, State};
+use crate::choice::Next;
 use crate::failregex::Regex;
 use crate::fields::{Field, Fields, Line};
 use crate::pattern::{Search, Shape, Spans, Subject};
@@ -86,22 +87,16 @@ impl State {
             return found;
         }
         if let Some(regex) = &rules.prefix {
-            self.prefix_groups = self.groups_of(rules, regex, view.subject(), now).map(|(_, groups)| groups);
+            self.prefix_groups = self.groups_of(rules, regex, view.subject(), now);
             let Some(groups) = &self.prefix_groups else { return found };
             if let Some(content) = groups.text("content").filter(|content| !content.is_empty()) {
                 view.narrow(vec![[String::new(), String::new(), content.into()]]);
             }
         }
-        // Of several lines a match takes some out, so that others can match then.
-        if !view.multi_line() {
-            let patterns = rules.fail.iter().map(|regex| regex.pattern());
-            rules.fail_screen.sieve(patterns, view.subject(), &mut self.candidates);
-        }
-        for (index, regex) in rules.fail.iter().enumerate() {
-            if !view.multi_line() && !self.candidates.may_match(index) {
-                continue;
-            }
-            let Some((spans, groups)) = self.groups_of(rules, regex, view.subject(), now) else { continue };
+        let mut from = 0;
+        while let Some((index, regex, spans)) = self.next_match(rules, view, from, now) {
+            from = index + 1;
+            let groups = regex.groups(&view.text, &spans);
             let (matched, others) = view.used(regex, &spans);
             if self.is_match_ignored(rules, view, &matched, &others, now) {
                 match rules.check_all {
@@ -192,19 +187,42 @@ impl State {
         }
     }
 
-    /// The groups of the first match of `regex` in `text`.
-    fn groups_of(
+    /// The first `failregex` from `from` on that matches, with its place in the list.
+    fn next_match<'r>(
         &mut self,
-        rules: &Rules,
-        regex: &Regex,
-        text: Subject<'_>,
+        rules: &'r Rules,
+        view: &View<'_>,
+        mut from: usize,
         now: Time,
-    ) -> Option<(Spans, Fields)> {
-        match self.watched(regex.search(text), rules, regex, text, now) {
-            Search::Found(spans) => {
-                let groups = regex.groups(text.text, &spans);
-                Some((spans, groups))
+    ) -> Option<(usize, &'r Regex, Spans)> {
+        while from < rules.fail.len() {
+            // The lines that a match of several takes out are known by the place of the whole match.
+            let next = match view.multi_line() {
+                true => Next::Maybe(from),
+                false => {
+                    let patterns = rules.fail.iter().map(|regex| regex.pattern());
+                    rules.fail_choice.next(patterns, view.subject(), from)?
+                }
+            };
+            match next {
+                Next::Match(index, spans) => return Some((index, rules.fail.get(index)?, spans)),
+                Next::Maybe(index) => {
+                    let regex = rules.fail.get(index)?;
+                    let search = regex.search(view.subject());
+                    if let Search::Found(spans) = self.watched(search, rules, regex, view.subject(), now) {
+                        return Some((index, regex, spans));
+                    }
+                    from = index + 1;
+                }
             }
+        }
+        None
+    }
+
+    /// The groups of the first match of `regex` in `text`.
+    fn groups_of(&mut self, rules: &Rules, regex: &Regex, text: Subject<'_>, now: Time) -> Option<Fields> {
+        match self.watched(regex.search(text), rules, regex, text, now) {
+            Search::Found(spans) => Some(regex.groups(text.text, &spans)),
             Search::Missed | Search::Exhausted => None,
         }
     }
