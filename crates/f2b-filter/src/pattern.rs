@@ -243,7 +243,7 @@ struct Program {
 /// What searches.
 #[derive(Debug)]
 enum Engine {
-    Linear(Linear),
+    Linear(Box<Linear>),
     /// Linear, because the only look-ahead stands at the end.
     Eased(fancy_regex::Regex),
     Backtracking {
@@ -269,12 +269,12 @@ impl Program {
     fn new(parsed: &Parsed, mode: Mode) -> Result<Self, TooBig> {
         let written = dialect::write(parsed, mode);
         let engine = match written.effort {
-            Effort::Linear => Engine::Linear(Linear {
+            Effort::Linear => Engine::Linear(Box::new(Linear {
                 regex: linear(&written.text)?,
                 text: written.text,
                 tagged: OnceLock::new(),
                 groups: written.groups.len() + 1,
-            }),
+            })),
             Effort::Eased => Engine::Eased(backtracking(&written.text)?),
             Effort::Backtracking => Engine::Backtracking {
                 screen: linear(&dialect::write_screen(parsed, mode))?,

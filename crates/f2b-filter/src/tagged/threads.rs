@@ -1,0 +1,343 @@
+//! The threads that a state of the automaton is made of, and what they come to over a byte.
+//!
+//! Threads stand in the order in which backtracking would try them, and one that has matched ends those behind it. It
+//! stays as the last one, until one before it matches too. The threads of each pattern stand before those of the next:
+//! the first pattern that matches anywhere is the answer, not the one that matches nearest to the start.
+
+use regex_automata::nfa::thompson::{NFA, State};
+use regex_automata::util::look::Look;
+use regex_automata::util::primitives::StateID;
+
+/// What threads call the register of a place that is not noted. Steps that note nothing write to it.
+pub(super) const NOWHERE: u8 = 0;
+
+/// What threads call the register to be chosen for the place at hand.
+const FRESH: u8 = u8::MAX;
+
+/// Kinds of bytes in front of a place, as far as the patterns ask: none, a newline, a word, another one.
+pub(super) const KINDS: usize = 4;
+pub(super) const AT_START: u8 = 0;
+const NEWLINE: u8 = 1;
+const WORD: u8 = 2;
+const OTHER: u8 = 3;
+
+/// Follows the threads of some patterns.
+#[derive(Debug)]
+pub(super) struct Threader {
+    nfa: NFA,
+    /// For each slot of the automaton the place among those of its pattern; `None` if nobody asks.
+    tags: Vec<Option<usize>>,
+    /// Slots of the pattern that has most.
+    width: usize,
+    /// Of each pattern its first state, and whether that is for the start of a text only.
+    starts: Vec<(StateID, bool)>,
+    /// The kind of each byte.
+    kinds: [u8; 256],
+    /// Whether a state asks for the byte in front.
+    looks_back: Vec<bool>,
+}
+
+/// Threads in the order in which backtracking would try them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub(super) struct Threads {
+    /// The kind of the byte in front, if one of them asks for it.
+    kind: u8,
+    /// A state of the automaton, or that many more than it has for a pattern that may begin anywhere from here on.
+    ids: Vec<u32>,
+    /// Of each thread the registers of its slots.
+    registers: Vec<u8>,
+}
+
+impl Threader {
+    /// For the patterns of `nfa`, with the groups of each whose places somebody asks for.
+    pub(super) fn new(nfa: NFA, groups: &[Vec<usize>]) -> Option<Self> {
+        let mut tags = vec![None; nfa.group_info().slot_len()];
+        for (pattern, groups) in nfa.patterns().zip(groups) {
+            for (place, group) in groups.iter().enumerate() {
+                let slot = nfa.group_info().slot(pattern, *group)?;
+                *tags.get_mut(slot)? = Some(2 * place);
+                *tags.get_mut(slot + 1)? = Some(2 * place + 1);
+            }
+        }
+        let starts = nfa.patterns().map(|pattern| {
+            let start = nfa.start_pattern(pattern)?;
+            Some((start, is_anchored(&nfa, start)))
+        });
+        Some(Self {
+            starts: starts.collect::<Option<_>>()?,
+            tags,
+            width: groups.iter().map(|groups| 2 * groups.len()).max()?,
+            kinds: kinds(&nfa),
+            looks_back: looks_back(&nfa),
+            nfa,
+        })
+    }
+
+    /// The threads at the start of a search behind a byte of that kind, by the patterns from `first` on.
+    pub(super) fn start(&self, first: usize, kind: u8) -> Threads {
+        let mut threads = Threads::default();
+        let nothing = vec![NOWHERE; self.width];
+        for (pattern, (start, anchored)) in self.starts.iter().enumerate().skip(first) {
+            let id = if *anchored { start.as_u32() } else { self.anywhere(pattern) };
+            threads.push(id, &nothing);
+        }
+        threads.kind = if self.look_back(&threads) { kind } else { OTHER };
+        threads
+    }
+
+    /// What `threads` come to over `byte`, or by the end where there is none, if `before` stands in front; and the
+    /// register for the place at hand. `None` if there are too many registers.
+    pub(super) fn over(
+        &self,
+        threads: &Threads,
+        before: Option<u8>,
+        byte: Option<u8>,
+    ) -> Option<(Threads, u8)> {
+        let mut text: Vec<u8> = before.into_iter().collect();
+        text.extend(byte);
+        let mut walk = Walk {
+            threader: self,
+            byte,
+            at: usize::from(before.is_some()),
+            text,
+            seen: vec![false; self.nfa.states().len()],
+            ahead: Threads::default(),
+        };
+        for (index, id) in threads.ids.iter().enumerate() {
+            let registers = threads.registers.get(index * self.width..(index + 1) * self.width)?;
+            if walk.add(*id, registers) {
+                break;
+            }
+        }
+        let mut ahead = walk.ahead;
+        let register = ahead.settle()?;
+        ahead.kind = match byte {
+            Some(byte) if self.look_back(&ahead) => self.kind(byte),
+            _ => OTHER,
+        };
+        Some((ahead, register))
+    }
+
+    /// The pattern that matched, and the registers of its groups.
+    pub(super) fn matched<'t>(&self, threads: &'t Threads) -> Option<(usize, &'t [u8])> {
+        let pattern = threads.ids.last().and_then(|id| self.pattern_of(*id))?;
+        let first = threads.registers.len().checked_sub(self.width)?;
+        Some((pattern, threads.registers.get(first..)?))
+    }
+
+    /// Whether nothing can come of the threads beyond what they have matched.
+    pub(super) fn is_final(&self, threads: &Threads) -> bool {
+        threads.ids.iter().all(|id| self.pattern_of(*id).is_some())
+    }
+
+    pub(super) fn kind(&self, byte: u8) -> u8 {
+        self.kinds[usize::from(byte)]
+    }
+
+    /// Whether the threads ask for the byte in front.
+    fn look_back(&self, threads: &Threads) -> bool {
+        threads.ids.iter().any(|id| {
+            let state = self.beginning(*id).map_or(*id as usize, |pattern| {
+                self.starts.get(pattern).map_or(0, |(start, _)| start.as_usize())
+            });
+            self.looks_back.get(state).is_some_and(|looks| *looks)
+        })
+    }
+
+    /// The thread from which `pattern` begins anywhere.
+    fn anywhere(&self, pattern: usize) -> u32 {
+        (self.nfa.states().len() + pattern) as u32
+    }
+
+    /// The pattern that begins anywhere from the thread `id`.
+    fn beginning(&self, id: u32) -> Option<usize> {
+        (id as usize).checked_sub(self.nfa.states().len())
+    }
+
+    /// The pattern that the thread `id` has matched.
+    fn pattern_of(&self, id: u32) -> Option<usize> {
+        match self.nfa.states().get(id as usize)? {
+            State::Match { pattern_id } => Some(pattern_id.as_usize()),
+            _ => None,
+        }
+    }
+}
+
+/// Threads on their way over a byte.
+struct Walk<'a> {
+    threader: &'a Threader,
+    byte: Option<u8>,
+    /// The bytes around the place at hand.
+    text: Vec<u8>,
+    at: usize,
+    seen: Vec<bool>,
+    ahead: Threads,
+}
+
+/// What is left to do on the way of a thread.
+enum Todo {
+    Follow(StateID),
+    Restore(usize, u8),
+}
+
+impl Walk<'_> {
+    /// Follows the thread `id`. True if it has matched, so that those behind it don't count.
+    fn add(&mut self, id: u32, registers: &[u8]) -> bool {
+        let Some(pattern) = self.threader.beginning(id) else {
+            return StateID::new(id as usize).is_ok_and(|id| self.follow(id, registers));
+        };
+        let Some((start, _)) = self.threader.starts.get(pattern) else { return false };
+        if self.follow(*start, registers) {
+            return true;
+        }
+        if self.byte.is_some() {
+            self.ahead.push(id, registers);
+        }
+        false
+    }
+
+    fn follow(&mut self, id: StateID, registers: &[u8]) -> bool {
+        let Threader { nfa, tags, .. } = self.threader;
+        let mut registers = registers.to_vec();
+        let mut todo = vec![Todo::Follow(id)];
+        while let Some(next) = todo.pop() {
+            let id = match next {
+                Todo::Follow(id) => id,
+                Todo::Restore(place, register) => {
+                    if let Some(old) = registers.get_mut(place) {
+                        *old = register;
+                    }
+                    continue;
+                }
+            };
+            match self.seen.get_mut(id.as_usize()) {
+                Some(seen @ false) => *seen = true,
+                _ => continue,
+            }
+            match nfa.state(id) {
+                State::Look { look, next } => {
+                    if nfa.look_matcher().matches(*look, &self.text, self.at) {
+                        todo.push(Todo::Follow(*next));
+                    }
+                }
+                State::Union { alternates } => {
+                    todo.extend(alternates.iter().rev().map(|next| Todo::Follow(*next)));
+                }
+                State::BinaryUnion { alt1, alt2 } => {
+                    todo.extend([Todo::Follow(*alt2), Todo::Follow(*alt1)]);
+                }
+                State::Capture { next, slot, .. } => {
+                    let tag = tags.get(slot.as_usize()).copied().flatten();
+                    if let Some((place, register)) = tag.and_then(|tag| Some((tag, registers.get_mut(tag)?)))
+                    {
+                        todo.push(Todo::Restore(place, *register));
+                        *register = FRESH;
+                    }
+                    todo.push(Todo::Follow(*next));
+                }
+                State::Match { .. } => {
+                    self.ahead.push(id.as_u32(), &registers);
+                    return true;
+                }
+                State::Fail => {}
+                state => {
+                    let next = self.byte.and_then(|byte| over(state, byte));
+                    if let Some(next) = next.filter(|next| !self.ahead.ids.contains(&next.as_u32())) {
+                        self.ahead.push(next.as_u32(), &registers);
+                    }
+                }
+            }
+        }
+        false
+    }
+}
+
+impl Threads {
+    /// Bytes that it takes.
+    pub(super) fn bytes(&self) -> usize {
+        size_of::<Self>() + 4 * self.ids.len() + self.registers.len()
+    }
+
+    fn push(&mut self, id: u32, registers: &[u8]) {
+        self.ids.push(id);
+        self.registers.extend_from_slice(registers);
+    }
+
+    /// Chooses the register for the place at hand, and answers with it. `None` if there are too many.
+    fn settle(&mut self) -> Option<u8> {
+        if !self.registers.contains(&FRESH) {
+            return Some(NOWHERE);
+        }
+        let free = (NOWHERE + 1..FRESH).find(|register| !self.registers.contains(register))?;
+        self.registers
+            .iter_mut()
+            .filter(|register| **register == FRESH)
+            .for_each(|register| *register = free);
+        Some(free)
+    }
+}
+
+/// Where `state` goes by `byte`.
+fn over(state: &State, byte: u8) -> Option<StateID> {
+    match state {
+        State::ByteRange { trans } => trans.matches_byte(byte).then_some(trans.next),
+        State::Sparse(transitions) => transitions.matches_byte(byte),
+        State::Dense(transitions) => transitions.matches_byte(byte),
+        _ => None,
+    }
+}
+
+/// Whether each way from `start` asks for the start of the text first.
+fn is_anchored(nfa: &NFA, start: StateID) -> bool {
+    let mut seen = vec![false; nfa.states().len()];
+    let mut todo = vec![start];
+    while let Some(id) = todo.pop() {
+        match seen.get_mut(id.as_usize()) {
+            Some(seen @ false) => *seen = true,
+            _ => continue,
+        }
+        match nfa.state(id) {
+            State::Look { look: Look::Start, .. } | State::Fail => {}
+            State::Look { next, .. } | State::Capture { next, .. } => todo.push(*next),
+            State::Union { alternates } => todo.extend(alternates.iter()),
+            State::BinaryUnion { alt1, alt2 } => todo.extend([*alt1, *alt2]),
+            _ => return false,
+        }
+    }
+    true
+}
+
+/// Of each state whether it asks for the byte in front, before it consumes one.
+fn looks_back(nfa: &NFA) -> Vec<bool> {
+    let mut asks = vec![false; nfa.states().len()];
+    let mut changed = !nfa.look_set_any().is_empty();
+    while changed {
+        changed = false;
+        for (id, state) in nfa.states().iter().enumerate().rev() {
+            let ahead = |next: &StateID| asks.get(next.as_usize()).is_some_and(|asks| *asks);
+            let known = match state {
+                State::Look { look, next } => !matches!(look, Look::End | Look::EndLF) || ahead(next),
+                State::Capture { next, .. } => ahead(next),
+                State::Union { alternates } => alternates.iter().any(ahead),
+                State::BinaryUnion { alt1, alt2 } => ahead(alt1) || ahead(alt2),
+                _ => false,
+            };
+            if let Some(old @ false) = asks.get_mut(id)
+                && known
+            {
+                (*old, changed) = (true, true);
+            }
+        }
+    }
+    asks
+}
+
+/// The kind of each byte, as far as the patterns ask for it.
+fn kinds(nfa: &NFA) -> [u8; 256] {
+    let looks = nfa.look_set_any();
+    std::array::from_fn(|byte| match byte as u8 {
+        b'\n' if looks.contains_anchor_line() => NEWLINE,
+        byte if looks.contains_word() && (byte.is_ascii_alphanumeric() || byte == b'_') => WORD,
+        _ => OTHER,
+    })
+}
