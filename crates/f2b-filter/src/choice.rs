@@ -7,7 +7,7 @@
 use std::sync::{Arc, OnceLock};
 
 use crate::pattern::{Pattern, Spans, Subject};
-use crate::tagged::{Tagged, Unknown};
+use crate::tagged::{Slots, Tagged, Unknown};
 
 /// A list of patterns as one automaton.
 #[derive(Debug, Clone, Default)]
@@ -48,7 +48,7 @@ impl Choice {
         }
         let tagged = self.0.get_or_init(|| Tagged::new(patterns.clone().map(Pattern::part)));
         let tagged = tagged.as_ref().ok_or(Unknown)?;
-        let mut slots = Vec::new();
+        let mut slots = Slots::new();
         let Some(index) = tagged.search(subject.text.as_bytes(), 0, from, &mut slots)? else {
             return Ok(None);
         };

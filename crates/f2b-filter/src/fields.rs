@@ -3,7 +3,7 @@
 //! A group that took no part is there too, as [`Field::None`]; only what becomes data of a ticket leaves it out.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use f2b_types::{FailData, Id, MatchedLine};
 
@@ -17,12 +17,12 @@ pub type Line = [String; 3];
 pub enum Field {
     /// The group took no part in the match.
     None,
-    /// What the group captured.
-    Text(Box<str>),
+    /// What the group captured, shared by what is known of a connection and what was found.
+    Text(Arc<str>),
     /// The mark that a failure waits for an id.
     Flag,
     /// `<F-TUPLE_...>` and what it was appended to.
-    Tuple(Vec<Option<Box<str>>>),
+    Tuple(Vec<Option<Arc<str>>>),
     /// All users of a connection, each once.
     Users(Vec<Field>),
     /// Lines that matched. Those of a connection become many, and are shared by what is known of it and what was found.
@@ -136,7 +136,7 @@ impl Fields {
     pub(crate) fn set(&mut self, name: &str, value: Field) {
         match self.0.iter_mut().find(|(known, _)| **known == *name) {
             Some((_, old)) => *old = value,
-            None => self.0.push((name.into(), value)),
+            None => self.0.push((name_of(name), value)),
         }
     }
 
@@ -154,11 +154,11 @@ impl Fields {
     }
 
     /// Overwrites with every value of `other` that is there.
-    pub(crate) fn update(&mut self, other: &Self) {
-        for (name, value) in other.0.iter().filter(|(_, value)| *value != Field::None) {
-            match self.get_mut(name) {
-                Some(old) => *old = value.clone(),
-                None => self.0.push((Arc::clone(name), value.clone())),
+    pub(crate) fn update(&mut self, other: Self) {
+        for (name, value) in other.0.into_iter().filter(|(_, value)| *value != Field::None) {
+            match self.get_mut(&name) {
+                Some(old) => *old = value,
+                None => self.0.push((name, value)),
             }
         }
     }
@@ -188,6 +188,12 @@ impl Fields {
         }
         data
     }
+}
+
+/// The name of a field; those that every match gets are shared.
+fn name_of(name: &str) -> Arc<str> {
+    static COMMON: LazyLock<[Arc<str>; 2]> = LazyLock::new(|| ["matches".into(), "users".into()]);
+    COMMON.iter().find(|known| ***known == *name).map_or_else(|| name.into(), Arc::clone)
 }
 
 fn user_text(user: &Field) -> String {

@@ -16,9 +16,10 @@ use fancy_regex::RegexBuilder;
 use regex_automata::Input;
 use regex_automata::meta;
 use regex_automata::util::primitives::NonMaxUsize;
+use smallvec::SmallVec;
 
 use crate::dialect::{self, DialectError, Effort, Mode, Parsed};
-use crate::tagged::{Part, Tagged, Unknown};
+use crate::tagged::{Part, Slots, Tagged, Unknown};
 
 /// Steps that the backtracking engine may take back in one search.
 const MAX_STEPS: usize = 1_000_000;
@@ -28,6 +29,9 @@ const MAX_BACKTRACKED: usize = 128 * 1024;
 
 /// Bytes that one compiled program may take.
 const MAX_PROGRAM: usize = 64 << 20;
+
+/// Groups whose places take no memory of their own.
+const FEW_GROUPS: usize = 12;
 
 /// A compiled pattern.
 #[derive(Debug)]
@@ -61,6 +65,11 @@ impl Shape {
         let body = text.strip_suffix('\n').unwrap_or(text);
         Self { one_line: memchr::memchr(b'\n', body.as_bytes()).is_none(), ascii: text.is_ascii() }
     }
+
+    /// Whether the text is one line in ASCII, as each part of it is.
+    pub(crate) fn is_plain(self) -> bool {
+        self.ascii && self.one_line
+    }
 }
 
 /// What became of a search.
@@ -76,23 +85,31 @@ pub(crate) enum Search {
 
 /// The places of a match and of its groups, in bytes.
 #[derive(Debug, Clone)]
-pub(crate) struct Spans(Vec<Option<Range<usize>>>);
+pub(crate) struct Spans(SmallVec<[Place; FEW_GROUPS]>);
+
+/// Where a group begins and ends.
+type Place = [usize; 2];
+
+/// Of a group that took no part.
+const NO_PLACE: Place = [usize::MAX; 2];
 
 impl Spans {
     /// Of `count` groups the places of those that took part. The first place of a group counts.
     fn new(count: usize, found: impl Iterator<Item = (usize, Option<Range<usize>>)>) -> Self {
-        let mut spans = vec![None; count];
+        let mut places = SmallVec::from_elem(NO_PLACE, count);
         for (group, span) in found {
-            if let (Some(slot @ None), Some(span)) = (spans.get_mut(group), span) {
-                *slot = Some(span);
+            if let (Some(place), Some(span)) = (places.get_mut(group), span)
+                && *place == NO_PLACE
+            {
+                *place = [span.start, span.end];
             }
         }
-        Self(spans)
+        Self(places)
     }
 
     /// The place of group `index`, of the whole match for 0.
     pub(crate) fn get(&self, index: usize) -> Option<Range<usize>> {
-        self.0.get(index).cloned().flatten()
+        self.0.get(index).filter(|place| **place != NO_PLACE).map(|[start, end]| *start..*end)
     }
 
     /// The place of the whole match.
@@ -113,7 +130,23 @@ impl<'t> Subject<'t> {
 
     /// Whether the program for ASCII serves, whatever the pattern.
     pub(crate) fn is_plain(&self) -> bool {
-        self.shape.ascii && self.shape.one_line && !self.text.is_empty()
+        self.shape.is_plain() && !self.text.is_empty()
+    }
+
+    /// The place in bytes of the character `index`, or the end of the text.
+    pub(crate) fn byte_of(self, index: usize) -> usize {
+        match self.shape.ascii {
+            true => index.min(self.text.len()),
+            false => self.text.char_indices().nth(index).map_or(self.text.len(), |(byte, _)| byte),
+        }
+    }
+
+    /// How many characters stand before the byte `end`.
+    pub(crate) fn chars_before(self, end: usize) -> usize {
+        match self.shape.ascii {
+            true => end,
+            false => self.text.get(..end).map_or(0, |text| text.chars().count()),
+        }
     }
 
     /// The part of the text before the byte `end`, as if it ended there.
@@ -173,7 +206,7 @@ impl Pattern {
         match self.program(subject) {
             Some(Program { engine: Engine::Linear(linear), .. }) => match linear.regex.is_match(subject.text)
             {
-                true => Search::Found(Spans(Vec::new())),
+                true => Search::Found(Spans(SmallVec::new())),
                 false => Search::Missed,
             },
             _ => self.search(subject),
@@ -309,7 +342,7 @@ impl Program {
 
     fn captures_linear(&self, linear: &Linear, subject: Subject<'_>, start: usize) -> Search {
         let start = start.min(subject.text.len());
-        let mut slots = Vec::new();
+        let mut slots = Slots::new();
         let found = match linear.search_tagged(subject, start, &mut slots) {
             Ok(found) => found,
             Err(Unknown) => linear.search(subject, start, &mut slots),
@@ -336,12 +369,7 @@ fn spans_of(slots: &[Option<usize>]) -> impl Iterator<Item = Option<Range<usize>
 
 impl Linear {
     /// Whether there is a match in ASCII text, whose groups fill `slots`.
-    fn search_tagged(
-        &self,
-        subject: Subject<'_>,
-        start: usize,
-        slots: &mut Vec<Option<usize>>,
-    ) -> Result<bool, Unknown> {
+    fn search_tagged(&self, subject: Subject<'_>, start: usize, slots: &mut Slots) -> Result<bool, Unknown> {
         if !subject.shape.ascii {
             return Err(Unknown);
         }
@@ -354,7 +382,7 @@ impl Linear {
     }
 
     /// The same by the engine for any text.
-    fn search(&self, subject: Subject<'_>, start: usize, slots: &mut Vec<Option<usize>>) -> bool {
+    fn search(&self, subject: Subject<'_>, start: usize, slots: &mut Slots) -> bool {
         let mut found = vec![None; 2 * self.groups];
         let input = Input::new(subject.text).range(start..);
         let is_match = self.regex.search_slots(&input, &mut found).is_some();
@@ -386,7 +414,7 @@ mod tests {
             Search::Exhausted => panic!("exhausted"),
         };
         let found: Option<Vec<_>> =
-            found.map(|spans| spans.0.into_iter().map(|span| span.and_then(|span| text.get(span))).collect());
+            found.map(|spans| (0..spans.0.len()).map(|group| text.get(spans.get(group)?)).collect());
         assert_eq!(found.as_deref(), expected);
     }
 

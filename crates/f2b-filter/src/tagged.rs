@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use regex_automata::nfa::thompson::{self, NFA};
 use regex_automata::util::pool::Pool;
+use smallvec::SmallVec;
 
 use self::threads::{AT_START, KINDS, Threader, Threads};
 
@@ -41,6 +42,9 @@ pub(crate) struct Part {
     pub(crate) text: String,
     pub(crate) groups: Vec<usize>,
 }
+
+/// The places where groups begin and end.
+pub(crate) type Slots = SmallVec<[Option<usize>; 32]>;
 
 /// Several patterns, and what came up of their automaton.
 #[derive(Debug)]
@@ -143,7 +147,7 @@ impl Tagged {
         text: &[u8],
         start: usize,
         first: usize,
-        slots: &mut Vec<Option<usize>>,
+        slots: &mut Slots,
     ) -> Result<Option<usize>, Unknown> {
         let mut cache = self.caches.get();
         if cache.cleared > MAX_CLEARED {
@@ -335,7 +339,7 @@ mod tests {
         let groups = regex.captures_len();
         let tagged =
             Tagged::new([Part { text: pattern.into(), groups: (0..groups).collect() }].into_iter()).unwrap();
-        let mut slots = Vec::new();
+        let mut slots = Slots::new();
         for start in 0..=text.len() {
             let mut expected = vec![None; 2 * groups];
             let found = regex.search_slots(&Input::new(text).range(start..), &mut expected).is_some();
@@ -343,7 +347,7 @@ mod tests {
             assert_eq!(answer.is_some(), found, "{pattern:?} in {text:?} from {start}");
             let expected: Vec<_> = expected.into_iter().map(|slot| slot.map(NonMaxUsize::get)).collect();
             assert!(
-                !found || slots == expected,
+                !found || slots.as_slice() == expected,
                 "{pattern:?} in {text:?} from {start}: {slots:?} {expected:?}"
             );
         }

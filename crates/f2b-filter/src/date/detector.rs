@@ -254,7 +254,7 @@ impl DateDetector {
             return Ok(FirstTry::default());
         };
         let anchored = self.slots.get(index).is_some_and(|slot| slot.template.line_anchored);
-        let whole = anchored || !self.has_same_edges(line.text);
+        let whole = anchored || !self.has_same_edges(line);
         let candidate = match whole {
             true => self.search(index, line)?,
             false => self.search_part(index, line)?,
@@ -270,7 +270,7 @@ impl DateDetector {
 
     /// Whether the last match could stand in `line` at the same place: equal characters outside, or equal ones inside
     /// that are neither letters nor digits.
-    fn has_same_edges(&self, line: &str) -> bool {
+    fn has_same_edges(&self, line: Subject<'_>) -> bool {
         let is_mark = |c: Option<char>| c.is_none_or(|c| !c.is_alphanumeric());
         let (start, end) = (self.last_start, self.last_end);
         let before_start = start.at.checked_sub(1).and_then(|at| char_at(line, at));
@@ -315,19 +315,19 @@ impl DateDetector {
     fn search(&mut self, index: usize, line: Subject<'_>) -> Result<Option<Candidate>, DateError> {
         let Some(slot) = self.slots.get_mut(index) else { return Ok(None) };
         let search = slot.template.compiled()?.pattern.search(line);
-        Ok(slot.candidate(search, index, line.text))
+        Ok(slot.candidate(search, index, line))
     }
 
     /// Searches from where the last match began to where it ended, as if the line ended there.
     fn search_part(&mut self, index: usize, line: Subject<'_>) -> Result<Option<Candidate>, DateError> {
         let Some(slot) = self.slots.get_mut(index) else { return Ok(None) };
-        let start = byte_of(line.text, self.last_start.at);
-        let end = byte_of(line.text, self.last_end.at);
+        let start = line.byte_of(self.last_start.at);
+        let end = line.byte_of(self.last_end.at);
         if start > end {
             return Ok(None);
         }
         let search = slot.template.compiled()?.pattern.search_from(line.until(end), start);
-        Ok(slot.candidate(search, index, line.text))
+        Ok(slot.candidate(search, index, line))
     }
 
     /// Counts the hit and moves its template up.
@@ -379,32 +379,26 @@ impl DateDetector {
 }
 
 impl Slot {
-    fn candidate(&mut self, search: Search, index: usize, line: &str) -> Option<Candidate> {
+    fn candidate(&mut self, search: Search, index: usize, line: Subject<'_>) -> Option<Candidate> {
         let Search::Found(spans) = search else { return None };
         self.matches += 1;
         let whole = spans.whole();
-        let chars = |end: usize| line.get(..end).map_or(0, |text| text.chars().count());
         Some(Candidate {
             template: Arc::clone(&self.template),
             index,
-            start: chars(whole.start),
-            end: chars(whole.end),
+            start: line.chars_before(whole.start),
+            end: line.chars_before(whole.end),
             spans,
         })
     }
 }
 
-fn char_at(line: &str, index: usize) -> Option<char> {
-    line.chars().nth(index)
+fn char_at(line: Subject<'_>, index: usize) -> Option<char> {
+    line.text.get(line.byte_of(index)..)?.chars().next()
 }
 
 fn last_char(text: &str) -> Option<char> {
     text.chars().next_back()
-}
-
-/// The byte at which the character `index` begins, or the end of the line.
-fn byte_of(line: &str, index: usize) -> usize {
-    line.char_indices().nth(index).map_or(line.len(), |(byte, _)| byte)
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Runs the expressions over a line (`Filter.findFailure` and `_ignoreLine`).
 
+use std::sync::Arc;
+
 use f2b_types::{Number, Time};
 
 use super::buffer::{self, Split};
@@ -46,6 +48,18 @@ impl View<'_> {
         self.shape = Shape::of(&self.text);
         self.rest = Some(rest);
     }
+
+    /// Leaves only what `prefregex` cut out to be searched.
+    fn narrow_to_content(&mut self, content: &str) {
+        if self.multi_line() {
+            return self.narrow(vec![[String::new(), String::new(), content.into()]]);
+        }
+        self.text.clear();
+        buffer::push_line(&mut self.text, "", content);
+        if !self.shape.is_plain() {
+            self.shape = Shape::of(&self.text);
+        }
+    }
 }
 
 impl State {
@@ -87,10 +101,14 @@ impl State {
             return found;
         }
         if let Some(regex) = &rules.prefix {
-            self.prefix_groups = self.groups_of(rules, regex, view.subject(), now);
-            let Some(groups) = &self.prefix_groups else { return found };
+            let search = self.watched(regex.search(view.subject()), rules, regex, view.subject(), now);
+            let Search::Found(spans) = search else {
+                self.prefix_groups = None;
+                return found;
+            };
+            let groups = self.prefix_groups.insert(regex.groups(&view.text, &spans));
             if let Some(content) = groups.text("content").filter(|content| !content.is_empty()) {
-                view.narrow(vec![[String::new(), String::new(), content.into()]]);
+                view.narrow_to_content(content);
             }
         }
         let mut from = 0;
@@ -116,7 +134,7 @@ impl State {
             let prefix = self.prefix_groups.as_ref().filter(|_| rules.prefix.is_some());
             let groups = match prefix.map(|prefix| prefix.without("content")) {
                 Some(mut merged) if merged.iter().next().is_some() => {
-                    merged.update(&groups);
+                    merged.update(groups);
                     merged
                 }
                 _ => groups,
@@ -151,8 +169,8 @@ impl State {
         now: Time,
     ) -> Option<Option<(Named, Fields)>> {
         let id = groups.get("mlfid").filter(|id| **id != Field::None).map(|id| match id {
-            Field::Text(text) => text.to_string(),
-            other => other.to_string(),
+            Field::Text(text) => Arc::clone(text),
+            other => other.to_string().into(),
         });
         let mut fields = groups;
         let mut kept = false;
@@ -167,23 +185,25 @@ impl State {
                 fields.set("matches", Field::Lines(lines.into()));
             }
         }
-        let skip = fields.is_no_failure() && id.is_some() && !rules.check_all;
-        let named = match skip {
-            true => None,
-            false => Some(identify(&mut fields, rules.raw_hosts, rules.use_dns)),
-        };
-        let pending = matches!(named, Some(Named::Pending));
+        let kept = id.clone().filter(|_| kept);
+        if fields.is_no_failure() && id.is_some() && !rules.check_all {
+            if let Some(id) = kept {
+                self.connections.store(id, fields, now);
+            }
+            return Some(None);
+        }
+        let named = identify(&mut fields, rules.raw_hosts, rules.use_dns);
+        let pending = matches!(named, Named::Pending);
         if pending {
             fields.set("mlfpending", Field::Flag);
         }
-        if let Some(id) = id.filter(|_| kept) {
-            self.connections.store(&id, fields.clone(), now);
+        if let Some(id) = kept {
+            self.connections.store(id, fields.clone(), now);
         }
         match named {
-            Some(Named::Nobody) => None,
-            None => Some(None),
-            Some(_) if pending && !rules.check_all && rules.ignore_pending => Some(None),
-            Some(named) => Some(Some((named, fields))),
+            Named::Nobody => None,
+            _ if pending && !rules.check_all && rules.ignore_pending => Some(None),
+            named => Some(Some((named, fields))),
         }
     }
 
@@ -217,14 +237,6 @@ impl State {
             }
         }
         None
-    }
-
-    /// The groups of the first match of `regex` in `text`.
-    fn groups_of(&mut self, rules: &Rules, regex: &Regex, text: Subject<'_>, now: Time) -> Option<Fields> {
-        match self.watched(regex.search(text), rules, regex, text, now) {
-            Search::Found(spans) => Some(regex.groups(text.text, &spans)),
-            Search::Missed | Search::Exhausted => None,
-        }
     }
 
     /// What became of a search of `text`; warns if it took too many steps.

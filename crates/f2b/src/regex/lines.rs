@@ -1,5 +1,6 @@
 //! The lines to try: of a file, or given on the command line.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -24,9 +25,17 @@ pub(super) struct FileLines {
     start: usize,
     at_end: bool,
     path: PathBuf,
-    /// What is said once of a line that is not in the encoding.
-    records: Option<[Record; 2]>,
+    /// It was said that a line is not in the encoding.
     warned: bool,
+}
+
+/// A line of a file.
+pub(super) struct FileLine<'l> {
+    pub(super) text: Cow<'l, str>,
+    /// Reading it took asking the file, which may have taken its time.
+    pub(super) was_read: bool,
+    /// What is said once of a line that is not in the encoding.
+    pub(super) records: Option<[Record; 2]>,
 }
 
 impl FileLines {
@@ -50,43 +59,34 @@ impl FileLines {
             start: 0,
             at_end: false,
             path: path.into(),
-            records: None,
             warned: false,
         }
     }
 
-    /// What there is to say of the last line.
-    pub(super) fn take_records(&mut self) -> Option<[Record; 2]> {
-        self.records.take()
-    }
-
     /// The next line without its end.
-    pub(super) fn next_line(&mut self) -> io::Result<Option<String>> {
-        loop {
+    pub(super) fn next_line(&mut self) -> io::Result<Option<FileLine<'_>>> {
+        let mut was_read = false;
+        let end = loop {
             let rest = self.buffer.get(self.start..).unwrap_or(&[]);
-            let end = match self.encoding.line_end(rest) {
-                None if self.at_end && self.is_final && !rest.is_empty() => Some(rest.len()),
-                end => end,
-            };
-            if let Some(end) = end {
-                let line = rest.get(..end).unwrap_or(rest);
-                let (text, is_valid) = self.encoding.decode_line(line);
-                if !is_valid && !self.warned {
-                    self.warned = true;
-                    self.records = Some(of_invalid_bytes(line, &self.path, self.encoding.name()));
-                }
-                let text = text.into_owned();
-                self.start += end;
-                return Ok(Some(text));
-            }
-            if self.at_end {
-                return Ok(None);
+            match self.encoding.line_end(rest) {
+                Some(end) => break end,
+                None if self.at_end && self.is_final && !rest.is_empty() => break rest.len(),
+                None if self.at_end => return Ok(None),
+                None => {}
             }
             self.buffer.drain(..self.start);
             self.start = 0;
             let read = self.reader.by_ref().take(CHUNK as u64).read_to_end(&mut self.buffer)?;
             self.at_end = read == 0;
-        }
+            was_read = true;
+        };
+        let line = self.buffer.get(self.start..self.start + end).unwrap_or(&[]);
+        self.start += end;
+        let (text, is_valid) = self.encoding.decode_line(line);
+        let warns = !is_valid && !self.warned;
+        let records = warns.then(|| of_invalid_bytes(line, &self.path, self.encoding.name()));
+        self.warned |= !is_valid;
+        Ok(Some(FileLine { text, was_read, records }))
     }
 }
 

@@ -63,6 +63,8 @@ pub(super) struct Trial {
     date_pattern_set: bool,
     max_lines_set: bool,
     zone: TimeZone,
+    /// When the file was last asked for lines.
+    now: Time,
     hosts: Hosts,
     explainer: Explainer,
     pub(super) profile: Profile,
@@ -72,15 +74,6 @@ pub(super) struct Trial {
 pub(super) enum Source {
     File(FileLines),
     Given(std::vec::IntoIter<String>),
-}
-
-impl Source {
-    fn next_line(&mut self) -> std::io::Result<Option<String>> {
-        match self {
-            Self::File(lines) => lines.next_line(),
-            Self::Given(lines) => Ok(lines.next()),
-        }
-    }
 }
 
 impl Trial {
@@ -110,6 +103,7 @@ impl Trial {
             date_pattern_set: false,
             max_lines_set: false,
             zone,
+            now,
             hosts: Hosts::default(),
             explainer: Explainer::default(),
             profile: Profile::default(),
@@ -210,23 +204,40 @@ impl Trial {
     ) -> Result<(), Failure> {
         let tokens = options.out.as_deref().map(Tokens::new);
         let start = Instant::now();
-        while let Some(line) = source.next_line()? {
-            if let Source::File(lines) = source
-                && let Some(records) = lines.take_records()
-            {
-                out.log(records)?;
+        match source {
+            Source::File(lines) => {
+                while let Some(line) = lines.next_line()? {
+                    if line.was_read {
+                        self.now = crate::clock::now();
+                    }
+                    out.log(line.records.into_iter().flatten())?;
+                    self.take_line(&line.text, tokens.as_ref(), options, out)?;
+                }
             }
-            let line = f2b_filter::trim_line_end(&line);
-            if line.is_empty() || line.starts_with('#') {
-                continue;
-            }
-            match &tokens {
-                Some(tokens) => self.print_tokens(line, tokens, options.invert, out)?,
-                None => self.try_line(line, options, out)?,
+            Source::Given(lines) => {
+                for line in lines {
+                    self.now = crate::clock::now();
+                    self.take_line(&line, tokens.as_ref(), options, out)?;
+                }
             }
         }
         self.seconds = start.elapsed().as_secs_f64();
         Ok(())
+    }
+
+    fn take_line(
+        &mut self,
+        line: &str,
+        tokens: Option<&Tokens<'_>>,
+        options: &Options,
+        out: &mut Output,
+    ) -> Result<(), Failure> {
+        let line = f2b_filter::trim_line_end(line);
+        match tokens {
+            _ if line.is_empty() || line.starts_with('#') => Ok(()),
+            Some(tokens) => self.print_tokens(line, tokens, options.invert, out),
+            None => self.try_line(line, options, out),
+        }
     }
 
     fn print_tokens(
@@ -266,9 +277,9 @@ impl Trial {
             }
         }
         self.count_prefix(options);
-        for index in self.filter.ignored_by().to_vec() {
+        for index in self.filter.ignored_by() {
             is_ignored = true;
-            if let Some(hits) = self.ignore.get_mut(index) {
+            if let Some(hits) = self.ignore.get_mut(*index) {
                 hits.hits += 1;
             }
         }
@@ -282,7 +293,7 @@ impl Trial {
         if options.json {
             out.print(&beyond::line_json(line, verdict, &found, self.filter.ignored_by()).to_string())?;
         }
-        let context = context(&self.zone);
+        let context = context(self.now, &self.zone);
         if options.profile {
             self.profile.try_line(&self.filter, line, &context);
         }
@@ -363,7 +374,7 @@ impl Trial {
 
     /// What the filter finds in a line, each host in place of its addresses.
     fn find(&mut self, line: &str, out: &mut Output) -> Result<Vec<Identified>, Failure> {
-        let context = context(&self.zone);
+        let context = context(self.now, &self.zone);
         let found = self.filter.process_line(line, &context);
         out.log(self.filter.take_records())?;
         let found = match found {
@@ -409,8 +420,8 @@ impl RegexHits {
     }
 }
 
-fn context(zone: &TimeZone) -> LineContext<'_> {
-    LineContext { now: crate::clock::now(), zone, in_operation: true, check_find_time: false }
+fn context(now: Time, zone: &TimeZone) -> LineContext<'_> {
+    LineContext { now, zone, in_operation: true, check_find_time: false }
 }
 
 /// Whether the word is a file to read lines from.
