@@ -95,11 +95,12 @@ struct Step(u32);
 
 impl Step {
     const UNKNOWN: Self = Self(u32::MAX);
-    /// There is more to know of the state ahead, or nobody knows where to go.
+    /// There is more to do than to go to the next state, or nobody knows where to go.
     const STOP: u32 = 1 << 23;
 
     fn new(state: usize, register: u8) -> Self {
-        Self(u32::from(register) << 24 | state as u32)
+        let stop = if register == threads::NOWHERE { 0 } else { Self::STOP };
+        Self(u32::from(register) << 24 | stop | state as u32)
     }
 
     fn stopping(self) -> Self {
@@ -169,35 +170,35 @@ impl Tagged {
         let mut state = self.start(cache, text, start, first)?;
         let mut at = start;
         loop {
-            let Cache { steps, registers, .. } = &mut *cache;
-            let stop = text.iter().enumerate().skip(at).find(|(place, byte)| {
-                let step = steps.get(state + usize::from(self.classes[usize::from(**byte)]));
-                let step = step.copied().unwrap_or(Step::UNKNOWN);
-                if !step.stops() {
-                    registers[step.register()] = *place;
-                    state = step.state();
+            // Nearly all steps are taken here, where each instruction counts.
+            let steps = cache.steps.as_slice();
+            for byte in text.get(at..)? {
+                match steps.get(state + usize::from(self.classes[usize::from(*byte)])) {
+                    Some(step) if !step.stops() => state = step.0 as usize,
+                    _ => break,
                 }
-                step.stops()
-            });
-            let class;
-            (at, class) = match stop {
-                Some((place, byte)) => (place, usize::from(self.classes[usize::from(*byte)])),
-                None => (text.len(), self.end),
-            };
+                at += 1;
+            }
+            let class = text.get(at).map_or(self.end, |byte| usize::from(self.classes[usize::from(*byte)]));
             let mut step = *steps.get(state + class)?;
             if step == Step::UNKNOWN {
                 step = self.step(cache, state, class, text, at)?;
             }
             cache.registers[step.register()] = at;
-            let next = cache.states.get(step.state() >> self.stride)?;
             at += 1;
-            if next.is_final {
-                return Some(step.state());
-            }
-            if step.state() == state && step.stops() {
-                at = next.ways_out.next(text, at);
-            }
+            let is_loop = step.state() == state;
             state = step.state();
+            if at > text.len() {
+                return Some(state);
+            }
+            if step.stops() {
+                let known = cache.states.get(state >> self.stride)?;
+                match known.is_final {
+                    true => return Some(state),
+                    false if is_loop => at = known.ways_out.next(text, at),
+                    false => {}
+                }
+            }
         }
     }
 

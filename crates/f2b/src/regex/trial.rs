@@ -376,7 +376,10 @@ impl Trial {
     fn find(&mut self, line: &str, out: &mut Output) -> Result<Vec<Identified>, Failure> {
         let context = context(self.now, &self.zone);
         let found = self.filter.process_line(line, &context);
-        out.log(self.filter.take_records())?;
+        let records = self.filter.take_records();
+        if !records.is_empty() {
+            out.log(records)?;
+        }
         let found = match found {
             Ok(found) => found,
             Err(error) => {
