@@ -18,7 +18,7 @@ use regex_automata::meta;
 use regex_automata::util::primitives::NonMaxUsize;
 use smallvec::SmallVec;
 
-use crate::dialect::{self, DialectError, Effort, Mode, Parsed};
+use crate::dialect::{self, DialectError, Effort, Look, Mode, Parsed};
 use crate::tagged::{Part, Slots, Tagged, Unknown};
 
 /// Steps that the backtracking engine may take back in one search.
@@ -31,7 +31,7 @@ const MAX_BACKTRACKED: usize = 128 * 1024;
 const MAX_PROGRAM: usize = 64 << 20;
 
 /// Groups whose places take no memory of their own.
-const FEW_GROUPS: usize = 12;
+const FEW_GROUPS: usize = 8;
 
 /// A compiled pattern.
 #[derive(Debug)]
@@ -88,10 +88,13 @@ pub(crate) enum Search {
 pub(crate) struct Spans(SmallVec<[Place; FEW_GROUPS]>);
 
 /// Where a group begins and ends.
-type Place = [usize; 2];
+type Place = [u32; 2];
 
 /// Of a group that took no part.
-const NO_PLACE: Place = [usize::MAX; 2];
+const NO_PLACE: Place = [u32::MAX; 2];
+
+/// Bytes of the longest text.
+const MAX_TEXT: usize = u32::MAX as usize - 1;
 
 impl Spans {
     /// Of `count` groups the places of those that took part. The first place of a group counts.
@@ -101,7 +104,7 @@ impl Spans {
             if let (Some(place), Some(span)) = (places.get_mut(group), span)
                 && *place == NO_PLACE
             {
-                *place = [span.start, span.end];
+                *place = [span.start as u32, span.end as u32];
             }
         }
         Self(places)
@@ -109,7 +112,10 @@ impl Spans {
 
     /// The place of group `index`, of the whole match for 0.
     pub(crate) fn get(&self, index: usize) -> Option<Range<usize>> {
-        self.0.get(index).filter(|place| **place != NO_PLACE).map(|[start, end]| *start..*end)
+        self.0
+            .get(index)
+            .filter(|place| **place != NO_PLACE)
+            .map(|[start, end]| *start as usize..*end as usize)
     }
 
     /// The place of the whole match.
@@ -130,7 +136,7 @@ impl<'t> Subject<'t> {
 
     /// Whether the program for ASCII serves, whatever the pattern.
     pub(crate) fn is_plain(&self) -> bool {
-        self.shape.is_plain() && !self.text.is_empty()
+        self.shape.is_plain() && (1..=MAX_TEXT).contains(&self.text.len())
     }
 
     /// The place in bytes of the character `index`, or the end of the text.
@@ -177,7 +183,7 @@ impl Pattern {
 
     /// Whether lines of plain ASCII are for the linear engine.
     pub(crate) fn is_linear(&self) -> bool {
-        matches!(self.ascii.engine, Engine::Linear(_) | Engine::Eased(_))
+        self.ascii.regular.is_some()
     }
 
     /// Number of groups.
@@ -196,16 +202,14 @@ impl Pattern {
     pub(crate) fn search(&self, subject: Subject<'_>) -> Search {
         match self.program(subject) {
             None => Search::Exhausted,
-            Some(program) if !program.may_match(subject) => Search::Missed,
-            Some(program) => program.captures(subject, 0),
+            Some(program) => program.search(subject),
         }
     }
 
     /// Whether there is a match. A [`Search::Found`] has no places.
     pub(crate) fn test(&self, subject: Subject<'_>) -> Search {
         match self.program(subject) {
-            Some(Program { engine: Engine::Linear(linear), .. }) => match linear.regex.is_match(subject.text)
-            {
+            Some(Program { engine: Engine::Linear(regex), .. }) => match regex.is_match(subject.text) {
                 true => Search::Found(Spans(SmallVec::new())),
                 false => Search::Missed,
             },
@@ -216,39 +220,41 @@ impl Pattern {
     /// What stands for the pattern among others in an automaton for plain texts: an expression that matches when this
     /// pattern does, with its named groups, or if that is not regular, one that matches whenever this pattern does.
     pub(crate) fn part(&self) -> Part {
-        match &self.ascii.engine {
-            Engine::Linear(linear) => Part {
-                text: linear.text.clone(),
-                groups: self.named_groups().map(|(group, _)| group).collect(),
+        let named =
+            |regular: &Regular| regular.part(self.named_groups(regular).map(|(group, _)| group).collect());
+        self.ascii.regular.as_ref().map_or_else(
+            || {
+                let text = dialect::write_screen(&self.parsed, Mode { ascii: true, exact: false });
+                Part { text, groups: Vec::new(), looks: Vec::new() }
             },
-            _ => {
-                let mode = Mode { ascii: true, exact: false };
-                Part { text: dialect::write_screen(&self.parsed, mode), groups: Vec::new() }
-            }
-        }
+            named,
+        )
     }
 
     /// The places of the named groups, given the slots of the groups of [`Self::part`]; `None` where that is none that
     /// matches exactly when this pattern does.
     pub(crate) fn named_spans(&self, slots: &[Option<usize>]) -> Option<Spans> {
-        let Engine::Linear(_) = &self.ascii.engine else { return None };
-        let groups = self.named_groups().map(|(_, group)| group);
+        let groups = self.named_groups(self.ascii.regular.as_ref()?).map(|(_, group)| group);
         Some(Spans::new(self.ascii.count, groups.zip(spans_of(slots))))
     }
 
-    /// The groups of the engine's that have names, each with its number in the pattern.
-    fn named_groups(&self) -> impl Iterator<Item = (usize, usize)> {
+    /// The groups of the automaton that have names, each with its number in the pattern.
+    fn named_groups<'r>(&self, regular: &'r Regular) -> impl Iterator<Item = (usize, usize)> + use<'r, '_> {
         let is_named = |group: &usize| self.parsed.names.iter().any(|(_, named)| named == group);
-        (1..).zip(self.ascii.groups.iter().copied()).filter(move |(_, group)| is_named(group))
+        (1..).zip(regular.groups.iter().copied()).filter(move |(_, group)| is_named(group))
     }
 
     /// The first match at or behind the byte `start`, which look-behinds may look past.
     pub(crate) fn search_from(&self, subject: Subject<'_>, start: usize) -> Search {
-        self.program(subject).map_or(Search::Exhausted, |program| program.captures(subject, start))
+        self.program(subject).map_or(Search::Exhausted, |program| program.search_from(subject, start))
     }
 
+    /// The form of the pattern for a text; `None` if the text or the form is too big.
     fn program(&self, subject: Subject<'_>) -> Option<&Program> {
         let shape = subject.shape;
+        if subject.text.len() > MAX_TEXT {
+            return None;
+        }
         let exact = (self.asks_for_line_end && !shape.one_line)
             || (self.asks_for_words && (!shape.ascii || subject.text.is_empty()));
         let [other, other_exact, ascii_exact] = &self.others;
@@ -271,12 +277,15 @@ struct Program {
     groups: Vec<usize>,
     /// Groups of the pattern up to the last one that the engine knows, and the whole match.
     count: usize,
+    /// The same for an automaton that finds the groups too; `None` if the pattern is not regular, or for other texts than
+    /// those of ASCII characters.
+    regular: Option<Regular>,
 }
 
-/// What searches.
+/// What searches where there is no automaton.
 #[derive(Debug)]
 enum Engine {
-    Linear(Box<Linear>),
+    Linear(meta::Regex),
     /// Linear, because the only look-ahead stands at the end.
     Eased(fancy_regex::Regex),
     Backtracking {
@@ -285,14 +294,15 @@ enum Engine {
     },
 }
 
-/// The linear engine with a pattern.
+/// A regular pattern.
 #[derive(Debug)]
-struct Linear {
-    regex: meta::Regex,
+struct Regular {
     text: String,
-    /// Finds the groups of a match in ASCII text; made for the first one. `None` inside if it is too big.
-    tagged: OnceLock<Option<Tagged>>,
-    groups: usize,
+    /// Which group of the pattern each group of the text is.
+    groups: Vec<usize>,
+    looks: Vec<Look>,
+    /// Made for the first text. `None` inside if it is too big.
+    automaton: OnceLock<Option<Tagged>>,
 }
 
 /// An engine refuses a program: it is too big.
@@ -302,12 +312,7 @@ impl Program {
     fn new(parsed: &Parsed, mode: Mode) -> Result<Self, TooBig> {
         let written = dialect::write(parsed, mode);
         let engine = match written.effort {
-            Effort::Linear => Engine::Linear(Box::new(Linear {
-                regex: linear(&written.text)?,
-                text: written.text,
-                tagged: OnceLock::new(),
-                groups: written.groups.len() + 1,
-            })),
+            Effort::Linear => Engine::Linear(linear(&written.text)?),
             Effort::Eased => Engine::Eased(backtracking(&written.text)?),
             Effort::Backtracking => Engine::Backtracking {
                 screen: linear(&dialect::write_screen(parsed, mode))?,
@@ -315,47 +320,77 @@ impl Program {
             },
         };
         let count = written.groups.iter().max().map_or(0, |last| *last) + 1;
-        Ok(Self { engine, groups: written.groups, count })
+        let regular = if mode.ascii { dialect::write_guarded(parsed, mode) } else { None };
+        let regular = regular.map(|(written, looks)| Regular {
+            text: written.text,
+            groups: written.groups,
+            looks,
+            automaton: OnceLock::new(),
+        });
+        Ok(Self { engine, groups: written.groups, count, regular })
     }
 
-    /// False only if there is certainly no match. The linear engine knows while it searches, so it isn't asked twice.
-    fn may_match(&self, subject: Subject<'_>) -> bool {
-        match &self.engine {
+    /// The first match. The engine that backtracks is asked only if there may be one.
+    fn search(&self, subject: Subject<'_>) -> Search {
+        let may_match = match &self.engine {
+            _ if let Ok(search) = self.search_regular(subject, 0) => return search,
             Engine::Linear(_) => true,
             Engine::Eased(regex) => regex.is_match(subject.text).unwrap_or(true),
             Engine::Backtracking { screen, .. } => screen.is_match(subject.text),
-        }
+        };
+        if may_match { self.search_from(subject, 0) } else { Search::Missed }
     }
 
-    fn captures(&self, subject: Subject<'_>, start: usize) -> Search {
+    /// The first match at or behind the byte `start`.
+    fn search_from(&self, subject: Subject<'_>, start: usize) -> Search {
         let regex = match &self.engine {
-            Engine::Linear(linear) => return self.captures_linear(linear, subject, start),
+            _ if let Ok(search) = self.search_regular(subject, start) => return search,
+            Engine::Linear(regex) => return self.search_linear(regex, subject, start),
             Engine::Backtracking { .. } if subject.text.len() > MAX_BACKTRACKED => return Search::Exhausted,
             Engine::Eased(regex) | Engine::Backtracking { regex, .. } => regex,
         };
         match regex.captures_from_pos(subject.text, start) {
             Err(_) => Search::Exhausted,
             Ok(None) => Search::Missed,
-            Ok(Some(captures)) => Search::Found(self.spans(captures.iter().map(|span| Some(span?.range())))),
+            Ok(Some(captures)) => {
+                Search::Found(self.spans(&self.groups, captures.iter().map(|span| Some(span?.range()))))
+            }
         }
     }
 
-    fn captures_linear(&self, linear: &Linear, subject: Subject<'_>, start: usize) -> Search {
-        let start = start.min(subject.text.len());
+    fn search_regular(&self, subject: Subject<'_>, start: usize) -> Result<Search, Unknown> {
+        let regular = self.regular.as_ref().filter(|_| subject.shape.ascii).ok_or(Unknown)?;
+        let all = || regular.part((0..=regular.groups.len()).collect());
+        let automaton = regular.automaton.get_or_init(|| Tagged::new(std::iter::once(all())));
+        let automaton = automaton.as_ref().ok_or(Unknown)?;
         let mut slots = Slots::new();
-        let found = match linear.search_tagged(subject, start, &mut slots) {
-            Ok(found) => found,
-            Err(Unknown) => linear.search(subject, start, &mut slots),
-        };
-        if !found {
+        let start = start.min(subject.text.len());
+        Ok(match automaton.search(subject.text.as_bytes(), start, 0, &mut slots)? {
+            Some(_) => Search::Found(self.spans(&regular.groups, spans_of(&slots))),
+            None => Search::Missed,
+        })
+    }
+
+    fn search_linear(&self, regex: &meta::Regex, subject: Subject<'_>, start: usize) -> Search {
+        let mut slots = vec![None; 2 * (self.groups.len() + 1)];
+        let input = Input::new(subject.text).range(start.min(subject.text.len())..);
+        if regex.search_slots(&input, &mut slots).is_none() {
             return Search::Missed;
         }
-        Search::Found(self.spans(spans_of(&slots)))
+        let slots: Slots = slots.into_iter().map(|slot| slot.map(NonMaxUsize::get)).collect();
+        Search::Found(self.spans(&self.groups, spans_of(&slots)))
     }
 
-    /// The places of the pattern's groups, given those of the engine's.
-    fn spans(&self, found: impl Iterator<Item = Option<Range<usize>>>) -> Spans {
-        Spans::new(self.count, std::iter::once(0).chain(self.groups.iter().copied()).zip(found))
+    /// The places of the pattern's groups, given those of `groups` behind the whole match.
+    fn spans(&self, groups: &[usize], found: impl Iterator<Item = Option<Range<usize>>>) -> Spans {
+        Spans::new(self.count, std::iter::once(0).chain(groups.iter().copied()).zip(found))
+    }
+}
+
+impl Regular {
+    /// The pattern for an automaton, with those of its groups that somebody asks for.
+    fn part(&self, groups: Vec<usize>) -> Part {
+        Part { text: self.text.clone(), groups, looks: self.looks.clone() }
     }
 }
 
@@ -365,31 +400,6 @@ fn spans_of(slots: &[Option<usize>]) -> impl Iterator<Item = Option<Range<usize>
         [Some(start), Some(end)] => Some(*start..*end),
         _ => None,
     })
-}
-
-impl Linear {
-    /// Whether there is a match in ASCII text, whose groups fill `slots`.
-    fn search_tagged(&self, subject: Subject<'_>, start: usize, slots: &mut Slots) -> Result<bool, Unknown> {
-        if !subject.shape.ascii {
-            return Err(Unknown);
-        }
-        let all = || (0..self.groups).collect();
-        let tagged = self
-            .tagged
-            .get_or_init(|| Tagged::new([Part { text: self.text.clone(), groups: all() }].into_iter()));
-        let tagged = tagged.as_ref().ok_or(Unknown)?;
-        Ok(tagged.search(subject.text.as_bytes(), start, 0, slots)?.is_some())
-    }
-
-    /// The same by the engine for any text.
-    fn search(&self, subject: Subject<'_>, start: usize, slots: &mut Slots) -> bool {
-        let mut found = vec![None; 2 * self.groups];
-        let input = Input::new(subject.text).range(start..);
-        let is_match = self.regex.search_slots(&input, &mut found).is_some();
-        slots.clear();
-        slots.extend(found.into_iter().map(|slot| slot.map(NonMaxUsize::get)));
-        is_match
-    }
 }
 
 fn linear(text: &str) -> Result<meta::Regex, TooBig> {

@@ -23,6 +23,7 @@ use regex_automata::util::pool::Pool;
 use smallvec::SmallVec;
 
 use self::threads::{AT_START, KINDS, Threader, Threads};
+use crate::dialect::Look;
 
 /// Bytes that the patterns of an automaton may take.
 const MAX_NFA: usize = 4 << 20;
@@ -41,6 +42,8 @@ const MAX_WAYS_OUT: usize = 3;
 pub(crate) struct Part {
     pub(crate) text: String,
     pub(crate) groups: Vec<usize>,
+    /// What has to follow or must not, where empty groups stand in the text.
+    pub(crate) looks: Vec<Look>,
 }
 
 /// The places where groups begin and end.
@@ -127,8 +130,9 @@ pub(crate) struct Unknown;
 impl Tagged {
     /// An automaton for `parts`; `None` if it would be too big.
     pub(crate) fn new(parts: impl Iterator<Item = Part>) -> Option<Self> {
-        let (texts, groups): (Vec<String>, Vec<Vec<usize>>) =
-            parts.map(|part| (part.text, part.groups)).unzip();
+        let parts: Vec<Part> = parts.collect();
+        let looks = parts.iter().flat_map(|part| &part.looks).map(|look| &look.text);
+        let texts: Vec<&String> = parts.iter().map(|part| &part.text).chain(looks).collect();
         let config = thompson::Config::new().nfa_size_limit(Some(MAX_NFA));
         let nfa = NFA::compiler().configure(config).build_many(&texts).ok()?;
         let classes = nfa.byte_classes();
@@ -137,7 +141,7 @@ impl Tagged {
             end: classes.eoi().as_usize(),
             stride: classes.alphabet_len().next_power_of_two().ilog2(),
             caches: Pool::new(|| Box::new(Cache::new())),
-            threader: Threader::new(nfa, &groups)?,
+            threader: Threader::new(nfa, &parts)?,
         })
     }
 
@@ -338,8 +342,10 @@ mod tests {
     fn check(pattern: &str, text: &str) {
         let regex = Regex::new(pattern).unwrap();
         let groups = regex.captures_len();
-        let tagged =
-            Tagged::new([Part { text: pattern.into(), groups: (0..groups).collect() }].into_iter()).unwrap();
+        let tagged = Tagged::new(
+            [Part { text: pattern.into(), groups: (0..groups).collect(), looks: Vec::new() }].into_iter(),
+        )
+        .unwrap();
         let mut slots = Slots::new();
         for start in 0..=text.len() {
             let mut expected = vec![None; 2 * groups];

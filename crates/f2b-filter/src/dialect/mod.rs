@@ -9,6 +9,7 @@
 
 mod ast;
 mod case;
+mod conditions;
 #[cfg(test)]
 mod differential;
 mod error;
@@ -23,7 +24,7 @@ mod write;
 
 pub use self::error::DialectError;
 pub(crate) use self::pieces::{Piece, pieces};
-pub(crate) use self::write::{Effort, Mode, write, write_screen};
+pub(crate) use self::write::{Effort, Look, Mode, write, write_guarded, write_screen};
 
 use self::ast::Node;
 

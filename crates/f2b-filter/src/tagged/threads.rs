@@ -3,10 +3,18 @@
 //! Threads stand in the order in which backtracking would try them, and one that has matched ends those behind it. It
 //! stays as the last one, until one before it matches too. The threads of each pattern stand before those of the next:
 //! the first pattern that matches anywhere is the answer, not the one that matches nearest to the start.
+//!
+//! A look-ahead is a pattern too, whose threads begin where it stands and are carried on by the thread that passed there,
+//! as a guard. When the first of them has matched, a guard that forbids this ends its thread, and one that demands it is
+//! gone; when none is left, it is the other way round. As long as it has guards, a thread that has matched ends none.
+
+use std::collections::{HashMap, HashSet};
 
 use regex_automata::nfa::thompson::{NFA, State};
 use regex_automata::util::look::Look;
-use regex_automata::util::primitives::StateID;
+use regex_automata::util::primitives::{PatternID, StateID};
+
+use super::Part;
 
 /// What threads call the register of a place that is not noted. Steps that note nothing write to it.
 pub(super) const NOWHERE: u8 = 0;
@@ -25,12 +33,14 @@ const OTHER: u8 = 3;
 #[derive(Debug)]
 pub(super) struct Threader {
     nfa: NFA,
-    /// For each slot of the automaton the place among those of its pattern; `None` if nobody asks.
-    tags: Vec<Option<usize>>,
+    /// What each slot of the automaton stands for.
+    tags: Vec<Tag>,
     /// Slots of the pattern that has most.
     width: usize,
     /// Of each pattern its first state, and whether that is for the start of a text only.
     starts: Vec<(StateID, bool)>,
+    /// Of each look-ahead the guard where it stands.
+    guards: Vec<Guard>,
     /// The kind of each byte.
     kinds: [u8; 256],
     /// Whether a state asks for the byte in front.
@@ -46,27 +56,70 @@ pub(super) struct Threads {
     ids: Vec<u32>,
     /// Of each thread the registers of its slots.
     registers: Vec<u8>,
+    /// Of each thread its guards, sorted; shorter where those behind have none.
+    guards: Vec<Guards>,
+}
+
+/// What a look-ahead came to so far.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Guard {
+    /// Whether it has to match, or must not.
+    demands: bool,
+    /// Its threads, sorted since any will do.
+    ids: Vec<u32>,
+}
+
+type Guards = Vec<Guard>;
+
+/// What becomes of a guard over a byte.
+enum Guarded {
+    /// It needs to know more.
+    On(Guard),
+    /// It is content.
+    Passed,
+    /// Its thread ends.
+    Failed,
+}
+
+/// What a slot stands for.
+#[derive(Debug, Clone, Copy)]
+enum Tag {
+    /// Nothing that anybody asks for.
+    None,
+    /// A place among the slots of its pattern.
+    Slot(usize),
+    /// A look-ahead.
+    Guard(usize),
 }
 
 impl Threader {
-    /// For the patterns of `nfa`, with the groups of each whose places somebody asks for.
-    pub(super) fn new(nfa: NFA, groups: &[Vec<usize>]) -> Option<Self> {
-        let mut tags = vec![None; nfa.group_info().slot_len()];
-        for (pattern, groups) in nfa.patterns().zip(groups) {
-            for (place, group) in groups.iter().enumerate() {
-                let slot = nfa.group_info().slot(pattern, *group)?;
-                *tags.get_mut(slot)? = Some(2 * place);
-                *tags.get_mut(slot + 1)? = Some(2 * place + 1);
+    /// For the patterns of `nfa`, which are `parts` and behind them their look-aheads.
+    pub(super) fn new(nfa: NFA, parts: &[Part]) -> Option<Self> {
+        let slot = |pattern: usize, group: usize| nfa.group_info().slot(PatternID::new(pattern).ok()?, group);
+        let start = |pattern: usize| nfa.start_pattern(PatternID::new(pattern).ok()?);
+        let mut tags = vec![Tag::None; nfa.group_info().slot_len()];
+        let mut guards = Vec::new();
+        for (pattern, part) in parts.iter().enumerate() {
+            for (place, group) in part.groups.iter().enumerate() {
+                let slot = slot(pattern, *group)?;
+                *tags.get_mut(slot)? = Tag::Slot(2 * place);
+                *tags.get_mut(slot + 1)? = Tag::Slot(2 * place + 1);
+            }
+            for look in &part.looks {
+                *tags.get_mut(slot(pattern, look.group)?)? = Tag::Guard(guards.len());
+                let start = start(parts.len() + guards.len())?;
+                guards.push(Guard { demands: look.demands, ids: vec![start.as_u32()] });
             }
         }
-        let starts = nfa.patterns().map(|pattern| {
-            let start = nfa.start_pattern(pattern)?;
+        let starts = (0..parts.len()).map(|pattern| {
+            let start = start(pattern)?;
             Some((start, is_anchored(&nfa, start)))
         });
         Some(Self {
             starts: starts.collect::<Option<_>>()?,
             tags,
-            width: groups.iter().map(|groups| 2 * groups.len()).max()?,
+            guards,
+            width: parts.iter().map(|part| 2 * part.groups.len()).max()?,
             kinds: kinds(&nfa),
             looks_back: looks_back(&nfa),
             nfa,
@@ -79,7 +132,7 @@ impl Threader {
         let nothing = vec![NOWHERE; self.width];
         for (pattern, (start, anchored)) in self.starts.iter().enumerate().skip(first) {
             let id = if *anchored { start.as_u32() } else { self.anywhere(pattern) };
-            threads.push(id, &nothing);
+            threads.push(id, &nothing, &[]);
         }
         threads.kind = if self.look_back(&threads) { kind } else { OTHER };
         threads
@@ -100,12 +153,13 @@ impl Threader {
             byte,
             at: usize::from(before.is_some()),
             text,
-            seen: vec![false; self.nfa.states().len()],
+            seen: HashMap::new(),
             ahead: Threads::default(),
         };
         for (index, id) in threads.ids.iter().enumerate() {
             let registers = threads.registers.get(index * self.width..(index + 1) * self.width)?;
-            if walk.add(*id, registers) {
+            let Some(guards) = walk.guards_ahead(threads.guards_of(index)) else { continue };
+            if walk.add(*id, registers, guards) {
                 break;
             }
         }
@@ -127,7 +181,7 @@ impl Threader {
 
     /// Whether nothing can come of the threads beyond what they have matched.
     pub(super) fn is_final(&self, threads: &Threads) -> bool {
-        threads.ids.iter().all(|id| self.pattern_of(*id).is_some())
+        threads.guards.is_empty() && threads.ids.iter().all(|id| self.pattern_of(*id).is_some())
     }
 
     pub(super) fn kind(&self, byte: u8) -> u8 {
@@ -136,7 +190,8 @@ impl Threader {
 
     /// Whether the threads ask for the byte in front.
     fn look_back(&self, threads: &Threads) -> bool {
-        threads.ids.iter().any(|id| {
+        let guards = threads.guards.iter().flatten().flat_map(|guard| &guard.ids);
+        threads.ids.iter().chain(guards).any(|id| {
             let state = self.beginning(*id).map_or(*id as usize, |pattern| {
                 self.starts.get(pattern).map_or(0, |(start, _)| start.as_usize())
             });
@@ -170,7 +225,8 @@ struct Walk<'a> {
     /// The bytes around the place at hand.
     text: Vec<u8>,
     at: usize,
-    seen: Vec<bool>,
+    /// The guards of each way that has led to a state. One with the same guards or more leads nowhere else.
+    seen: HashMap<StateID, Vec<Guards>>,
     ahead: Threads,
 }
 
@@ -178,25 +234,26 @@ struct Walk<'a> {
 enum Todo {
     Follow(StateID),
     Restore(usize, u8),
+    Dismiss(Guards),
 }
 
 impl Walk<'_> {
     /// Follows the thread `id`. True if it has matched, so that those behind it don't count.
-    fn add(&mut self, id: u32, registers: &[u8]) -> bool {
+    fn add(&mut self, id: u32, registers: &[u8], guards: Guards) -> bool {
         let Some(pattern) = self.threader.beginning(id) else {
-            return StateID::new(id as usize).is_ok_and(|id| self.follow(id, registers));
+            return StateID::new(id as usize).is_ok_and(|id| self.follow(id, registers, guards));
         };
         let Some((start, _)) = self.threader.starts.get(pattern) else { return false };
-        if self.follow(*start, registers) {
+        if self.follow(*start, registers, guards) {
             return true;
         }
         if self.byte.is_some() {
-            self.ahead.push(id, registers);
+            self.ahead.push(id, registers, &[]);
         }
         false
     }
 
-    fn follow(&mut self, id: StateID, registers: &[u8]) -> bool {
+    fn follow(&mut self, id: StateID, registers: &[u8], mut guards: Guards) -> bool {
         let Threader { nfa, tags, .. } = self.threader;
         let mut registers = registers.to_vec();
         let mut todo = vec![Todo::Follow(id)];
@@ -209,11 +266,16 @@ impl Walk<'_> {
                     }
                     continue;
                 }
+                Todo::Dismiss(new) => {
+                    guards = new;
+                    continue;
+                }
             };
-            match self.seen.get_mut(id.as_usize()) {
-                Some(seen @ false) => *seen = true,
-                _ => continue,
+            let seen = self.seen.entry(id).or_default();
+            if seen.iter().any(|seen| is_subset(seen, &guards)) {
+                continue;
             }
+            seen.push(guards.clone());
             match nfa.state(id) {
                 State::Look { look, next } => {
                     if nfa.look_matcher().matches(*look, &self.text, self.at) {
@@ -227,40 +289,127 @@ impl Walk<'_> {
                     todo.extend([Todo::Follow(*alt2), Todo::Follow(*alt1)]);
                 }
                 State::Capture { next, slot, .. } => {
-                    let tag = tags.get(slot.as_usize()).copied().flatten();
-                    if let Some((place, register)) = tag.and_then(|tag| Some((tag, registers.get_mut(tag)?)))
-                    {
-                        todo.push(Todo::Restore(place, *register));
-                        *register = FRESH;
+                    match tags.get(slot.as_usize()) {
+                        Some(Tag::Slot(place)) => {
+                            let Some(register) = registers.get_mut(*place) else { continue };
+                            todo.push(Todo::Restore(*place, *register));
+                            *register = FRESH;
+                        }
+                        Some(Tag::Guard(look)) => {
+                            let Some(guard) = self.threader.guards.get(*look) else { continue };
+                            match self.guard_ahead(guard) {
+                                Guarded::On(guard) => {
+                                    todo.push(Todo::Dismiss(guards.clone()));
+                                    insert(&mut guards, guard);
+                                }
+                                Guarded::Passed => {}
+                                Guarded::Failed => continue,
+                            }
+                        }
+                        _ => {}
                     }
                     todo.push(Todo::Follow(*next));
                 }
                 State::Match { .. } => {
-                    self.ahead.push(id.as_u32(), &registers);
-                    return true;
+                    self.ahead.push(id.as_u32(), &registers, &guards);
+                    if guards.is_empty() {
+                        return true;
+                    }
                 }
                 State::Fail => {}
                 state => {
                     let next = self.byte.and_then(|byte| over(state, byte));
-                    if let Some(next) = next.filter(|next| !self.ahead.ids.contains(&next.as_u32())) {
-                        self.ahead.push(next.as_u32(), &registers);
+                    if let Some(next) = next.filter(|next| !self.ahead.covers(next.as_u32(), &guards)) {
+                        self.ahead.push(next.as_u32(), &registers, &guards);
                     }
                 }
             }
         }
         false
     }
+
+    /// The guards of a thread behind the byte; `None` if one of them ends it.
+    fn guards_ahead(&self, guards: &[Guard]) -> Option<Guards> {
+        let mut ahead = Guards::new();
+        for guard in guards {
+            match self.guard_ahead(guard) {
+                Guarded::On(guard) => insert(&mut ahead, guard),
+                Guarded::Passed => {}
+                Guarded::Failed => return None,
+            }
+        }
+        Some(ahead)
+    }
+
+    fn guard_ahead(&self, guard: &Guard) -> Guarded {
+        let nfa = &self.threader.nfa;
+        let mut seen = HashSet::new();
+        let mut todo: Vec<StateID> =
+            guard.ids.iter().filter_map(|id| StateID::new(*id as usize).ok()).collect();
+        let mut ids = Vec::new();
+        while let Some(id) = todo.pop() {
+            if !seen.insert(id) {
+                continue;
+            }
+            match nfa.state(id) {
+                State::Look { look, next } => {
+                    if nfa.look_matcher().matches(*look, &self.text, self.at) {
+                        todo.push(*next);
+                    }
+                }
+                State::Capture { next, .. } => todo.push(*next),
+                State::Union { alternates } => todo.extend(alternates.iter()),
+                State::BinaryUnion { alt1, alt2 } => todo.extend([*alt1, *alt2]),
+                State::Match { .. } if guard.demands => return Guarded::Passed,
+                State::Match { .. } => return Guarded::Failed,
+                State::Fail => {}
+                state => ids.extend(self.byte.and_then(|byte| over(state, byte)).map(|next| next.as_u32())),
+            }
+        }
+        ids.sort_unstable();
+        ids.dedup();
+        match (ids.is_empty(), guard.demands) {
+            (false, demands) => Guarded::On(Guard { demands, ids }),
+            (true, false) => Guarded::Passed,
+            (true, true) => Guarded::Failed,
+        }
+    }
+}
+
+fn insert(guards: &mut Guards, guard: Guard) {
+    if let Err(place) = guards.binary_search(&guard) {
+        guards.insert(place, guard);
+    }
+}
+
+fn is_subset(some: &[Guard], all: &[Guard]) -> bool {
+    some.iter().all(|guard| all.binary_search(guard).is_ok())
 }
 
 impl Threads {
     /// Bytes that it takes.
     pub(super) fn bytes(&self) -> usize {
-        size_of::<Self>() + 4 * self.ids.len() + self.registers.len()
+        let guards: usize = self.guards.iter().flatten().map(|guard| 32 + 4 * guard.ids.len()).sum();
+        size_of::<Self>() + 4 * self.ids.len() + self.registers.len() + 24 * self.guards.len() + guards
     }
 
-    fn push(&mut self, id: u32, registers: &[u8]) {
+    fn push(&mut self, id: u32, registers: &[u8], guards: &[Guard]) {
+        if !guards.is_empty() {
+            self.guards.resize(self.ids.len(), Guards::new());
+            self.guards.push(guards.to_vec());
+        }
         self.ids.push(id);
         self.registers.extend_from_slice(registers);
+    }
+
+    fn guards_of(&self, index: usize) -> &[Guard] {
+        self.guards.get(index).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether a thread before says all that one at `id` with `guards` could.
+    fn covers(&self, id: u32, guards: &[Guard]) -> bool {
+        let mut before = self.ids.iter().enumerate().filter(|(_, known)| **known == id);
+        before.any(|(index, _)| is_subset(self.guards_of(index), guards))
     }
 
     /// Chooses the register for the place at hand, and answers with it. `None` if there are too many.
