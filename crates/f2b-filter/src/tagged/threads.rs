@@ -98,7 +98,7 @@ impl Threader {
         let slot = |pattern: usize, group: usize| nfa.group_info().slot(PatternID::new(pattern).ok()?, group);
         let start = |pattern: usize| nfa.start_pattern(PatternID::new(pattern).ok()?);
         let mut tags = vec![Tag::None; nfa.group_info().slot_len()];
-        let mut guards = Vec::new();
+        let (mut guards, mut looks) = (Vec::new(), HashMap::new());
         for (pattern, part) in parts.iter().enumerate() {
             for (place, group) in part.groups.iter().enumerate() {
                 let slot = slot(pattern, *group)?;
@@ -106,8 +106,10 @@ impl Threader {
                 *tags.get_mut(slot + 1)? = Tag::Slot(2 * place + 1);
             }
             for look in &part.looks {
-                *tags.get_mut(slot(pattern, look.group)?)? = Tag::Guard(guards.len());
+                let slot = slot(pattern, look.group)?;
                 let start = start(parts.len() + guards.len())?;
+                *tags.get_mut(slot)? = Tag::Guard(guards.len());
+                looks.insert(slot, start);
                 guards.push(Guard { demands: look.demands, ids: vec![start.as_u32()] });
             }
         }
@@ -121,7 +123,7 @@ impl Threader {
             guards,
             width: parts.iter().map(|part| 2 * part.groups.len()).max()?,
             kinds: kinds(&nfa),
-            looks_back: looks_back(&nfa),
+            looks_back: looks_back(&nfa, &looks),
             nfa,
         })
     }
@@ -456,8 +458,9 @@ fn is_anchored(nfa: &NFA, start: StateID) -> bool {
     true
 }
 
-/// Of each state whether it asks for the byte in front, before it consumes one.
-fn looks_back(nfa: &NFA) -> Vec<bool> {
+/// Of each state whether it asks for the byte in front, before it consumes one, by itself or by a look-ahead, which
+/// begin where their slots are.
+fn looks_back(nfa: &NFA, looks: &HashMap<usize, StateID>) -> Vec<bool> {
     let mut asks = vec![false; nfa.states().len()];
     let mut changed = !nfa.look_set_any().is_empty();
     while changed {
@@ -466,7 +469,9 @@ fn looks_back(nfa: &NFA) -> Vec<bool> {
             let ahead = |next: &StateID| asks.get(next.as_usize()).is_some_and(|asks| *asks);
             let known = match state {
                 State::Look { look, next } => !matches!(look, Look::End | Look::EndLF) || ahead(next),
-                State::Capture { next, .. } => ahead(next),
+                State::Capture { next, slot, .. } => {
+                    ahead(next) || looks.get(&slot.as_usize()).is_some_and(ahead)
+                }
                 State::Union { alternates } => alternates.iter().any(ahead),
                 State::BinaryUnion { alt1, alt2 } => ahead(alt1) || ahead(alt2),
                 _ => false,
