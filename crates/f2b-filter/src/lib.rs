@@ -34,7 +34,8 @@ pub use crate::dialect::DialectError;
 pub use crate::failregex::RegexError;
 pub use crate::fields::{Field, Fields, Line};
 pub use crate::filter::{
-    Explainer, Explanation, Filter, Found, InvalidMaxLines, LineContext, LineError, Nearest, Sought, Who,
+    Explainer, Explanation, Filter, Found, InvalidMaxLines, LineContext, LineDate, LineError, Nearest,
+    Sought, Who,
 };
 pub use crate::pytext::repr;
 pub use crate::settings::UseDns;

@@ -158,8 +158,8 @@ impl DateDetector {
     }
 
     /// What upstream logs, since the last call.
-    pub(crate) fn take_records(&mut self) -> impl Iterator<Item = Record> + '_ {
-        self.records.drain(..)
+    pub(crate) fn take_records(&mut self) -> Vec<Record> {
+        std::mem::take(&mut self.records)
     }
 
     fn say(&mut self, level: Level, message: String) {

@@ -19,7 +19,7 @@ mod search;
 
 pub use self::explain::{Explainer, Explanation, Nearest, Sought};
 pub use self::found::{Found, Who};
-pub use self::line::{LineContext, LineError};
+pub use self::line::{LineContext, LineDate, LineError};
 
 use std::sync::Arc;
 
@@ -272,6 +272,17 @@ impl Filter {
     /// The templates in use, for reports.
     pub fn date_detector(&self) -> Option<&DateDetector> {
         self.state.detector.as_ref()
+    }
+
+    /// Takes the templates out, to find the dates of lines elsewhere and ahead of [`Filter::process_found`]; `None` where
+    /// the source of the lines knows their dates.
+    pub fn take_date_detector(&mut self) -> Option<DateDetector> {
+        self.state.detector.take()
+    }
+
+    /// Puts the templates back.
+    pub fn restore_date_detector(&mut self, detector: Option<DateDetector>) {
+        self.state.detector = detector;
     }
 
     /// Sets the zone of dates that name none; `None` for local time.

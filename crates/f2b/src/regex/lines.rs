@@ -17,7 +17,7 @@ const CHUNK: usize = 64 * 1024;
 /// The complete lines of a file; a last line without its end is left out, since it is still being written. Compressed
 /// files and standard input are at their end when they end.
 pub(super) struct FileLines {
-    reader: Box<dyn Read>,
+    reader: Box<dyn Read + Send>,
     /// A last line without its end counts.
     is_final: bool,
     encoding: Encoding,
@@ -32,8 +32,6 @@ pub(super) struct FileLines {
 /// A line of a file.
 pub(super) struct FileLine<'l> {
     pub(super) text: Cow<'l, str>,
-    /// Reading it took asking the file, which may have taken its time.
-    pub(super) was_read: bool,
     /// What is said once of a line that is not in the encoding.
     pub(super) records: Option<[Record; 2]>,
 }
@@ -50,7 +48,7 @@ impl FileLines {
         Ok(Self::new(reader, true, Path::new("-"), encoding))
     }
 
-    fn new(reader: Box<dyn Read>, is_final: bool, path: &Path, encoding: Encoding) -> Self {
+    fn new(reader: Box<dyn Read + Send>, is_final: bool, path: &Path, encoding: Encoding) -> Self {
         Self {
             reader,
             is_final,
@@ -63,30 +61,28 @@ impl FileLines {
         }
     }
 
-    /// The next line without its end.
-    pub(super) fn next_line(&mut self) -> io::Result<Option<FileLine<'_>>> {
-        let mut was_read = false;
-        let end = loop {
-            let rest = self.buffer.get(self.start..).unwrap_or(&[]);
-            match self.encoding.line_end(rest) {
-                Some(end) => break end,
-                None if self.at_end && self.is_final && !rest.is_empty() => break rest.len(),
-                None if self.at_end => return Ok(None),
-                None => {}
-            }
-            self.buffer.drain(..self.start);
-            self.start = 0;
-            let read = self.reader.by_ref().take(CHUNK as u64).read_to_end(&mut self.buffer)?;
-            self.at_end = read == 0;
-            was_read = true;
+    /// Reads on, which may take its time. False at the end.
+    pub(super) fn read(&mut self) -> io::Result<bool> {
+        self.buffer.drain(..self.start);
+        self.start = 0;
+        let read = self.reader.by_ref().take(CHUNK as u64).read_to_end(&mut self.buffer)?;
+        self.at_end = read == 0;
+        Ok(!self.at_end)
+    }
+
+    /// The next line of what was read, without its end.
+    pub(super) fn next_line(&mut self) -> Option<FileLine<'_>> {
+        let rest = self.buffer.get(self.start..).unwrap_or(&[]);
+        let line = match self.encoding.line_end(rest) {
+            None if !(self.at_end && self.is_final) || rest.is_empty() => return None,
+            end => rest.get(..end.unwrap_or(rest.len())).unwrap_or(rest),
         };
-        let line = self.buffer.get(self.start..self.start + end).unwrap_or(&[]);
-        self.start += end;
+        self.start += line.len();
         let (text, is_valid) = self.encoding.decode_line(line);
         let warns = !is_valid && !self.warned;
         let records = warns.then(|| of_invalid_bytes(line, &self.path, self.encoding.name()));
         self.warned |= !is_valid;
-        Ok(Some(FileLine { text, was_read, records }))
+        Some(FileLine { text, records })
     }
 }
 

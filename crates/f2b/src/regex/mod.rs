@@ -7,6 +7,7 @@
 //! | `options` | the command line, read as Python's `optparse` reads it |
 //! | `rules` | the expressions, from a filter, a jail or the command line |
 //! | `lines` | the lines, from a file or the command line |
+//! | `ahead` | the dates of lines, found on a thread of its own |
 //! | `hosts` | the addresses of host names |
 //! | `beyond` | what fail2ban-regex has not: JSON, explanations, profiles |
 //! | `packed` | compressed logs |
@@ -15,6 +16,7 @@
 //! | `tokens` | `--out`: only what was found, in a given form |
 //! | `output` | where all that goes |
 
+mod ahead;
 mod beyond;
 mod hosts;
 mod lines;
@@ -129,7 +131,7 @@ fn trial(options: &Options, out: &mut Output) -> Result<(), Failure> {
     if let [ignore] = ignore {
         rules::read_ignoreregex(&mut trial, ignore, out)?;
     }
-    let mut source = if log == "-" || trial::is_file(log) {
+    let source = if log == "-" || trial::is_file(log) {
         open(log, options, out)?
     } else if is_journal {
         out.print("Error: systemd library not found. Exiting...")?;
@@ -138,7 +140,7 @@ fn trial(options: &Options, out: &mut Output) -> Result<(), Failure> {
         given(log, trial.filter.max_lines(), out)?
     };
     out.say("")?;
-    trial.run(&mut source, options, out)?;
+    trial.run(source, options, out)?;
     match options.out {
         Some(_) => Ok(()),
         None if options.json => Ok(out.print(&beyond::summary_json(&trial).to_string())?),

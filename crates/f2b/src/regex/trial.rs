@@ -4,11 +4,12 @@
 use std::path::Path;
 use std::time::Instant;
 
-use f2b_filter::{Explainer, Filter, Found, LineContext, Who};
+use f2b_filter::{Explainer, Filter, Found, LineContext, LineDate, Who};
 use f2b_types::{Id, Level, Number, Record, Time};
 use jiff::tz::TimeZone;
 
 use super::Failure;
+use super::ahead;
 use super::beyond::{self, Profile, Verdict};
 use super::hosts::Hosts;
 use super::lines::FileLines;
@@ -196,28 +197,29 @@ impl Trial {
     }
 
     /// Tries every line.
-    pub(super) fn run(
-        &mut self,
-        source: &mut Source,
-        options: &Options,
-        out: &mut Output,
-    ) -> Result<(), Failure> {
+    pub(super) fn run(&mut self, source: Source, options: &Options, out: &mut Output) -> Result<(), Failure> {
         let tokens = options.out.as_deref().map(Tokens::new);
         let start = Instant::now();
         match source {
-            Source::File(lines) => {
-                while let Some(line) = lines.next_line()? {
-                    if line.was_read {
-                        self.now = crate::clock::now();
+            // What explains a line finds its date itself.
+            Source::File(lines) if !options.explain && !options.profile => {
+                self.try_ahead(lines, tokens.as_ref(), options, out)?;
+            }
+            Source::File(mut lines) => {
+                let mut more = true;
+                while more {
+                    more = lines.read()?;
+                    self.now = crate::clock::now();
+                    while let Some(line) = lines.next_line() {
+                        out.log(line.records.into_iter().flatten())?;
+                        self.take_line(&line.text, None, tokens.as_ref(), options, out)?;
                     }
-                    out.log(line.records.into_iter().flatten())?;
-                    self.take_line(&line.text, tokens.as_ref(), options, out)?;
                 }
             }
             Source::Given(lines) => {
                 for line in lines {
                     self.now = crate::clock::now();
-                    self.take_line(&line, tokens.as_ref(), options, out)?;
+                    self.take_line(&line, None, tokens.as_ref(), options, out)?;
                 }
             }
         }
@@ -225,29 +227,50 @@ impl Trial {
         Ok(())
     }
 
-    fn take_line(
+    /// Tries lines while a thread finds the dates of those to come.
+    fn try_ahead(
         &mut self,
-        line: &str,
+        lines: FileLines,
         tokens: Option<&Tokens<'_>>,
         options: &Options,
         out: &mut Output,
     ) -> Result<(), Failure> {
-        let line = f2b_filter::trim_line_end(line);
-        match tokens {
-            _ if line.is_empty() || line.starts_with('#') => Ok(()),
-            Some(tokens) => self.print_tokens(line, tokens, options.invert, out),
-            None => self.try_line(line, options, out),
+        let zone = self.zone.clone();
+        let dates = self.filter.take_date_detector();
+        let dates = ahead::each_line(lines, dates, zone, |line| {
+            self.now = line.now;
+            if let Some(records) = line.records {
+                out.log(records)?;
+            }
+            self.take_line(line.text, line.date, tokens, options, out)
+        })?;
+        self.filter.restore_date_detector(dates);
+        Ok(())
+    }
+
+    fn take_line(
+        &mut self,
+        line: &str,
+        date: Option<LineDate>,
+        tokens: Option<&Tokens<'_>>,
+        options: &Options,
+        out: &mut Output,
+    ) -> Result<(), Failure> {
+        match (tried(line), tokens) {
+            (None, _) => Ok(()),
+            (Some(line), Some(tokens)) => self.print_tokens((line, date), tokens, options.invert, out),
+            (Some(line), None) => self.try_line((line, date), options, out),
         }
     }
 
     fn print_tokens(
         &mut self,
-        line: &str,
+        (line, date): (&str, Option<LineDate>),
         tokens: &Tokens<'_>,
         invert: bool,
         out: &mut Output,
     ) -> Result<(), Failure> {
-        let found = self.find(line, out)?;
+        let found = self.find(line, date, out)?;
         let failures: Vec<_> =
             found.into_iter().filter(|found| !found.match_.fields.is_no_failure()).collect();
         match (failures.is_empty(), invert) {
@@ -258,9 +281,14 @@ impl Trial {
         Ok(())
     }
 
-    fn try_line(&mut self, line: &str, options: &Options, out: &mut Output) -> Result<(), Failure> {
+    fn try_line(
+        &mut self,
+        (line, date): (&str, Option<LineDate>),
+        options: &Options,
+        out: &mut Output,
+    ) -> Result<(), Failure> {
         let buffered = self.filter.buffered_lines().to_vec();
-        let found = self.find(line, out)?;
+        let found = self.find(line, date, out)?;
         let (mut failures, mut is_ignored) = (0_usize, false);
         for found in &found {
             if let Some(hits) = self.fail.get_mut(found.match_.regex) {
@@ -373,9 +401,17 @@ impl Trial {
     }
 
     /// What the filter finds in a line, each host in place of its addresses.
-    fn find(&mut self, line: &str, out: &mut Output) -> Result<Vec<Identified>, Failure> {
+    fn find(
+        &mut self,
+        line: &str,
+        date: Option<LineDate>,
+        out: &mut Output,
+    ) -> Result<Vec<Identified>, Failure> {
         let context = context(self.now, &self.zone);
-        let found = self.filter.process_line(line, &context);
+        let found = match date {
+            Some(date) => self.filter.process_found(line, date, &context),
+            None => self.filter.process_line(line, &context),
+        };
         let records = self.filter.take_records();
         if !records.is_empty() {
             out.log(records)?;
@@ -423,7 +459,13 @@ impl RegexHits {
     }
 }
 
-fn context(now: Time, zone: &TimeZone) -> LineContext<'_> {
+/// The line without its end, if it counts: not if it is empty or a comment.
+pub(super) fn tried(line: &str) -> Option<&str> {
+    let line = f2b_filter::trim_line_end(line);
+    (!line.is_empty() && !line.starts_with('#')).then_some(line)
+}
+
+pub(super) fn context(now: Time, zone: &TimeZone) -> LineContext<'_> {
     LineContext { now, zone, in_operation: true, check_find_time: false }
 }
 
