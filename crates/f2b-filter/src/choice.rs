@@ -62,6 +62,9 @@ impl Choice {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dialect::generate::generate;
+    use crate::oracle::{Random, seed};
+    use crate::pattern::Search;
 
     #[track_caller]
     fn check(patterns: &[&str], text: &str, expected: &str) {
@@ -93,5 +96,41 @@ mod tests {
     fn what_nobody_knows_is_left() {
         check(&["a", "b"], "é\n", "0? 1?");
         check(&["a", "b"], "c\nd\n", "0? 1?");
+    }
+
+    #[test]
+    fn generated_lists_are_searched_as_one_by_one() {
+        let mut random = Random::new(seed());
+        for _ in 0..200 {
+            let generated: Vec<_> = (0..8).map(|_| generate(&mut random)).collect();
+            let patterns: Vec<_> =
+                generated.iter().filter_map(|one| Pattern::new(&one.pattern, false).ok()).collect();
+            let choice = Choice::default();
+            for text in generated.iter().map(|one| &one.text) {
+                let subject = Subject::new(text);
+                let mut from = 0;
+                for (index, pattern) in patterns.iter().enumerate() {
+                    let Search::Found(expected) = pattern.search(subject) else { continue };
+                    // What only may match may come before.
+                    let next = std::iter::from_fn(|| match choice.next(patterns.iter(), subject, from)? {
+                        Next::Maybe(other) if other < index => {
+                            from = other + 1;
+                            Some(None)
+                        }
+                        next => Some(Some(next)),
+                    });
+                    match next.flatten().next() {
+                        Some(Next::Match(found, spans)) if found == index => {
+                            for (_, group) in pattern.names() {
+                                assert_eq!(spans.get(*group), expected.get(*group), "{text:?} {generated:?}");
+                            }
+                        }
+                        Some(Next::Maybe(found)) if found == index => {}
+                        other => panic!("{other:?} instead of {index} in {text:?} {generated:?}"),
+                    }
+                    from = index + 1;
+                }
+            }
+        }
     }
 }

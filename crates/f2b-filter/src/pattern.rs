@@ -31,7 +31,7 @@ const MAX_BACKTRACKED: usize = 128 * 1024;
 const MAX_PROGRAM: usize = 64 << 20;
 
 /// Groups whose places take no memory of their own.
-const FEW_GROUPS: usize = 8;
+const FEW_GROUPS: usize = 12;
 
 /// A compiled pattern.
 #[derive(Debug)]
@@ -414,6 +414,8 @@ fn backtracking(text: &str) -> Result<fancy_regex::Regex, TooBig> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dialect::generate::{generate, mutate};
+    use crate::oracle::{Random, seed};
 
     #[track_caller]
     fn check(pattern: &str, text: &str, expected: Option<&[Option<&str>]>) {
@@ -470,5 +472,59 @@ mod tests {
         check("y", &text, None);
         let pattern = Pattern::new(r"(?<!y)x(?!x)", false).unwrap();
         assert!(matches!(pattern.search(Subject::new(&text)), Search::Exhausted));
+    }
+
+    /// What is left of a search without its automaton.
+    fn without_automaton(pattern: &Pattern, text: &str) -> Search {
+        let mode = Mode { ascii: true, exact: false };
+        let program = Program { regular: None, ..Program::new(&pattern.parsed, mode).unwrap() };
+        program.search(Subject::new(text))
+    }
+
+    #[test]
+    fn an_automaton_finds_what_the_engines_find() {
+        let (mut random, mut compared) = (Random::new(seed()), [0, 0]);
+        while compared[0] < 2000 || compared[1] < 300 {
+            let generated = generate(&mut random);
+            let Ok(pattern) = Pattern::new(&generated.pattern, false) else { continue };
+            if pattern.ascii.regular.is_none() {
+                continue;
+            }
+            for text in [mutate(&mut random, &generated.text), generated.text] {
+                if !Subject::new(&text).is_plain() {
+                    continue;
+                }
+                let (ours, theirs) =
+                    (pattern.search(Subject::new(&text)), without_automaton(&pattern, &text));
+                if let Search::Exhausted = theirs {
+                    continue;
+                }
+                assert_eq!(format!("{ours:?}"), format!("{theirs:?}"), "{:?} in {text:?}", generated.pattern);
+                compared[usize::from(!matches!(pattern.ascii.engine, Engine::Linear(_)))] += 1;
+            }
+        }
+    }
+
+    #[test]
+    fn look_aheads_and_conditions_are_regular() {
+        for (pattern, regular) in [
+            ("^a(?!b)(?:(?! from ).)* from (?=c)", true),
+            (r"^(x )?(?P<u>(?P<v>\S+)|(?(1)(?:(?! y ).)*?|[^:]+)) y (?(v)a|b)$", true),
+            ("(?:(a)|b)?(?(1)c|d)", true),
+            ("(a)??(?(1)b|c)", true),
+            ("(?:(a)?(?(1)b|c))+", false),
+            ("(?=(a))b", false),
+            ("(?<!a)b", false),
+            (r"(a)?(?(1)b|c)([ab])\2", false),
+        ] {
+            let pattern = Pattern::new(pattern, false).unwrap();
+            assert_eq!(pattern.is_linear(), regular, "{pattern:?}");
+            for text in
+                ["a from c", "ab from c", "x y y b", "y y a", "z from y y b", "ab", "b", "d", "ac", "bd"]
+            {
+                let (ours, theirs) = (pattern.search(Subject::new(text)), without_automaton(&pattern, text));
+                assert_eq!(format!("{ours:?}"), format!("{theirs:?}"), "{text}");
+            }
+        }
     }
 }

@@ -166,6 +166,7 @@ const WRONG: &[&str] = &[
 ];
 
 /// A pattern and a text.
+#[derive(Debug)]
 pub(crate) struct Generated {
     pub(crate) pattern: String,
     pub(crate) text: String,
