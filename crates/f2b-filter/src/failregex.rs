@@ -2,6 +2,7 @@
 //!
 //! Upstream: `failregex.Regex` and `FailRegex`.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
@@ -160,6 +161,17 @@ impl Regex {
             fields.set(target, Field::Tuple(parts));
         }
         fields
+    }
+
+    /// What the group `content` says, as [`Self::groups`] would have it.
+    pub(crate) fn content<'t>(&self, text: &'t str, spans: &Spans) -> Option<Cow<'t, str>> {
+        let is_put_together =
+            self.alternatives.iter().chain(&self.tuples).any(|(_, target)| target == "content");
+        if is_put_together {
+            return self.groups(text, spans).text("content").map(|content| content.to_owned().into());
+        }
+        let (_, index) = self.names.iter().find(|(name, _)| **name == *"content")?;
+        text.get(spans.get(*index)?).map(Cow::Borrowed)
     }
 
     /// Whether the linear engine does it.

@@ -73,10 +73,16 @@ impl fmt::Display for Field {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Fields(Vec<(Arc<str>, Field)>);
 
+/// Fields that are likely to be added to those of a match.
+const ADDED: usize = 6;
+
 /// From names that are all different.
 impl FromIterator<(Arc<str>, Field)> for Fields {
     fn from_iter<I: IntoIterator<Item = (Arc<str>, Field)>>(fields: I) -> Self {
-        Self(fields.into_iter().collect())
+        let fields = fields.into_iter();
+        let mut all = Vec::with_capacity(fields.size_hint().0 + ADDED);
+        all.extend(fields);
+        Self(all)
     }
 }
 
@@ -127,6 +133,10 @@ impl Fields {
         fields.set("fid", Field::Text("".into()));
         fields.set("matches", Field::Lines(vec![[String::new(), String::new(), line.into()]].into()));
         fields
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     pub(crate) fn is_true(&self, name: &str) -> bool {

@@ -1,5 +1,7 @@
 //! What a line says: who failed, when, and the rest.
 
+use std::borrow::Cow;
+
 use f2b_types::{Failure, Family, Id, Number, Time};
 
 use crate::fields::{Field, Fields};
@@ -112,10 +114,10 @@ fn resolve(host: &str, use_dns: UseDns) -> Named {
     }
 }
 
-fn show(value: &Field) -> String {
+fn show(value: &Field) -> Cow<'_, str> {
     match value {
-        Field::Text(text) => text.to_string(),
-        other => other.to_string(),
+        Field::Text(text) => Cow::Borrowed(&**text),
+        other => other.to_string().into(),
     }
 }
 

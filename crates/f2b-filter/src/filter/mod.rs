@@ -32,6 +32,7 @@ use crate::date::{DateDetector, DatePatternError, UnknownZone, validate_time_zon
 use crate::decode::{Encoding, UnknownEncoding};
 use crate::failregex::{Options, Regex, RegexError};
 use crate::fields::Fields;
+use crate::pattern::Spans;
 use crate::pytext::{repr, strip};
 use crate::settings::UseDns;
 
@@ -75,7 +76,9 @@ struct State {
     next_warnings: [Time; 4],
     records: Vec<Record>,
     ignored_by: Vec<usize>,
-    prefix_groups: Option<Fields>,
+    /// The last match of `prefregex`, and what it was tried on.
+    prefix_match: Option<Spans>,
+    prefix_text: String,
 }
 
 /// What `maxlines` must be.
@@ -120,7 +123,8 @@ impl Filter {
                 next_warnings: [Time(0.0); 4],
                 records: Vec::new(),
                 ignored_by: Vec::new(),
-                prefix_groups: None,
+                prefix_match: None,
+                prefix_text: String::new(),
             },
         }
     }
@@ -129,6 +133,7 @@ impl Filter {
     /// matches. Date templates are taken over without their hits.
     pub fn adopt(&mut self, other: &Self) {
         self.rules = other.rules.clone();
+        self.state.prefix_match = None;
         self.state.detector = other.state.detector.clone();
     }
 
@@ -164,6 +169,7 @@ impl Filter {
     ///
     /// [`RegexError`] says what is wrong with it.
     pub fn set_prefregex(&mut self, regex: &str) -> Result<(), RegexError> {
+        self.state.prefix_match = None;
         self.rules.prefix = match regex {
             "" => None,
             regex => {
@@ -357,9 +363,14 @@ impl Filter {
         &self.state.ignored_by
     }
 
-    /// The groups of `prefregex` in the last line on which it was tried, if it matched.
-    pub fn prefix_groups(&self) -> Option<&Fields> {
-        self.state.prefix_groups.as_ref()
+    /// Whether `prefregex` matched the last line on which it was tried.
+    pub fn prefix_matched(&self) -> bool {
+        self.state.prefix_match.is_some()
+    }
+
+    /// The groups of that match.
+    pub fn prefix_groups(&self) -> Option<Fields> {
+        self.state.prefix_groups(&self.rules)
     }
 
     /// The lines that wait for a match over several lines.

@@ -103,12 +103,14 @@ impl State {
         if let Some(regex) = &rules.prefix {
             let search = self.watched(regex.search(view.subject()), rules, regex, view.subject(), now);
             let Search::Found(spans) = search else {
-                self.prefix_groups = None;
+                self.prefix_match = None;
                 return found;
             };
-            let groups = self.prefix_groups.insert(regex.groups(&view.text, &spans));
-            if let Some(content) = groups.text("content").filter(|content| !content.is_empty()) {
-                view.narrow_to_content(content);
+            let spans = self.prefix_match.insert(spans);
+            std::mem::swap(&mut self.prefix_text, &mut view.text);
+            match regex.content(&self.prefix_text, spans) {
+                Some(content) if !content.is_empty() => view.narrow_to_content(&content),
+                _ => view.text.clone_from(&self.prefix_text),
             }
         }
         let mut from = 0;
@@ -131,13 +133,14 @@ impl State {
             if view.multi_line() {
                 view.narrow(others);
             }
-            let prefix = self.prefix_groups.as_ref().filter(|_| rules.prefix.is_some());
-            let groups = match prefix.map(|prefix| prefix.without("content")) {
-                Some(mut merged) if merged.iter().next().is_some() => {
+            let mut merged = self.prefix_groups(rules).unwrap_or_default();
+            merged.remove("content");
+            let groups = match merged.is_empty() {
+                true => groups,
+                false => {
                     merged.update(groups);
                     merged
                 }
-                _ => groups,
             };
             let Some(conclusion) = self.conclude(rules, groups, matched, now) else {
                 let text = format!("No group found in '{}' using '{}'", view.text, python_regex(regex));
@@ -205,6 +208,11 @@ impl State {
             _ if pending && !rules.check_all && rules.ignore_pending => Some(None),
             named => Some(Some((named, fields))),
         }
+    }
+
+    /// The groups of the last match of `prefregex`.
+    pub(super) fn prefix_groups(&self, rules: &Rules) -> Option<Fields> {
+        Some(rules.prefix.as_ref()?.groups(&self.prefix_text, self.prefix_match.as_ref()?))
     }
 
     /// The first `failregex` from `from` on that matches, with its place in the list.

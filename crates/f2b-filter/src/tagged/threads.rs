@@ -8,8 +8,7 @@
 //! as a guard. When the first of them has matched, a guard that forbids this ends its thread, and one that demands it is
 //! gone; when none is left, it is the other way round. As long as it has guards, a thread that has matched ends none.
 
-use std::collections::{HashMap, HashSet};
-
+use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
 use regex_automata::nfa::thompson::{NFA, State};
 use regex_automata::util::look::Look;
 use regex_automata::util::primitives::{PatternID, StateID};

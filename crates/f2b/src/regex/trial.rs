@@ -346,9 +346,13 @@ impl Trial {
     }
 
     fn count_prefix(&mut self, options: &Options) {
-        let Some(groups) = self.filter.prefix_groups() else { return };
+        if !self.filter.prefix_matched() {
+            return;
+        }
         self.prefix_hits += 1;
-        if options.verbose > 0 {
+        if options.verbose > 0
+            && let Some(groups) = self.filter.prefix_groups()
+        {
             match self.prefix_groups.len() {
                 known if known < self.max_lines => self.prefix_groups.push(groups.to_string()),
                 known if known == self.max_lines => self.prefix_groups.push("...".into()),
