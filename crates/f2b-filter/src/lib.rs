@@ -5,7 +5,8 @@
 //! | bytes to text | [`Encoding`] | `FileContainer.decode_line` |
 //! | the date of a line | [`DateDetector`] | `datedetector`, `datetemplate`, `strptime` |
 //! | tags to groups | `tags` | `failregex.Regex._resolveHostTag` |
-//! | Python's regular expressions | `dialect`, `pattern` | Python's `re` |
+//! | Python's regular expressions | `dialect`, `pattern`, `tagged` | Python's `re` |
+//! | many of them at once | `choice` | |
 //! | a line to failures | [`Filter`] | `filter.Filter` |
 //!
 //! Nothing in here does any I/O, reads a clock or resolves a name: the time and the zone come with each line

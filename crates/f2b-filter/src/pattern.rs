@@ -1,10 +1,13 @@
 //! A Python pattern, compiled and ready to search.
 //!
-//! Several programs stand behind a pattern (see [`Mode`]). The one for lines of plain ASCII serves nearly always; it is
-//! small, and linear wherever the pattern allows it. Another one is compiled when the first line with other characters
-//! comes up, and others when there is one on which `$` or `\b` have to be taken exactly. A linear screen stands before
-//! each program that has to backtrack, so that a line that can't match is known as such in linear time and without
-//! touching the heap. Where a linear pattern has several `.*`, its groups are traced ([`Tracer`]).
+//! Nearly all lines are plain ASCII and nearly all patterns are regular, if look-aheads and conditions are taken for what
+//! they are; then an automaton finds a match and its groups in one pass ([`Tagged`]). Engines stand behind it for the
+//! rest: for a pattern that is not regular, for an automaton that grows too big, and for other characters.
+//!
+//! Several programs stand behind a pattern (see [`Mode`]). The one for lines of plain ASCII is small. Another one is
+//! compiled when the first line with other characters comes up, and others when there is one on which `$` or `\b` have to
+//! be taken exactly. A linear screen stands before each engine that has to backtrack, so that a line that can't match is
+//! known as such in linear time and without touching the heap.
 //!
 //! Backtracking is bounded. A search that runs out of steps, or would begin on a text longer than
 //! [`MAX_BACKTRACKED`], ends as [`Search::Exhausted`].

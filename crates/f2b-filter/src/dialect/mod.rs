@@ -5,7 +5,8 @@
 //! 3.11 parses it ([`parse`]), into a tree ([`ast`]) that is freed of what is always true ([`simplify`]) and written
 //! out again ([`write`]). Nothing of the pattern's text reaches the engine unread.
 //!
-//! A tree can be written out in several ways, see [`write::Mode`].
+//! A tree can be written out in several ways, see [`write::Mode`]. For an automaton, look-aheads are written apart from it
+//! ([`write_guarded`]), and conditions become choices ([`conditions`]).
 
 mod ast;
 mod case;
