@@ -100,14 +100,16 @@ const NO_PLACE: Place = [u32::MAX; 2];
 const MAX_TEXT: usize = u32::MAX as usize - 1;
 
 impl Spans {
-    /// Of `count` groups the places of those that took part. The first place of a group counts.
-    fn new(count: usize, found: impl Iterator<Item = (usize, Option<Range<usize>>)>) -> Self {
+    /// Of `count` groups those that took part, given the groups that were looked for and the start and end of each. The
+    /// first place of a group counts.
+    fn new(count: usize, groups: impl Iterator<Item = usize>, slots: &[Option<usize>]) -> Self {
         let mut places = SmallVec::from_elem(NO_PLACE, count);
-        for (group, span) in found {
-            if let (Some(place), Some(span)) = (places.get_mut(group), span)
+        for (group, slots) in groups.zip(slots.chunks_exact(2)) {
+            if let [Some(start), Some(end)] = slots
+                && let Some(place) = places.get_mut(group)
                 && *place == NO_PLACE
             {
-                *place = [span.start as u32, span.end as u32];
+                *place = [*start as u32, *end as u32];
             }
         }
         Self(places)
@@ -223,28 +225,20 @@ impl Pattern {
     /// What stands for the pattern among others in an automaton for plain texts: an expression that matches when this
     /// pattern does, with its named groups, or if that is not regular, one that matches whenever this pattern does.
     pub(crate) fn part(&self) -> Part {
-        let named =
-            |regular: &Regular| regular.part(self.named_groups(regular).map(|(group, _)| group).collect());
-        self.ascii.regular.as_ref().map_or_else(
-            || {
+        match &self.ascii.regular {
+            Some(regular) => regular.part(regular.named.iter().map(|(group, _)| *group).collect()),
+            None => {
                 let text = dialect::write_screen(&self.parsed, Mode { ascii: true, exact: false });
                 Part { text, groups: Vec::new(), looks: Vec::new() }
-            },
-            named,
-        )
+            }
+        }
     }
 
     /// The places of the named groups, given the slots of the groups of [`Self::part`]; `None` where that is none that
     /// matches exactly when this pattern does.
     pub(crate) fn named_spans(&self, slots: &[Option<usize>]) -> Option<Spans> {
-        let groups = self.named_groups(self.ascii.regular.as_ref()?).map(|(_, group)| group);
-        Some(Spans::new(self.ascii.count, groups.zip(spans_of(slots))))
-    }
-
-    /// The groups of the automaton that have names, each with its number in the pattern.
-    fn named_groups<'r>(&self, regular: &'r Regular) -> impl Iterator<Item = (usize, usize)> + use<'r, '_> {
-        let is_named = |group: &usize| self.parsed.names.iter().any(|(_, named)| named == group);
-        (1..).zip(regular.groups.iter().copied()).filter(move |(_, group)| is_named(group))
+        let groups = self.ascii.regular.as_ref()?.named.iter().map(|(_, group)| *group);
+        Some(Spans::new(self.ascii.count, groups, slots))
     }
 
     /// The first match at or behind the byte `start`, which look-behinds may look past.
@@ -303,6 +297,8 @@ struct Regular {
     text: String,
     /// Which group of the pattern each group of the text is.
     groups: Vec<usize>,
+    /// Those of the groups that have names, each with its number in the pattern.
+    named: Vec<(usize, usize)>,
     looks: Vec<Look>,
     /// Made for the first text. `None` inside if it is too big.
     automaton: OnceLock<Option<Tagged>>,
@@ -324,8 +320,10 @@ impl Program {
         };
         let count = written.groups.iter().max().map_or(0, |last| *last) + 1;
         let regular = if mode.ascii { dialect::write_guarded(parsed, mode) } else { None };
+        let is_named = |group: &usize| parsed.names.iter().any(|(_, named)| named == group);
         let regular = regular.map(|(written, looks)| Regular {
             text: written.text,
+            named: (1..).zip(written.groups.iter().copied()).filter(|(_, group)| is_named(group)).collect(),
             groups: written.groups,
             looks,
             automaton: OnceLock::new(),
@@ -356,7 +354,11 @@ impl Program {
             Err(_) => Search::Exhausted,
             Ok(None) => Search::Missed,
             Ok(Some(captures)) => {
-                Search::Found(self.spans(&self.groups, captures.iter().map(|span| Some(span?.range()))))
+                let slots = captures.iter().flat_map(|span| {
+                    let span = span.map(|span| span.range());
+                    [span.as_ref().map(|span| span.start), span.map(|span| span.end)]
+                });
+                Search::Found(self.spans(&self.groups, &slots.collect::<Slots>()))
             }
         }
     }
@@ -369,7 +371,7 @@ impl Program {
         let mut slots = Slots::new();
         let start = start.min(subject.text.len());
         Ok(match automaton.search(subject.text.as_bytes(), start, 0, &mut slots)? {
-            Some(_) => Search::Found(self.spans(&regular.groups, spans_of(&slots))),
+            Some(_) => Search::Found(self.spans(&regular.groups, &slots)),
             None => Search::Missed,
         })
     }
@@ -381,12 +383,12 @@ impl Program {
             return Search::Missed;
         }
         let slots: Slots = slots.into_iter().map(|slot| slot.map(NonMaxUsize::get)).collect();
-        Search::Found(self.spans(&self.groups, spans_of(&slots)))
+        Search::Found(self.spans(&self.groups, &slots))
     }
 
-    /// The places of the pattern's groups, given those of `groups` behind the whole match.
-    fn spans(&self, groups: &[usize], found: impl Iterator<Item = Option<Range<usize>>>) -> Spans {
-        Spans::new(self.count, std::iter::once(0).chain(groups.iter().copied()).zip(found))
+    /// The places of the pattern's groups, given those of the whole match and of `groups`.
+    fn spans(&self, groups: &[usize], slots: &[Option<usize>]) -> Spans {
+        Spans::new(self.count, std::iter::once(0).chain(groups.iter().copied()), slots)
     }
 }
 
@@ -395,14 +397,6 @@ impl Regular {
     fn part(&self, groups: Vec<usize>) -> Part {
         Part { text: self.text.clone(), groups, looks: self.looks.clone() }
     }
-}
-
-/// The places of groups, given their starts and ends.
-fn spans_of(slots: &[Option<usize>]) -> impl Iterator<Item = Option<Range<usize>>> {
-    slots.chunks_exact(2).map(|slots| match slots {
-        [Some(start), Some(end)] => Some(*start..*end),
-        _ => None,
-    })
 }
 
 fn linear(text: &str) -> Result<meta::Regex, TooBig> {

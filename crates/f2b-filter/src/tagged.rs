@@ -226,7 +226,10 @@ impl Tagged {
     fn step(&self, cache: &mut Cache, state: usize, class: usize, text: &[u8], at: usize) -> Option<Step> {
         let threads = Arc::clone(&cache.states.get(state >> self.stride)?.threads);
         let before = at.checked_sub(1).and_then(|before| text.get(before)).copied();
-        let (ahead, register) = self.threader.over(&threads, before, text.get(at).copied())?;
+        let Some((ahead, register)) = self.threader.over(&threads, before, text.get(at).copied()) else {
+            cache.cleared = MAX_CLEARED + 1;
+            return None;
+        };
         let next = self.add(cache, ahead)?;
         let mut step = Step::new(next, register);
         if cache.states.get(next >> self.stride)?.is_final {

@@ -79,7 +79,11 @@ impl Connections {
                     *known = lines.into();
                 }
                 _ => {
-                    lines.extend(own);
+                    if lines.is_empty() {
+                        lines = own;
+                    } else {
+                        lines.extend(own);
+                    }
                     fields.set("matches", Field::Lines(lines.into()));
                 }
             }

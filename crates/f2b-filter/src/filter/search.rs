@@ -183,8 +183,13 @@ impl State {
                 (fields, kept) = (merged.fields, merged.kept);
             }
             None => {
-                let mut lines = fields.take_lines("matches");
-                lines.extend(matched);
+                let lines = match fields.take_lines("matches") {
+                    lines if lines.is_empty() => matched,
+                    mut lines => {
+                        lines.extend(matched);
+                        lines
+                    }
+                };
                 fields.set("matches", Field::Lines(lines.into()));
             }
         }

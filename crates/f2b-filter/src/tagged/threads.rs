@@ -15,6 +15,9 @@ use regex_automata::util::primitives::{PatternID, StateID};
 
 use super::Part;
 
+/// Ways to states over one byte. Guards multiply them.
+const MAX_WAYS: usize = 100_000;
+
 /// What threads call the register of a place that is not noted. Steps that note nothing write to it.
 pub(super) const NOWHERE: u8 = 0;
 
@@ -140,7 +143,7 @@ impl Threader {
     }
 
     /// What `threads` come to over `byte`, or by the end where there is none, if `before` stands in front; and the
-    /// register for the place at hand. `None` if there are too many registers.
+    /// register for the place at hand. `None` if there are too many registers or ways.
     pub(super) fn over(
         &self,
         threads: &Threads,
@@ -155,6 +158,7 @@ impl Threader {
             at: usize::from(before.is_some()),
             text,
             seen: HashMap::new(),
+            ways: 0,
             ahead: Threads::default(),
         };
         for (index, id) in threads.ids.iter().enumerate() {
@@ -163,6 +167,9 @@ impl Threader {
             if walk.add(*id, registers, guards) {
                 break;
             }
+        }
+        if walk.ways > MAX_WAYS {
+            return None;
         }
         let mut ahead = walk.ahead;
         let register = ahead.settle()?;
@@ -228,6 +235,8 @@ struct Walk<'a> {
     at: usize,
     /// The guards of each way that has led to a state. One with the same guards or more leads nowhere else.
     seen: HashMap<StateID, Vec<Guards>>,
+    /// How many of them there are.
+    ways: usize,
     ahead: Threads,
 }
 
@@ -277,6 +286,10 @@ impl Walk<'_> {
                 continue;
             }
             seen.push(guards.clone());
+            self.ways += 1;
+            if self.ways > MAX_WAYS {
+                return true;
+            }
             match nfa.state(id) {
                 State::Look { look, next } => {
                     if nfa.look_matcher().matches(*look, &self.text, self.at) {
