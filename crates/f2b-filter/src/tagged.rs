@@ -101,7 +101,9 @@ impl Step {
     /// There is more to do than to go to the next state, or nobody knows where to go.
     const STOP: u32 = 1 << 23;
 
+    /// The state stands in the bits below [`Self::STOP`], which a full cache leaves enough of.
     fn new(state: usize, register: u8) -> Self {
+        const { assert!(MAX_CACHE / size_of::<Step>() < Step::STOP as usize) };
         let stop = if register == threads::NOWHERE { 0 } else { Self::STOP };
         Self(u32::from(register) << 24 | stop | state as u32)
     }
