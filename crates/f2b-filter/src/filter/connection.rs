@@ -166,12 +166,13 @@ fn count_user(fields: &mut Fields, user: Option<Field>) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fields::name_of;
 
     fn line(groups: &[(&str, &str)]) -> Fields {
         let mut fields = Fields::default();
         for (name, value) in groups {
             let value = if value.is_empty() { Field::None } else { Field::Text((*value).into()) };
-            fields.set(name, value);
+            fields.set(name_of(name), value);
         }
         fields
     }

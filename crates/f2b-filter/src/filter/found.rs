@@ -124,12 +124,13 @@ fn show(value: &Field) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fields::name_of;
 
     #[track_caller]
     fn check(groups: &[(&str, &str)], use_dns: UseDns, expected: &str) {
         let mut fields = Fields::default();
         for (name, value) in groups {
-            fields.set(name, Field::Text((*value).into()));
+            fields.set(name_of(name), Field::Text((*value).into()));
         }
         let named = match identify(&mut fields, false, use_dns) {
             Named::Pending => "pending".into(),

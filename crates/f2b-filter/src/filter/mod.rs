@@ -370,7 +370,7 @@ impl Filter {
 
     /// The groups of that match.
     pub fn prefix_groups(&self) -> Option<Fields> {
-        self.state.prefix_groups(&self.rules)
+        self.state.prefix_groups(&self.rules, None)
     }
 
     /// The lines that wait for a match over several lines.

@@ -133,7 +133,7 @@ impl State {
             if view.multi_line() {
                 view.narrow(others);
             }
-            let mut merged = self.prefix_groups(rules).unwrap_or_default();
+            let mut merged = self.prefix_groups(rules, Some("content")).unwrap_or_default();
             merged.remove("content");
             let groups = match merged.is_empty() {
                 true => groups,
@@ -215,9 +215,10 @@ impl State {
         }
     }
 
-    /// The groups of the last match of `prefregex`.
-    pub(super) fn prefix_groups(&self, rules: &Rules) -> Option<Fields> {
-        Some(rules.prefix.as_ref()?.groups(&self.prefix_text, self.prefix_match.as_ref()?))
+    /// The groups of the last match of `prefregex`, one of them left out if possible.
+    pub(super) fn prefix_groups(&self, rules: &Rules, left_out: Option<&str>) -> Option<Fields> {
+        let (regex, spans) = (rules.prefix.as_ref()?, self.prefix_match.as_ref()?);
+        Some(regex.groups_without(left_out, &self.prefix_text, spans))
     }
 
     /// The first `failregex` from `from` on that matches, with its place in the list.
