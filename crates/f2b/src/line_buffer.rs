@@ -1,6 +1,7 @@
 //! Bytes of a log, cut into lines where the encoding of the log has a line end (`FileContainer.readline`).
 
 use std::io::{self, Read};
+use std::ops::Range;
 
 use f2b_filter::Encoding;
 
@@ -59,6 +60,17 @@ impl LineBuffer {
 
     /// The next line with its end, if all of it is there.
     pub(crate) fn next_line(&mut self, encoding: &Encoding) -> Option<&[u8]> {
+        let line = self.take_line(encoding)?;
+        self.bytes.get(line)
+    }
+
+    /// The same at the end of a log: what is left is a line too, if it is anything.
+    pub(crate) fn next_or_last_line(&mut self, encoding: &Encoding) -> Option<&[u8]> {
+        let line = self.take_line(encoding).or_else(|| self.take_rest())?;
+        self.bytes.get(line)
+    }
+
+    fn take_line(&mut self, encoding: &Encoding) -> Option<Range<usize>> {
         loop {
             let (from, length) = (self.start, self.len());
             // Between two characters.
@@ -75,16 +87,16 @@ impl LineBuffer {
             self.start += taken;
             self.scanned = 0;
             if !std::mem::replace(&mut self.skipping, !is_whole) {
-                return self.bytes.get(from..from + taken.min(self.longest));
+                return Some(from..from + taken.min(self.longest));
             }
         }
     }
 
-    /// What is left at the end of a log, if it is anything.
-    pub(crate) fn last_line(&mut self) -> Option<&[u8]> {
-        let from = std::mem::replace(&mut self.start, self.bytes.len());
+    fn take_rest(&mut self) -> Option<Range<usize>> {
+        let end = self.bytes.len();
+        let from = std::mem::replace(&mut self.start, end);
         self.scanned = 0;
-        self.bytes.get(from..).filter(|line| !line.is_empty() && !self.skipping)
+        (from < end && !self.skipping).then_some(from..end)
     }
 }
 
@@ -151,7 +163,7 @@ mod tests {
         let encoding = Encoding::default();
         assert_eq!(buffer.next_line(&encoding), Some(&b"a\n"[..]));
         assert_eq!(buffer.next_line(&encoding), None);
-        assert_eq!(buffer.last_line(), Some(&b"b"[..]));
-        assert_eq!(buffer.last_line(), None);
+        assert_eq!(buffer.next_or_last_line(&encoding), Some(&b"b"[..]));
+        assert_eq!(buffer.next_or_last_line(&encoding), None);
     }
 }

@@ -1,6 +1,8 @@
 //! What upstream logs of each line for whoever wants to know everything (`TRACEDEBUG` and `HEAVYDEBUG`). Nothing of it is
 //! put together unless it is asked for.
 
+use std::borrow::Borrow;
+use std::fmt::Arguments;
 use std::ops::Range;
 
 use f2b_types::{Level, Record};
@@ -64,8 +66,8 @@ impl State {
         });
     }
 
-    pub(super) fn debug_match(&mut self, what: std::fmt::Arguments<'_>, groups: &Fields) {
-        self.debug(Level::TRACEDEBUG, || format!("  {what} {groups}"));
+    pub(super) fn debug_match<G: Borrow<Fields>>(&mut self, what: Arguments<'_>, groups: impl FnOnce() -> G) {
+        self.debug(Level::TRACEDEBUG, || format!("  {what} {}", groups().borrow()));
     }
 }
 
