@@ -206,6 +206,18 @@ fn what_can_not_be_read_is_told() {
     }
 }
 
+/// Without the library everything else works, and its absence is told in upstream's words.
+#[test]
+fn a_missing_library_is_told() {
+    let Some(mut command) = journal::without_library(&binary("f2b-regex")) else { return };
+    let output = command.args(["systemd-journal", REGEX]).output().expect("it runs");
+    assert!(both(&output).ends_with("Error: systemd library not found. Exiting...\n"), "{}", both(&output));
+    assert_eq!(output.status.code(), Some(255));
+    let mut command = journal::without_library(&binary("f2b-regex")).expect("as before");
+    let output = command.args(["x 192.0.2.1", "<ADDR>", "-o", "id"]).output().expect("it runs");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "192.0.2.1\n");
+}
+
 /// The rule that tells good matches from bad ones without the library is the library's.
 #[test]
 fn matches_are_judged_as_the_library_judges_them() {

@@ -220,6 +220,17 @@ fn a_journal_that_is_not_there_costs_its_own_jail_only() {
 }
 
 #[test]
+fn a_missing_library_costs_the_jails_that_need_it() {
+    let place = place("");
+    let Some(mut command) = journal::without_library(&binary("f2b-server")) else { return };
+    let output = command.arg("-c").arg(place.path()).args(["-f", "start"]).output().expect("it runs");
+    assert!(!output.status.success());
+    let text = support::both(&output);
+    assert!(text.contains("Jail 'j': the backend 'systemd' can't be used: "), "{text}");
+    assert!(text.contains("libsystemd.so.0"), "{text}");
+}
+
+#[test]
 fn commands_about_the_journal_are_answered_as_upstream_answers_them() {
     if !journal::can_be_made() || upstream::version().is_none() || !journal::upstream_reads() {
         return;

@@ -6,6 +6,7 @@
 //! before the next call.
 #![allow(unsafe_code, reason = "functions of a shared library can't be called otherwise")]
 
+use std::error::Error as _;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::os::fd::BorrowedFd;
 use std::path::Path;
@@ -86,13 +87,18 @@ pub fn load() -> Result<(), JournalError> {
 fn functions() -> Result<&'static Functions, JournalError> {
     let functions = FUNCTIONS.get_or_init(|| {
         // SAFETY: what the library does when it is loaded (it sets variables of its own) is safe in any thread.
-        let library = unsafe { Library::new(LIBRARY) }.map_err(|error| error.to_string())?;
+        let library = unsafe { Library::new(LIBRARY) }.map_err(|error| reason(&error))?;
         // Never dropped, so that it is never unloaded.
         let library: &'static Library = Box::leak(Box::new(library));
         // SAFETY: `libsystemd.so.0` has these functions with these types since version 209, and it stays loaded.
-        unsafe { Functions::of(library) }.map_err(|error| error.to_string())
+        unsafe { Functions::of(library) }.map_err(|error| reason(&error))
     });
     functions.as_ref().map_err(|reason| JournalError::NoLibrary(reason.clone()))
+}
+
+/// What the loader says.
+fn reason(error: &libloading::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 /// Where the files of a journal are.

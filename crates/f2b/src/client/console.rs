@@ -4,6 +4,8 @@ use std::io::{self, Write};
 use std::sync::OnceLock;
 use std::time::Instant;
 
+use anstream::{AutoStream, ColorChoice};
+use anstyle::AnsiColor;
 use f2b_types::{Level, Log, Record};
 use jiff::tz::TimeZone;
 
@@ -98,14 +100,37 @@ impl Log for Console {
 
     fn write_all(&self, records: Vec<Record>) {
         let heard = records.iter().filter(|record| self.enabled(record.level));
-        let lines: String = heard.map(|record| self.line(record)).collect();
+        let has_colours = AutoStream::choice(&io::stderr()) != ColorChoice::Never;
+        let line = |record: &Record| match has_colours {
+            true => painted(record.level, &self.line(record)),
+            false => self.line(record),
+        };
+        let lines: String = heard.map(line).collect();
         let _ = io::stderr().write_all(lines.as_bytes());
     }
+}
+
+/// A line for a terminal: what is wrong stands out. Where in a file it stands, below it, is left as it is.
+fn painted(level: Level, line: &str) -> String {
+    let style = match level {
+        level if level >= Level::ERROR => AnsiColor::Red.on_default(),
+        level if level >= Level::WARNING => AnsiColor::Yellow.on_default(),
+        _ => return line.to_owned(),
+    };
+    let (first, rest) = line.split_once('\n').unwrap_or((line, ""));
+    format!("{style}{first}{style:#}\n{rest}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_wrong_stands_out_on_a_terminal() {
+        assert_eq!(painted(Level::INFO, "x\n"), "x\n");
+        assert_eq!(painted(Level::WARNING, "x\n"), "\u{1b}[33mx\u{1b}[0m\n");
+        assert_eq!(painted(Level::ERROR, "x\n --> y\n"), "\u{1b}[31mx\u{1b}[0m\n --> y\n");
+    }
 
     #[track_caller]
     fn check(verbose: i32, ending: &str) {
