@@ -16,6 +16,8 @@ pub(crate) struct LineBuffer {
     bytes: Vec<u8>,
     /// Where in them the next line begins.
     start: usize,
+    /// Where in them what was read ends. Behind is room, which is not cleared each time.
+    end: usize,
     /// As many bytes from there on have no line end.
     scanned: usize,
     /// The rest of an overlong line is being skipped.
@@ -24,17 +26,17 @@ pub(crate) struct LineBuffer {
 
 impl LineBuffer {
     pub(crate) fn new(longest: usize) -> Self {
-        Self { longest, bytes: Vec::new(), start: 0, scanned: 0, skipping: false }
+        Self { longest, bytes: Vec::new(), start: 0, end: 0, scanned: 0, skipping: false }
     }
 
     /// Bytes that have not been handed out.
     pub(crate) fn len(&self) -> usize {
-        self.bytes.len() - self.start
+        self.end - self.start
     }
 
     /// Those bytes.
     pub(crate) fn bytes(&self) -> &[u8] {
-        self.bytes.get(self.start..).unwrap_or(&[])
+        self.bytes.get(self.start..self.end).unwrap_or(&[])
     }
 
     /// Forgets everything.
@@ -44,18 +46,20 @@ impl LineBuffer {
 
     /// Reads the next chunk; zero at the end.
     pub(crate) fn fill(&mut self, source: &mut impl Read) -> io::Result<usize> {
-        self.bytes.drain(..self.start);
-        self.start = 0;
-        let end = self.bytes.len();
-        self.bytes.resize(end + CHUNK, 0);
+        self.bytes.copy_within(self.start..self.end, 0);
+        (self.start, self.end) = (0, self.len());
+        if self.bytes.len() < self.end + CHUNK {
+            self.bytes.resize(self.end + CHUNK, 0);
+        }
+        let room = &mut self.bytes[self.end..self.end + CHUNK];
         let count = loop {
-            match source.read(&mut self.bytes[end..]) {
+            match source.read(room) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => break result,
+                result => break result?,
             }
         };
-        self.bytes.truncate(end + count.as_ref().map_or(0, |count| *count));
-        count
+        self.end += count;
+        Ok(count)
     }
 
     /// The next line with its end, if all of it is there.
@@ -75,7 +79,7 @@ impl LineBuffer {
             let (from, length) = (self.start, self.len());
             // Between two characters.
             let whole_units = length / encoding.unit() * encoding.unit();
-            let unscanned = self.bytes.get(from + self.scanned..).unwrap_or(&[]);
+            let unscanned = self.bytes().get(self.scanned..).unwrap_or(&[]);
             let (taken, is_whole) = match encoding.line_end(unscanned) {
                 Some(end) => (self.scanned + end, true),
                 None if length > self.longest => (whole_units, false),
@@ -93,10 +97,9 @@ impl LineBuffer {
     }
 
     fn take_rest(&mut self) -> Option<Range<usize>> {
-        let end = self.bytes.len();
-        let from = std::mem::replace(&mut self.start, end);
+        let from = std::mem::replace(&mut self.start, self.end);
         self.scanned = 0;
-        (from < end && !self.skipping).then_some(from..end)
+        (from < self.end && !self.skipping).then_some(from..self.end)
     }
 }
 
