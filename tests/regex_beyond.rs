@@ -213,3 +213,45 @@ fn a_terminal_sees_how_far_a_long_log_has_been_read() {
     assert_eq!(on_terminal(&format!("{command} 2>/dev/null")), "");
     assert_eq!(on_terminal(&format!("yes 'x' | head -2000 | {program} - 'x <ADDR>' >/dev/null")), "");
 }
+
+/// The dates of lines are found ahead of the search, but for a profile, which takes one line after the other.
+#[test]
+fn dates_found_ahead_change_no_report() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("log");
+    // More than is read at once, with dates that make templates overtake each other, and none.
+    let dates =
+        ["2005-08-14 11:59:59", "Aug 14 11:59:58", "[14/Aug/2005:11:59:57 +0000]", "no date", "1124020799"];
+    let mut text = Vec::new();
+    for n in 0..20_000_usize {
+        let date = dates[n / 97 % dates.len()];
+        let line = match n % 7 {
+            0 => "# a comment".into(),
+            1 => String::new(),
+            2 => format!("{date} c{} <F> user{n} from 192.0.2.{}", n / 50, n % 256),
+            3 => format!("{date} \u{e9} from 2001:db8::{n:x}"),
+            4 => format!("host: {date} from 192.0.2.1"),
+            _ => format!("{date} something else {n}"),
+        };
+        text.extend_from_slice(line.as_bytes());
+        text.extend_from_slice(if n == 9000 { b"\xff\n" } else { b"\n" });
+    }
+    fs::write(&log, text).unwrap();
+    let report = |profile: &[&str]| {
+        let mut args = vec!["--json", log.to_str().unwrap(), "from <ADDR>$", "192.0.2.7$"];
+        args.extend(profile);
+        let text = regex(&args);
+        let (lines, summary) = text.trim_end().rsplit_once('\n').unwrap();
+        let mut summary: Json = serde_json::from_str(summary).unwrap();
+        summary["summary"]["seconds"].take();
+        (lines.to_owned(), summary)
+    };
+    let (lines, summary) = report(&[]);
+    assert_eq!(lines.lines().count(), 14285);
+    assert_eq!(summary["summary"]["dates"].as_array().unwrap().len(), 7, "{summary}");
+    let (other_lines, other_summary) = report(&["--profile"]);
+    assert_eq!(summary, other_summary);
+    for (line, other) in lines.lines().zip(other_lines.lines()) {
+        assert_eq!(line, other);
+    }
+}

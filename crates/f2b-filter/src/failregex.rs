@@ -2,12 +2,12 @@
 //!
 //! Upstream: `failregex.Regex` and `FailRegex`.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
-use std::sync::Arc;
 
 use crate::dialect::DialectError;
-use crate::fields::{Field, Fields};
+use crate::fields::{Field, Fields, name_of};
 use crate::pattern::{Pattern, Search, Spans, Subject};
 use crate::pytext::is_space;
 use crate::settings::UseDns;
@@ -64,11 +64,11 @@ pub(crate) struct Regex {
     text: String,
     pattern: Pattern,
     /// The names of the groups and their numbers.
-    names: Vec<(Arc<str>, usize)>,
+    names: Vec<(&'static str, usize)>,
     /// `alt_user_1` and the field `user` that it stands in for where that is empty, sorted.
-    alternatives: Vec<(String, String)>,
+    alternatives: Vec<(&'static str, &'static str)>,
     /// `tuple_id_1` and the field `fid` that it is appended to, sorted.
-    tuples: Vec<(String, String)>,
+    tuples: Vec<(&'static str, &'static str)>,
     skip_groups: Vec<usize>,
 }
 
@@ -87,13 +87,13 @@ impl Regex {
             let mut names: Vec<_> = pattern
                 .names()
                 .iter()
-                .filter_map(|(name, _)| Some((name.clone(), compound_target(name, prefix)?)))
+                .filter_map(|(name, _)| Some((name_of(name), name_of(&compound_target(name, prefix)?))))
                 .collect();
             names.sort();
             names
         };
         let skip_groups = (0..).map_while(|n| pattern.group(&format!("skiplines{n}"))).collect();
-        let names = pattern.names().iter().map(|(name, index)| (name.as_str().into(), *index)).collect();
+        let names = pattern.names().iter().map(|(name, index)| (name_of(name), *index)).collect();
         Ok(Self {
             names,
             alternatives: compound("alt_"),
@@ -137,9 +137,15 @@ impl Regex {
 
     /// The named groups of a match in `text`, alternatives merged and tuples put together.
     pub(crate) fn groups(&self, text: &str, spans: &Spans) -> Fields {
-        let captured = self.names.iter().map(|(name, index)| {
+        self.groups_without(None, text, spans)
+    }
+
+    /// The same without one of the groups, unless others are put together to it.
+    pub(crate) fn groups_without(&self, left_out: Option<&str>, text: &str, spans: &Spans) -> Fields {
+        let wanted = self.names.iter().filter(|(name, _)| Some(*name) != left_out);
+        let captured = wanted.map(|(name, index)| {
             let value = spans.get(*index).and_then(|span| text.get(span));
-            (Arc::clone(name), value.map_or(Field::None, |value| Field::Text(value.into())))
+            (*name, value.map_or(Field::None, |value| Field::Text(value.into())))
         });
         let mut fields: Fields = captured.collect();
         for (name, target) in &self.alternatives {
@@ -160,6 +166,17 @@ impl Regex {
             fields.set(target, Field::Tuple(parts));
         }
         fields
+    }
+
+    /// What the group `content` says, as [`Self::groups`] would have it.
+    pub(crate) fn content<'t>(&self, text: &'t str, spans: &Spans) -> Option<Cow<'t, str>> {
+        let is_put_together =
+            self.alternatives.iter().chain(&self.tuples).any(|(_, target)| *target == "content");
+        if is_put_together {
+            return self.groups(text, spans).text("content").map(|content| content.to_owned().into());
+        }
+        let (_, index) = self.names.iter().find(|(name, _)| *name == "content")?;
+        text.get(spans.get(*index)?).map(Cow::Borrowed)
     }
 
     /// Whether the linear engine does it.

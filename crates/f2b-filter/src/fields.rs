@@ -2,8 +2,9 @@
 //!
 //! A group that took no part is there too, as [`Field::None`]; only what becomes data of a ticket leaves it out.
 
+use std::collections::HashSet;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use f2b_types::{FailData, Id, MatchedLine};
 
@@ -17,12 +18,12 @@ pub type Line = [String; 3];
 pub enum Field {
     /// The group took no part in the match.
     None,
-    /// What the group captured.
-    Text(Box<str>),
+    /// What the group captured, shared by what is known of a connection and what was found.
+    Text(Arc<str>),
     /// The mark that a failure waits for an id.
     Flag,
     /// `<F-TUPLE_...>` and what it was appended to.
-    Tuple(Vec<Option<Box<str>>>),
+    Tuple(Vec<Option<Arc<str>>>),
     /// All users of a connection, each once.
     Users(Vec<Field>),
     /// Lines that matched. Those of a connection become many, and are shared by what is known of it and what was found.
@@ -69,25 +70,31 @@ impl fmt::Display for Field {
     }
 }
 
-/// Named values; setting a known name keeps its place. The names are shared with the expression that they come from.
+/// Named values; setting a known name keeps its place.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Fields(Vec<(Arc<str>, Field)>);
+pub struct Fields(Vec<(&'static str, Field)>);
+
+/// Fields that are likely to be added to those of a match.
+const ADDED: usize = 6;
 
 /// From names that are all different.
-impl FromIterator<(Arc<str>, Field)> for Fields {
-    fn from_iter<I: IntoIterator<Item = (Arc<str>, Field)>>(fields: I) -> Self {
-        Self(fields.into_iter().collect())
+impl FromIterator<(&'static str, Field)> for Fields {
+    fn from_iter<I: IntoIterator<Item = (&'static str, Field)>>(fields: I) -> Self {
+        let fields = fields.into_iter();
+        let mut all = Vec::with_capacity(fields.size_hint().1.unwrap_or(0) + ADDED);
+        all.extend(fields);
+        Self(all)
     }
 }
 
 impl Fields {
     /// The value of `name`.
     pub fn get(&self, name: &str) -> Option<&Field> {
-        self.0.iter().find(|(known, _)| **known == *name).map(|(_, value)| value)
+        self.0.iter().find(|(known, _)| *known == name).map(|(_, value)| value)
     }
 
     pub(crate) fn get_mut(&mut self, name: &str) -> Option<&mut Field> {
-        self.0.iter_mut().find(|(known, _)| **known == *name).map(|(_, value)| value)
+        self.0.iter_mut().find(|(known, _)| *known == name).map(|(_, value)| value)
     }
 
     /// The captured text of `name`.
@@ -100,7 +107,7 @@ impl Fields {
 
     /// Names and values in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Field)> {
-        self.0.iter().map(|(name, value)| (&**name, value))
+        self.0.iter().map(|(name, value)| (*name, value))
     }
 
     /// The lines that matched.
@@ -118,7 +125,7 @@ impl Fields {
 
     /// The same without one of the values.
     pub fn without(&self, name: &str) -> Self {
-        Self(self.0.iter().filter(|(known, _)| **known != *name).cloned().collect())
+        Self(self.0.iter().filter(|(known, _)| *known != name).cloned().collect())
     }
 
     /// What `f2b-regex --out --invert` knows of a line in which nothing was found: the line.
@@ -129,19 +136,23 @@ impl Fields {
         fields
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(crate) fn is_true(&self, name: &str) -> bool {
         self.get(name).is_some_and(Field::is_true)
     }
 
-    pub(crate) fn set(&mut self, name: &str, value: Field) {
-        match self.0.iter_mut().find(|(known, _)| **known == *name) {
+    pub(crate) fn set(&mut self, name: &'static str, value: Field) {
+        match self.0.iter_mut().find(|(known, _)| *known == name) {
             Some((_, old)) => *old = value,
-            None => self.0.push((name.into(), value)),
+            None => self.0.push((name, value)),
         }
     }
 
     pub(crate) fn remove(&mut self, name: &str) -> Option<Field> {
-        let index = self.0.iter().position(|(known, _)| **known == *name)?;
+        let index = self.0.iter().position(|(known, _)| *known == name)?;
         Some(self.0.remove(index).1)
     }
 
@@ -154,11 +165,11 @@ impl Fields {
     }
 
     /// Overwrites with every value of `other` that is there.
-    pub(crate) fn update(&mut self, other: &Self) {
-        for (name, value) in other.0.iter().filter(|(_, value)| *value != Field::None) {
+    pub(crate) fn update(&mut self, other: Self) {
+        for (name, value) in other.0.into_iter().filter(|(_, value)| *value != Field::None) {
             match self.get_mut(name) {
-                Some(old) => *old = value.clone(),
-                None => self.0.push((Arc::clone(name), value.clone())),
+                Some(old) => *old = value,
+                None => self.0.push((name, value)),
             }
         }
     }
@@ -188,6 +199,18 @@ impl Fields {
         }
         data
     }
+}
+
+/// The name of a group as one that lasts as long as the program: no match has to copy it. Names are few, and the same ones
+/// come again with each reload.
+pub(crate) fn name_of(group: &str) -> &'static str {
+    static NAMES: LazyLock<Mutex<HashSet<&'static str>>> = LazyLock::new(Mutex::default);
+    let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
+    names.get(group).copied().unwrap_or_else(|| {
+        let name: &'static str = Box::leak(group.into());
+        names.insert(name);
+        name
+    })
 }
 
 fn user_text(user: &Field) -> String {

@@ -5,13 +5,15 @@
 //! | bytes to text | [`Encoding`] | `FileContainer.decode_line` |
 //! | the date of a line | [`DateDetector`] | `datedetector`, `datetemplate`, `strptime` |
 //! | tags to groups | `tags` | `failregex.Regex._resolveHostTag` |
-//! | Python's regular expressions | `dialect`, `pattern` | Python's `re` |
+//! | Python's regular expressions | `dialect`, `pattern`, `tagged` | Python's `re` |
+//! | many of them at once | `choice` | |
 //! | a line to failures | [`Filter`] | `filter.Filter` |
 //!
 //! Nothing in here does any I/O, reads a clock or resolves a name: the time and the zone come with each line
 //! ([`LineContext`]), and a host that has to be resolved is given back as [`Who::Host`]. Lines are hostile: no line
 //! makes a search longer than a budget, and no pattern makes the parser deeper than a limit.
 
+mod choice;
 mod date;
 mod decode;
 mod dialect;
@@ -22,11 +24,10 @@ mod filter;
 mod oracle;
 mod pattern;
 mod pytext;
-mod screen;
 mod settings;
 mod single;
+mod tagged;
 mod tags;
-mod trace;
 
 pub use crate::date::{DateDetector, DatePatternError, TemplateHits, UnknownZone, validate_time_zone};
 pub use crate::decode::{Encoding, UnknownEncoding, trim_line_end};
@@ -34,8 +35,8 @@ pub use crate::dialect::DialectError;
 pub use crate::failregex::RegexError;
 pub use crate::fields::{Field, Fields, Line};
 pub use crate::filter::{
-    Explainer, Explanation, Filter, Found, InvalidMaxLines, LineContext, LineError, Nearest, Sought,
-    StepCounter, Steps, Who,
+    Explainer, Explanation, Filter, Found, InvalidMaxLines, LineContext, LineDate, LineError, Nearest,
+    Sought, StepCounter, Steps, Who,
 };
 pub use crate::pytext::repr;
 pub use crate::settings::UseDns;

@@ -1,10 +1,13 @@
 //! A Python pattern, compiled and ready to search.
 //!
-//! Several programs stand behind a pattern (see [`Mode`]). The one for lines of plain ASCII serves nearly always; it is
-//! small, and linear wherever the pattern allows it. Another one is compiled when the first line with other characters
-//! comes up, and others when there is one on which `$` or `\b` have to be taken exactly. A linear screen stands before
-//! each program that has to backtrack, so that a line that can't match is known as such in linear time and without
-//! touching the heap. Where a linear pattern has several `.*`, its groups are traced ([`Tracer`]).
+//! Nearly all lines are plain ASCII and nearly all patterns are regular, if look-aheads and conditions are taken for what
+//! they are; then an automaton finds a match and its groups in one pass ([`Tagged`]). Engines stand behind it for the
+//! rest: for a pattern that is not regular, for an automaton that grows too big, and for other characters.
+//!
+//! Several programs stand behind a pattern (see [`Mode`]). The one for lines of plain ASCII is small. Another one is
+//! compiled when the first line with other characters comes up, and others when there is one on which `$` or `\b` have to
+//! be taken exactly. A linear screen stands before each engine that has to backtrack, so that a line that can't match is
+//! known as such in linear time and without touching the heap.
 //!
 //! Backtracking is bounded. A search that runs out of steps, or would begin on a text longer than
 //! [`MAX_BACKTRACKED`], ends as [`Search::Exhausted`].
@@ -16,9 +19,10 @@ use fancy_regex::RegexBuilder;
 use regex_automata::Input;
 use regex_automata::meta;
 use regex_automata::util::primitives::NonMaxUsize;
+use smallvec::SmallVec;
 
-use crate::dialect::{self, DialectError, Effort, Mode, Parsed};
-use crate::trace::Tracer;
+use crate::dialect::{self, DialectError, Effort, Look, Mode, Parsed};
+use crate::tagged::{Part, Slots, Tagged, Unknown};
 
 /// Steps that the backtracking engine may take back in one search.
 pub(crate) const MAX_STEPS: usize = 1_000_000;
@@ -27,13 +31,10 @@ pub(crate) const MAX_STEPS: usize = 1_000_000;
 pub(crate) const MAX_BACKTRACKED: usize = 128 * 1024;
 
 /// Bytes that one compiled program may take.
-pub(crate) const MAX_PROGRAM: usize = 64 << 20;
+const MAX_PROGRAM: usize = 64 << 20;
 
-/// Times that `.*` stands in a pattern whose groups are sooner traced than found by the engine.
-const MANY_OPEN_ENDS: usize = 2;
-
-/// Places of groups for which there is room on the stack, two for a group.
-const FEW_SLOTS: usize = 64;
+/// Groups whose places take no memory of their own.
+const FEW_GROUPS: usize = 12;
 
 /// A compiled pattern.
 #[derive(Debug)]
@@ -67,6 +68,11 @@ impl Shape {
         let body = text.strip_suffix('\n').unwrap_or(text);
         Self { one_line: memchr::memchr(b'\n', body.as_bytes()).is_none(), ascii: text.is_ascii() }
     }
+
+    /// Whether the text is one line in ASCII, as each part of it is.
+    pub(crate) fn is_plain(self) -> bool {
+        self.ascii && self.one_line
+    }
 }
 
 /// What became of a search.
@@ -82,12 +88,39 @@ pub(crate) enum Search {
 
 /// The places of a match and of its groups, in bytes.
 #[derive(Debug, Clone)]
-pub(crate) struct Spans(Vec<Option<Range<usize>>>);
+pub(crate) struct Spans(SmallVec<[Place; FEW_GROUPS]>);
+
+/// Where a group begins and ends.
+type Place = [u32; 2];
+
+/// Of a group that took no part.
+const NO_PLACE: Place = [u32::MAX; 2];
+
+/// Bytes of the longest text.
+const MAX_TEXT: usize = u32::MAX as usize - 1;
 
 impl Spans {
+    /// Of `count` groups those that took part, given the groups that were looked for and the start and end of each. The
+    /// first place of a group counts.
+    fn new(count: usize, groups: impl Iterator<Item = usize>, slots: &[Option<usize>]) -> Self {
+        let mut places = SmallVec::from_elem(NO_PLACE, count);
+        for (group, slots) in groups.zip(slots.chunks_exact(2)) {
+            if let [Some(start), Some(end)] = slots
+                && let Some(place) = places.get_mut(group)
+                && *place == NO_PLACE
+            {
+                *place = [*start as u32, *end as u32];
+            }
+        }
+        Self(places)
+    }
+
     /// The place of group `index`, of the whole match for 0.
     pub(crate) fn get(&self, index: usize) -> Option<Range<usize>> {
-        self.0.get(index).cloned().flatten()
+        self.0
+            .get(index)
+            .filter(|place| **place != NO_PLACE)
+            .map(|[start, end]| *start as usize..*end as usize)
     }
 
     /// The place of the whole match.
@@ -108,7 +141,23 @@ impl<'t> Subject<'t> {
 
     /// Whether the program for ASCII serves, whatever the pattern.
     pub(crate) fn is_plain(&self) -> bool {
-        self.shape.ascii && self.shape.one_line && !self.text.is_empty()
+        self.shape.is_plain() && (1..=MAX_TEXT).contains(&self.text.len())
+    }
+
+    /// The place in bytes of the character `index`, or the end of the text.
+    pub(crate) fn byte_of(self, index: usize) -> usize {
+        match self.shape.ascii {
+            true => index.min(self.text.len()),
+            false => self.text.char_indices().nth(index).map_or(self.text.len(), |(byte, _)| byte),
+        }
+    }
+
+    /// How many characters stand before the byte `end`.
+    pub(crate) fn chars_before(self, end: usize) -> usize {
+        match self.shape.ascii {
+            true => end,
+            false => self.text.get(..end).map_or(0, |text| text.chars().count()),
+        }
     }
 
     /// The part of the text before the byte `end`, as if it ended there.
@@ -139,7 +188,7 @@ impl Pattern {
 
     /// Whether lines of plain ASCII are for the linear engine.
     pub(crate) fn is_linear(&self) -> bool {
-        matches!(self.ascii.engine, Engine::Linear(_) | Engine::Eased(_))
+        self.ascii.regular.is_some()
     }
 
     /// The program by which the engine that backtracks searches `subject`, if it has to be asked.
@@ -166,35 +215,51 @@ impl Pattern {
     pub(crate) fn search(&self, subject: Subject<'_>) -> Search {
         match self.program(subject) {
             None => Search::Exhausted,
-            Some(program) if !program.may_match(subject) => Search::Missed,
-            Some(program) => program.captures(subject, 0),
+            Some(program) => program.search(subject),
         }
     }
 
     /// Whether there is a match. A [`Search::Found`] has no places.
     pub(crate) fn test(&self, subject: Subject<'_>) -> Search {
         match self.program(subject) {
-            Some(Program { engine: Engine::Linear(linear), .. }) => match linear.regex.is_match(subject.text)
-            {
-                true => Search::Found(Spans(Vec::new())),
+            Some(Program { engine: Engine::Linear(regex), .. }) => match regex.is_match(subject.text) {
+                true => Search::Found(Spans(SmallVec::new())),
                 false => Search::Missed,
             },
             _ => self.search(subject),
         }
     }
 
-    /// A regular expression for plain texts that matches whenever this pattern does.
-    pub(crate) fn screen(&self) -> String {
-        dialect::write_screen(&self.parsed, Mode { ascii: true, exact: false })
+    /// What stands for the pattern among others in an automaton for plain texts: an expression that matches when this
+    /// pattern does, with its named groups, or if that is not regular, one that matches whenever this pattern does.
+    pub(crate) fn part(&self) -> Part {
+        match &self.ascii.regular {
+            Some(regular) => regular.part(regular.named.iter().map(|(group, _)| *group).collect()),
+            None => {
+                let text = dialect::write_screen(&self.parsed, Mode { ascii: true, exact: false });
+                Part { text, groups: Vec::new(), looks: Vec::new() }
+            }
+        }
+    }
+
+    /// The places of the named groups, given the slots of the groups of [`Self::part`]; `None` where that is none that
+    /// matches exactly when this pattern does.
+    pub(crate) fn named_spans(&self, slots: &[Option<usize>]) -> Option<Spans> {
+        let groups = self.ascii.regular.as_ref()?.named.iter().map(|(_, group)| *group);
+        Some(Spans::new(self.ascii.count, groups, slots))
     }
 
     /// The first match at or behind the byte `start`, which look-behinds may look past.
     pub(crate) fn search_from(&self, subject: Subject<'_>, start: usize) -> Search {
-        self.program(subject).map_or(Search::Exhausted, |program| program.captures(subject, start))
+        self.program(subject).map_or(Search::Exhausted, |program| program.search_from(subject, start))
     }
 
+    /// The form of the pattern for a text; `None` if the text or the form is too big.
     fn program(&self, subject: Subject<'_>) -> Option<&Program> {
         let shape = subject.shape;
+        if subject.text.len() > MAX_TEXT {
+            return None;
+        }
         let exact = (self.asks_for_line_end && !shape.one_line)
             || (self.asks_for_words && (!shape.ascii || subject.text.is_empty()));
         let [other, other_exact, ascii_exact] = &self.others;
@@ -217,12 +282,15 @@ struct Program {
     groups: Vec<usize>,
     /// Groups of the pattern up to the last one that the engine knows, and the whole match.
     count: usize,
+    /// The same for an automaton that finds the groups too; `None` if the pattern is not regular, or for other texts than
+    /// those of ASCII characters.
+    regular: Option<Regular>,
 }
 
-/// What searches.
+/// What searches where there is no automaton.
 #[derive(Debug)]
 enum Engine {
-    Linear(Linear),
+    Linear(meta::Regex),
     /// Linear, because the only look-ahead stands at the end.
     Eased(fancy_regex::Regex),
     Backtracking {
@@ -231,14 +299,17 @@ enum Engine {
     },
 }
 
-/// The linear engine with a pattern.
+/// A regular pattern.
 #[derive(Debug)]
-struct Linear {
-    regex: meta::Regex,
+struct Regular {
     text: String,
-    /// Finds the groups of a match in ASCII text, from the first match on, where that pays.
-    tracer: OnceLock<Option<Tracer>>,
-    is_traced: bool,
+    /// Which group of the pattern each group of the text is.
+    groups: Vec<usize>,
+    /// Those of the groups that have names, each with its number in the pattern.
+    named: Vec<(usize, usize)>,
+    looks: Vec<Look>,
+    /// Made for the first text. `None` inside if it is too big.
+    automaton: OnceLock<Option<Tagged>>,
 }
 
 /// An engine refuses a program: it is too big.
@@ -248,12 +319,7 @@ impl Program {
     fn new(parsed: &Parsed, mode: Mode) -> Result<Self, TooBig> {
         let written = dialect::write(parsed, mode);
         let engine = match written.effort {
-            Effort::Linear => Engine::Linear(Linear {
-                regex: linear(&written.text)?,
-                text: written.text,
-                tracer: OnceLock::new(),
-                is_traced: parsed.open_ends() >= MANY_OPEN_ENDS && !written.groups.is_empty(),
-            }),
+            Effort::Linear => Engine::Linear(linear(&written.text)?),
             Effort::Eased => Engine::Eased(backtracking(&written.text)?),
             Effort::Backtracking => Engine::Backtracking {
                 screen: linear(&dialect::write_screen(parsed, mode))?,
@@ -261,75 +327,83 @@ impl Program {
             },
         };
         let count = written.groups.iter().max().map_or(0, |last| *last) + 1;
-        Ok(Self { engine, groups: written.groups, count })
+        let regular = if mode.ascii { dialect::write_guarded(parsed, mode) } else { None };
+        let is_named = |group: &usize| parsed.names.iter().any(|(_, named)| named == group);
+        let regular = regular.map(|(written, looks)| Regular {
+            text: written.text,
+            named: (1..).zip(written.groups.iter().copied()).filter(|(_, group)| is_named(group)).collect(),
+            groups: written.groups,
+            looks,
+            automaton: OnceLock::new(),
+        });
+        Ok(Self { engine, groups: written.groups, count, regular })
     }
 
-    /// False only if there is certainly no match. The linear engine knows while it searches, so it isn't asked twice.
-    fn may_match(&self, subject: Subject<'_>) -> bool {
-        match &self.engine {
+    /// The first match. The engine that backtracks is asked only if there may be one.
+    fn search(&self, subject: Subject<'_>) -> Search {
+        let may_match = match &self.engine {
+            _ if let Ok(search) = self.search_regular(subject, 0) => return search,
             Engine::Linear(_) => true,
             Engine::Eased(regex) => regex.is_match(subject.text).unwrap_or(true),
             Engine::Backtracking { screen, .. } => screen.is_match(subject.text),
-        }
+        };
+        if may_match { self.search_from(subject, 0) } else { Search::Missed }
     }
 
-    fn captures(&self, subject: Subject<'_>, start: usize) -> Search {
+    /// The first match at or behind the byte `start`.
+    fn search_from(&self, subject: Subject<'_>, start: usize) -> Search {
         let regex = match &self.engine {
-            Engine::Linear(linear) => return self.captures_linear(linear, subject, start),
+            _ if let Ok(search) = self.search_regular(subject, start) => return search,
+            Engine::Linear(regex) => return self.search_linear(regex, subject, start),
             Engine::Backtracking { .. } if subject.text.len() > MAX_BACKTRACKED => return Search::Exhausted,
             Engine::Eased(regex) | Engine::Backtracking { regex, .. } => regex,
         };
         match regex.captures_from_pos(subject.text, start) {
             Err(_) => Search::Exhausted,
             Ok(None) => Search::Missed,
-            Ok(Some(captures)) => Search::Found(self.spans(captures.iter().map(|span| Some(span?.range())))),
+            Ok(Some(captures)) => {
+                let slots = captures.iter().flat_map(|span| {
+                    let span = span.map(|span| span.range());
+                    [span.as_ref().map(|span| span.start), span.map(|span| span.end)]
+                });
+                Search::Found(self.spans(&self.groups, &slots.collect::<Slots>()))
+            }
         }
     }
 
-    fn captures_linear(&self, linear: &Linear, subject: Subject<'_>, start: usize) -> Search {
-        let wanted = 2 * (self.groups.len() + 1);
-        let (mut few, mut many) = ([None; FEW_SLOTS], Vec::new());
-        let slots = match few.get_mut(..wanted) {
-            Some(few) => few,
-            None => {
-                many.resize(wanted, None);
-                many.as_mut_slice()
-            }
-        };
+    fn search_regular(&self, subject: Subject<'_>, start: usize) -> Result<Search, Unknown> {
+        let regular = self.regular.as_ref().filter(|_| subject.shape.ascii).ok_or(Unknown)?;
+        let all = || regular.part((0..=regular.groups.len()).collect());
+        let automaton = regular.automaton.get_or_init(|| Tagged::new(std::iter::once(all())));
+        let automaton = automaton.as_ref().ok_or(Unknown)?;
+        let mut slots = Slots::new();
+        let start = start.min(subject.text.len());
+        Ok(match automaton.search(subject.text.as_bytes(), start, 0, &mut slots)? {
+            Some(_) => Search::Found(self.spans(&regular.groups, &slots)),
+            None => Search::Missed,
+        })
+    }
+
+    fn search_linear(&self, regex: &meta::Regex, subject: Subject<'_>, start: usize) -> Search {
+        let mut slots = vec![None; 2 * (self.groups.len() + 1)];
         let input = Input::new(subject.text).range(start.min(subject.text.len())..);
-        if !linear.search(subject, &input, slots) {
+        if regex.search_slots(&input, &mut slots).is_none() {
             return Search::Missed;
         }
-        Search::Found(self.spans(slots.chunks_exact(2).map(|slots| match slots {
-            [Some(start), Some(end)] => Some(start.get()..end.get()),
-            _ => None,
-        })))
+        let slots: Slots = slots.into_iter().map(|slot| slot.map(NonMaxUsize::get)).collect();
+        Search::Found(self.spans(&self.groups, &slots))
     }
 
-    /// The places of the pattern's groups, given those of the engine's.
-    fn spans(&self, found: impl Iterator<Item = Option<Range<usize>>>) -> Spans {
-        let mut spans = vec![None; self.count];
-        for (index, span) in std::iter::once(0).chain(self.groups.iter().copied()).zip(found) {
-            if let (Some(slot @ None), Some(span)) = (spans.get_mut(index), span) {
-                *slot = Some(span);
-            }
-        }
-        Spans(spans)
+    /// The places of the pattern's groups, given those of the whole match and of `groups`.
+    fn spans(&self, groups: &[usize], slots: &[Option<usize>]) -> Spans {
+        Spans::new(self.count, std::iter::once(0).chain(groups.iter().copied()), slots)
     }
 }
 
-impl Linear {
-    /// Whether there is a match, whose groups fill `slots`.
-    fn search(&self, subject: Subject<'_>, input: &Input<'_>, slots: &mut [Option<NonMaxUsize>]) -> bool {
-        if self.is_traced && subject.shape.ascii {
-            let Some(found) = self.regex.search(input) else { return false };
-            let tracer = self.tracer.get_or_init(|| Tracer::new(&self.text));
-            if tracer.as_ref().is_some_and(|tracer| tracer.trace(subject.text, found.range(), slots)) {
-                return true;
-            }
-            slots.fill(None);
-        }
-        self.regex.search_slots(input, slots).is_some()
+impl Regular {
+    /// The pattern for an automaton, with those of its groups that somebody asks for.
+    fn part(&self, groups: Vec<usize>) -> Part {
+        Part { text: self.text.clone(), groups, looks: self.looks.clone() }
     }
 }
 
@@ -345,6 +419,8 @@ fn backtracking(text: &str) -> Result<fancy_regex::Regex, TooBig> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dialect::generate::{generate, mutate};
+    use crate::oracle::{Random, seed};
 
     #[track_caller]
     fn check(pattern: &str, text: &str, expected: Option<&[Option<&str>]>) {
@@ -355,7 +431,7 @@ mod tests {
             Search::Exhausted => panic!("exhausted"),
         };
         let found: Option<Vec<_>> =
-            found.map(|spans| spans.0.into_iter().map(|span| span.and_then(|span| text.get(span))).collect());
+            found.map(|spans| (0..spans.0.len()).map(|group| text.get(spans.get(group)?)).collect());
         assert_eq!(found.as_deref(), expected);
     }
 
@@ -401,5 +477,59 @@ mod tests {
         check("y", &text, None);
         let pattern = Pattern::new(r"(?<!y)x(?!x)", false).unwrap();
         assert!(matches!(pattern.search(Subject::new(&text)), Search::Exhausted));
+    }
+
+    /// What is left of a search without its automaton.
+    fn without_automaton(pattern: &Pattern, text: &str) -> Search {
+        let mode = Mode { ascii: true, exact: false };
+        let program = Program { regular: None, ..Program::new(&pattern.parsed, mode).unwrap() };
+        program.search(Subject::new(text))
+    }
+
+    #[test]
+    fn an_automaton_finds_what_the_engines_find() {
+        let (mut random, mut compared) = (Random::new(seed()), [0, 0]);
+        while compared[0] < 2000 || compared[1] < 300 {
+            let generated = generate(&mut random);
+            let Ok(pattern) = Pattern::new(&generated.pattern, false) else { continue };
+            if pattern.ascii.regular.is_none() {
+                continue;
+            }
+            for text in [mutate(&mut random, &generated.text), generated.text] {
+                if !Subject::new(&text).is_plain() {
+                    continue;
+                }
+                let (ours, theirs) =
+                    (pattern.search(Subject::new(&text)), without_automaton(&pattern, &text));
+                if let Search::Exhausted = theirs {
+                    continue;
+                }
+                assert_eq!(format!("{ours:?}"), format!("{theirs:?}"), "{:?} in {text:?}", generated.pattern);
+                compared[usize::from(!matches!(pattern.ascii.engine, Engine::Linear(_)))] += 1;
+            }
+        }
+    }
+
+    #[test]
+    fn look_aheads_and_conditions_are_regular() {
+        for (pattern, regular) in [
+            ("^a(?!b)(?:(?! from ).)* from (?=c)", true),
+            (r"^(x )?(?P<u>(?P<v>\S+)|(?(1)(?:(?! y ).)*?|[^:]+)) y (?(v)a|b)$", true),
+            ("(?:(a)|b)?(?(1)c|d)", true),
+            ("(a)??(?(1)b|c)", true),
+            ("(?:(a)?(?(1)b|c))+", false),
+            ("(?=(a))b", false),
+            ("(?<!a)b", false),
+            (r"(a)?(?(1)b|c)([ab])\2", false),
+        ] {
+            let pattern = Pattern::new(pattern, false).unwrap();
+            assert_eq!(pattern.is_linear(), regular, "{pattern:?}");
+            for text in
+                ["a from c", "ab from c", "x y y b", "y y a", "z from y y b", "ab", "b", "d", "ac", "bd"]
+            {
+                let (ours, theirs) = (pattern.search(Subject::new(text)), without_automaton(&pattern, text));
+                assert_eq!(format!("{ours:?}"), format!("{theirs:?}"), "{text}");
+            }
+        }
     }
 }

@@ -67,14 +67,11 @@ impl Id {
     /// Reads an address of one family only, as captured by `<IP4>` or `<IP6>`, with an optional prefix length.
     /// What is no address of that family stays text.
     pub fn parse_family(text: &str, family: Family, prefix: Option<u8>) -> Self {
-        let fits = match family {
-            Family::Inet4 => text.parse::<Ipv4Addr>().is_ok(),
-            Family::Inet6 => text.parse::<Ipv6Addr>().is_ok(),
+        let address = match family {
+            Family::Inet4 => text.parse::<Ipv4Addr>().ok().map(IpAddr::from),
+            Family::Inet6 => text.parse::<Ipv6Addr>().ok().map(IpAddr::from),
         };
-        match fits.then(|| Self::address(text, prefix)).flatten() {
-            Some(id) => id,
-            None => Self::Text(text.into()),
-        }
+        address.and_then(|address| Self::net(address, prefix)).unwrap_or_else(|| Self::Text(text.into()))
     }
 
     /// Takes the text as it is, whatever it looks like (`usedns = raw`, `<F-ID>`).

@@ -1,6 +1,7 @@
 //! Bytes of a log, cut into lines where the encoding of the log has a line end (`FileContainer.readline`).
 
 use std::io::{self, Read};
+use std::ops::Range;
 
 use f2b_filter::Encoding;
 
@@ -15,6 +16,8 @@ pub(crate) struct LineBuffer {
     bytes: Vec<u8>,
     /// Where in them the next line begins.
     start: usize,
+    /// Where in them what was read ends. Behind is room, which is not cleared each time.
+    end: usize,
     /// As many bytes from there on have no line end.
     scanned: usize,
     /// The rest of an overlong line is being skipped.
@@ -23,17 +26,17 @@ pub(crate) struct LineBuffer {
 
 impl LineBuffer {
     pub(crate) fn new(longest: usize) -> Self {
-        Self { longest, bytes: Vec::new(), start: 0, scanned: 0, skipping: false }
+        Self { longest, bytes: Vec::new(), start: 0, end: 0, scanned: 0, skipping: false }
     }
 
     /// Bytes that have not been handed out.
     pub(crate) fn len(&self) -> usize {
-        self.bytes.len() - self.start
+        self.end - self.start
     }
 
     /// Those bytes.
     pub(crate) fn bytes(&self) -> &[u8] {
-        self.bytes.get(self.start..).unwrap_or(&[])
+        self.bytes.get(self.start..self.end).unwrap_or(&[])
     }
 
     /// Forgets everything.
@@ -43,27 +46,40 @@ impl LineBuffer {
 
     /// Reads the next chunk; zero at the end.
     pub(crate) fn fill(&mut self, source: &mut impl Read) -> io::Result<usize> {
-        self.bytes.drain(..self.start);
-        self.start = 0;
-        let end = self.bytes.len();
-        self.bytes.resize(end + CHUNK, 0);
+        self.bytes.copy_within(self.start..self.end, 0);
+        (self.start, self.end) = (0, self.len());
+        if self.bytes.len() < self.end + CHUNK {
+            self.bytes.resize(self.end + CHUNK, 0);
+        }
+        let room = &mut self.bytes[self.end..self.end + CHUNK];
         let count = loop {
-            match source.read(&mut self.bytes[end..]) {
+            match source.read(room) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => break result,
+                result => break result?,
             }
         };
-        self.bytes.truncate(end + count.as_ref().map_or(0, |count| *count));
-        count
+        self.end += count;
+        Ok(count)
     }
 
     /// The next line with its end, if all of it is there.
     pub(crate) fn next_line(&mut self, encoding: &Encoding) -> Option<&[u8]> {
+        let line = self.take_line(encoding)?;
+        self.bytes.get(line)
+    }
+
+    /// The same at the end of a log: what is left is a line too, if it is anything.
+    pub(crate) fn next_or_last_line(&mut self, encoding: &Encoding) -> Option<&[u8]> {
+        let line = self.take_line(encoding).or_else(|| self.take_rest())?;
+        self.bytes.get(line)
+    }
+
+    fn take_line(&mut self, encoding: &Encoding) -> Option<Range<usize>> {
         loop {
             let (from, length) = (self.start, self.len());
             // Between two characters.
             let whole_units = length / encoding.unit() * encoding.unit();
-            let unscanned = self.bytes.get(from + self.scanned..).unwrap_or(&[]);
+            let unscanned = self.bytes().get(self.scanned..).unwrap_or(&[]);
             let (taken, is_whole) = match encoding.line_end(unscanned) {
                 Some(end) => (self.scanned + end, true),
                 None if length > self.longest => (whole_units, false),
@@ -75,16 +91,15 @@ impl LineBuffer {
             self.start += taken;
             self.scanned = 0;
             if !std::mem::replace(&mut self.skipping, !is_whole) {
-                return self.bytes.get(from..from + taken.min(self.longest));
+                return Some(from..from + taken.min(self.longest));
             }
         }
     }
 
-    /// What is left at the end of a log, if it is anything.
-    pub(crate) fn last_line(&mut self) -> Option<&[u8]> {
-        let from = std::mem::replace(&mut self.start, self.bytes.len());
+    fn take_rest(&mut self) -> Option<Range<usize>> {
+        let from = std::mem::replace(&mut self.start, self.end);
         self.scanned = 0;
-        self.bytes.get(from..).filter(|line| !line.is_empty() && !self.skipping)
+        (from < self.end && !self.skipping).then_some(from..self.end)
     }
 }
 
@@ -151,7 +166,7 @@ mod tests {
         let encoding = Encoding::default();
         assert_eq!(buffer.next_line(&encoding), Some(&b"a\n"[..]));
         assert_eq!(buffer.next_line(&encoding), None);
-        assert_eq!(buffer.last_line(), Some(&b"b"[..]));
-        assert_eq!(buffer.last_line(), None);
+        assert_eq!(buffer.next_or_last_line(&encoding), Some(&b"b"[..]));
+        assert_eq!(buffer.next_or_last_line(&encoding), None);
     }
 }

@@ -4,6 +4,9 @@
 //! is of today, or of yesterday if it would lie ahead. Without an offset the date is local time, as `mktime` takes it:
 //! what the clock skipped in spring is moved on, what it showed twice in autumn is taken for the first time.
 
+use std::borrow::Cow;
+use std::cell::LazyCell;
+
 use f2b_types::{Number, Time, local_time};
 use jiff::civil::{Date, DateTime, Weekday};
 use jiff::tz::{AmbiguousOffset, TimeZone};
@@ -84,7 +87,8 @@ pub(crate) fn moment<'t>(
 ) -> Result<Number, DateError> {
     let fields = Fields::read(fields)?;
     let offset = fields.offset;
-    let now = || local_time(clock.now, clock.zone).map(|now| now.datetime()).ok_or(DateError::Invalid);
+    let now = LazyCell::new(|| local_time(clock.now, clock.zone).map(|now| now.datetime()));
+    let now = || now.ok_or(DateError::Invalid);
 
     let (mut year, assume_year) = match fields.year {
         Some(year) => (year, false),
@@ -218,13 +222,21 @@ fn day_of_week(first: Date, week: i64, start: Weekday, weekday: i64) -> i64 {
 }
 
 fn number(text: &str) -> Result<i64, DateError> {
+    // Nearly always.
+    if let [tens @ b'0'..=b'9', ones @ b'0'..=b'9'] = text.as_bytes() {
+        return Ok(i64::from(tens - b'0') * 10 + i64::from(ones - b'0'));
+    }
     ascii_digits(text.trim()).parse().map_err(|_| DateError::Invalid)
 }
 
 /// The place of a name, or of its first `length` letters, in `names`.
 fn index_of(names: &[&str], text: &str, length: usize) -> Result<i64, DateError> {
-    let text = text.to_lowercase();
-    let position = names.iter().position(|name| *name.get(..length).unwrap_or(name) == *text);
+    let text = match text.is_ascii() {
+        true => Cow::Borrowed(text),
+        false => text.to_lowercase().into(),
+    };
+    let is_text = |name: &str| name.get(..length).unwrap_or(name).eq_ignore_ascii_case(&text);
+    let position = names.iter().position(|name| is_text(name));
     position.and_then(|index| i64::try_from(index).ok()).ok_or(DateError::Invalid)
 }
 

@@ -163,8 +163,8 @@ impl DateDetector {
     }
 
     /// What upstream logs, since the last call.
-    pub(crate) fn take_records(&mut self) -> impl Iterator<Item = Record> + '_ {
-        self.records.drain(..)
+    pub(crate) fn take_records(&mut self) -> Vec<Record> {
+        std::mem::take(&mut self.records)
     }
 
     /// From which level on messages are wanted.
@@ -189,12 +189,11 @@ impl DateDetector {
     }
 
     /// What upstream logs of the moment that a match stands for, if somebody wants to know.
-    pub(crate) fn moment_record(&self, date: Number, text: &str, found: &DateMatch) -> Option<Record> {
-        (self.log_level <= Level::HEAVYDEBUG).then(|| {
+    pub(crate) fn debug_moment(&mut self, date: Number, text: &str, found: &DateMatch) {
+        self.debug(|_| {
             let (date, text, name) = (date.as_f64(), repr(text), found.template_name());
-            let message = format!("  got time {date:.6} for {text} using template {name}");
-            Record::new(Level::HEAVYDEBUG, "datedetector", message)
-        })
+            format!("  got time {date:.6} for {text} using template {name}")
+        });
     }
 
     fn say(&mut self, level: Level, message: String) {
@@ -296,7 +295,7 @@ impl DateDetector {
             return Ok(FirstTry::default());
         };
         let anchored = self.slots.get(index).is_some_and(|slot| slot.template.line_anchored);
-        let whole = anchored || !self.has_same_edges(line.text);
+        let whole = anchored || !self.has_same_edges(line);
         self.debug_last(index, anchored, whole, line.text);
         let candidate = match whole {
             true => self.search(index, line)?,
@@ -349,7 +348,7 @@ impl DateDetector {
 
     /// Whether the last match could stand in `line` at the same place: equal characters outside, or equal ones inside
     /// that are neither letters nor digits.
-    fn has_same_edges(&self, line: &str) -> bool {
+    fn has_same_edges(&self, line: Subject<'_>) -> bool {
         let is_mark = |c: Option<char>| c.is_none_or(|c| !c.is_alphanumeric());
         let (start, end) = (self.last_start, self.last_end);
         let before_start = start.at.checked_sub(1).and_then(|at| char_at(line, at));
@@ -412,20 +411,20 @@ impl DateDetector {
         self.debug_search(index);
         let Some(slot) = self.slots.get_mut(index) else { return Ok(None) };
         let search = slot.template.compiled()?.pattern.search(line);
-        Ok(slot.candidate(search, index, line.text))
+        Ok(slot.candidate(search, index, line))
     }
 
     /// Searches from where the last match began to where it ended, as if the line ended there.
     fn search_part(&mut self, index: usize, line: Subject<'_>) -> Result<Option<Candidate>, DateError> {
         self.debug_search(index);
         let Some(slot) = self.slots.get_mut(index) else { return Ok(None) };
-        let start = byte_of(line.text, self.last_start.at);
-        let end = byte_of(line.text, self.last_end.at);
+        let start = line.byte_of(self.last_start.at);
+        let end = line.byte_of(self.last_end.at);
         if start > end {
             return Ok(None);
         }
         let search = slot.template.compiled()?.pattern.search_from(line.until(end), start);
-        Ok(slot.candidate(search, index, line.text))
+        Ok(slot.candidate(search, index, line))
     }
 
     fn debug_search(&mut self, index: usize) {
@@ -503,32 +502,26 @@ impl DateDetector {
 }
 
 impl Slot {
-    fn candidate(&mut self, search: Search, index: usize, line: &str) -> Option<Candidate> {
+    fn candidate(&mut self, search: Search, index: usize, line: Subject<'_>) -> Option<Candidate> {
         let Search::Found(spans) = search else { return None };
         self.matches += 1;
         let whole = spans.whole();
-        let chars = |end: usize| line.get(..end).map_or(0, |text| text.chars().count());
         Some(Candidate {
             template: Arc::clone(&self.template),
             index,
-            start: chars(whole.start),
-            end: chars(whole.end),
+            start: line.chars_before(whole.start),
+            end: line.chars_before(whole.end),
             spans,
         })
     }
 }
 
-fn char_at(line: &str, index: usize) -> Option<char> {
-    line.chars().nth(index)
+fn char_at(line: Subject<'_>, index: usize) -> Option<char> {
+    line.text.get(line.byte_of(index)..)?.chars().next()
 }
 
 fn last_char(text: &str) -> Option<char> {
     text.chars().next_back()
-}
-
-/// The byte at which the character `index` begins, or the end of the line.
-fn byte_of(line: &str, index: usize) -> usize {
-    line.char_indices().nth(index).map_or(line.len(), |(byte, _)| byte)
 }
 
 #[cfg(test)]

@@ -166,12 +166,13 @@ const WRONG: &[&str] = &[
 ];
 
 /// A pattern and a text.
-pub(super) struct Generated {
-    pub(super) pattern: String,
-    pub(super) text: String,
+#[derive(Debug)]
+pub(crate) struct Generated {
+    pub(crate) pattern: String,
+    pub(crate) text: String,
 }
 
-pub(super) fn generate(random: &mut Random) -> Generated {
+pub(crate) fn generate(random: &mut Random) -> Generated {
     let mut grammar = Grammar { random, groups: 0, open: 0, names: Vec::new(), verbose: false };
     let mut out = Generated { pattern: String::new(), text: String::new() };
     if grammar.random.once_in(6) {
@@ -193,7 +194,7 @@ pub(super) fn generate(random: &mut Random) -> Generated {
 }
 
 /// `text` with something cut, put in or changed.
-pub(super) fn mutate(random: &mut Random, text: &str) -> String {
+pub(crate) fn mutate(random: &mut Random, text: &str) -> String {
     let mut chars: Vec<String> = text.chars().map(String::from).collect();
     for _ in 0..1 + random.below(3) {
         let at = random.below(chars.len() + 1);

@@ -5,16 +5,18 @@
 //! 3.11 parses it ([`parse`]), into a tree ([`ast`]) that is freed of what is always true ([`simplify`]) and written
 //! out again ([`write`]). Nothing of the pattern's text reaches the engine unread.
 //!
-//! A tree can be written out in several ways, see [`write::Mode`].
+//! A tree can be written out in several ways, see [`write::Mode`]. For an automaton, look-aheads are written apart from it
+//! ([`write_guarded`]), and conditions become choices ([`conditions`]).
 
 mod ast;
 mod case;
+mod conditions;
 #[cfg(test)]
 mod differential;
 mod error;
 mod escape;
 #[cfg(test)]
-mod generate;
+pub(crate) mod generate;
 mod group;
 mod parse;
 mod pieces;
@@ -23,7 +25,7 @@ mod write;
 
 pub use self::error::DialectError;
 pub(crate) use self::pieces::{Piece, pieces};
-pub(crate) use self::write::{Effort, Mode, write, write_screen};
+pub(crate) use self::write::{Effort, Look, Mode, write, write_guarded, write_screen};
 
 use self::ast::Node;
 

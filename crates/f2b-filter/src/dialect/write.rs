@@ -5,8 +5,8 @@
 
 use std::fmt::Write;
 
-use super::Parsed;
 use super::ast::{At, Category, Class, ClassItem, Greed, Node};
+use super::{Parsed, conditions};
 
 /// What the texts to search are known to be. The less a program has to expect, the smaller and faster it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +49,28 @@ pub(crate) fn write(parsed: &Parsed, mode: Mode) -> Written {
     Written { text: writer.text, effort, groups: writer.groups }
 }
 
+/// A look-ahead of a pattern.
+#[derive(Debug, Clone)]
+pub(crate) struct Look {
+    /// The empty group of the engine's that stands in its place.
+    pub(crate) group: usize,
+    /// Whether it has to match, or must not.
+    pub(crate) demands: bool,
+    /// What it looks for.
+    pub(crate) text: String,
+}
+
+/// A regular pattern with marks for the look-aheads, and these; `None` if it isn't regular otherwise. Conditions are
+/// choices in it.
+pub(crate) fn write_guarded(parsed: &Parsed, mode: Mode) -> Option<(Written, Vec<Look>)> {
+    let root = conditions::split(parsed.root.clone());
+    let mut writer = Writer::new(parsed, mode, false);
+    writer.looks = Some(Vec::new());
+    writer.node(&root);
+    let written = Written { text: writer.text, effort: Effort::Linear, groups: writer.groups };
+    (!writer.irregular).then_some((written, writer.looks?))
+}
+
 /// A pattern without look-around, references, conditions and groups that matches whenever `parsed` does. It sieves out
 /// lines for the backtracking engine.
 pub(crate) fn write_screen(parsed: &Parsed, mode: Mode) -> String {
@@ -85,17 +107,6 @@ impl Parsed {
         self.root.any(&|node| matches!(node, Node::At(at) if is_boundary(at)))
     }
 
-    /// How often `.*` and its like stand in it. Where several do, backtracking tries many ways to share the text out.
-    pub(crate) fn open_ends(&self) -> usize {
-        let mut count = 0;
-        self.root.each(&mut |node| {
-            if let Node::Repeat { max: None, body, .. } = node {
-                count += usize::from(matches!(**body, Node::Any { .. }));
-            }
-        });
-        count
-    }
-
     fn group(&self, index: usize) -> Option<&Node> {
         fn find(node: &Node, index: usize) -> Option<&Node> {
             match node {
@@ -128,16 +139,26 @@ struct Writer<'a> {
     text: String,
     irregular: bool,
     groups: Vec<usize>,
+    /// The look-aheads, where they are not written.
+    looks: Option<Vec<Look>>,
 }
+
+/// What stands in the list of groups for the mark of a look-ahead.
+const NO_GROUP: usize = usize::MAX;
 
 impl<'a> Writer<'a> {
     fn new(parsed: &'a Parsed, mode: Mode, screen: bool) -> Self {
-        Self { parsed, mode, screen, text: String::new(), irregular: false, groups: Vec::new() }
+        Self { parsed, mode, screen, text: String::new(), irregular: false, groups: Vec::new(), looks: None }
     }
 
     fn node(&mut self, node: &Node) {
         if self.screen {
             return self.screened(node);
+        }
+        if let Node::Look { behind: false, negative, body } = node
+            && self.looks.is_some()
+        {
+            return self.mark(!negative, body);
         }
         self.irregular |= !is_regular(node);
         match node {
@@ -204,6 +225,17 @@ impl<'a> Writer<'a> {
             }
             node => self.regular(node),
         }
+    }
+
+    /// Leaves a look-ahead to be looked for elsewhere. Its groups would be lost.
+    fn mark(&mut self, demands: bool, body: &Node) {
+        let mut writer = Writer::new(self.parsed, self.mode, false);
+        writer.node(body);
+        self.irregular |= writer.irregular || !writer.groups.is_empty();
+        self.text.push_str("()");
+        self.groups.push(NO_GROUP);
+        let look = Look { group: self.groups.len(), demands, text: writer.text };
+        self.looks.get_or_insert_default().push(look);
     }
 
     fn regular(&mut self, node: &Node) {

@@ -80,7 +80,7 @@ pub(super) fn join(text: &mut String, lines: &[Line]) {
     }
 }
 
-fn push_line(text: &mut String, before: &str, behind: &str) {
+pub(super) fn push_line(text: &mut String, before: &str, behind: &str) {
     text.push_str(before);
     text.push_str(behind);
     text.push('\n');

@@ -6,6 +6,8 @@
 use std::sync::Arc;
 
 use f2b_types::Time;
+use foldhash::fast::RandomState;
+use indexmap::IndexMap;
 
 use crate::fields::{Field, Fields, Line};
 
@@ -20,11 +22,10 @@ const MAX_USERS: usize = 100;
 
 /// Connections by their ids, oldest first.
 #[derive(Debug, Default)]
-pub(super) struct Connections(Vec<Connection>);
+pub(super) struct Connections(IndexMap<Arc<str>, Connection, RandomState>);
 
 #[derive(Debug)]
 struct Connection {
-    id: String,
     expires: Time,
     fields: Fields,
 }
@@ -52,7 +53,7 @@ impl Connections {
         let kept = !forget;
         let users = match known {
             Some(known) => {
-                let merged = merge_into(known, &fields, gained);
+                let merged = merge_into(known, fields, gained);
                 fields = merged.0;
                 merged.1
             }
@@ -60,7 +61,7 @@ impl Connections {
             None => 0,
         };
         if forget {
-            self.remove(id);
+            self.0.shift_remove(id);
         }
         let pending = fields.remove("mlfpending").is_some_and(|value| value.is_true());
         if pending || users > 1 {
@@ -78,7 +79,11 @@ impl Connections {
                     *known = lines.into();
                 }
                 _ => {
-                    lines.extend(own);
+                    if lines.is_empty() {
+                        lines = own;
+                    } else {
+                        lines.extend(own);
+                    }
                     fields.set("matches", Field::Lines(lines.into()));
                 }
             }
@@ -92,42 +97,37 @@ impl Connections {
     }
 
     /// Stores what is known of a connection; a new one may push out the oldest.
-    pub(super) fn store(&mut self, id: &str, fields: Fields, now: Time) {
-        if let Some(known) = self.0.iter_mut().find(|known| known.id == id) {
+    pub(super) fn store(&mut self, id: Arc<str>, fields: Fields, now: Time) {
+        if let Some(known) = self.0.get_mut(&*id) {
             known.fields = fields;
             return;
         }
         if self.0.len() >= MAX_CONNECTIONS {
             self.make_room(now);
         }
-        self.0.push(Connection { id: id.into(), expires: now + LIFETIME, fields });
+        self.0.insert(id, Connection { expires: now + LIFETIME, fields });
     }
 
     fn take(&mut self, id: &str, now: Time) -> Option<Fields> {
-        let place = self.0.iter().position(|known| known.id == id)?;
-        match self.0.get_mut(place) {
-            Some(known) if known.expires > now => Some(std::mem::take(&mut known.fields)),
+        match self.0.get_mut(id)? {
+            known if known.expires > now => Some(std::mem::take(&mut known.fields)),
             _ => {
-                self.0.remove(place);
+                self.0.shift_remove(id);
                 None
             }
         }
     }
 
-    fn remove(&mut self, id: &str) {
-        self.0.retain(|known| known.id != id);
-    }
-
     /// Drops the oldest ones up to and with the first that is still alive.
     fn make_room(&mut self, now: Time) {
-        let alive = self.0.iter().position(|known| known.expires > now);
+        let alive = self.0.values().position(|known| known.expires > now);
         let surplus = alive.map_or(self.0.len(), |place| place + 1);
         self.0.drain(..surplus);
     }
 }
 
 /// What was known, updated by what the line says, and how many users the connection has.
-fn merge_into(mut known: Fields, line: &Fields, gained: bool) -> (Fields, usize) {
+fn merge_into(mut known: Fields, line: Fields, gained: bool) -> (Fields, usize) {
     let users = count_user(&mut known, line.get("user").cloned());
     // Only the last line says whether this is no failure.
     let was_no_failure = [known.remove("nofail"), known.remove("mlfgained")]
@@ -166,12 +166,13 @@ fn count_user(fields: &mut Fields, user: Option<Field>) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fields::name_of;
 
     fn line(groups: &[(&str, &str)]) -> Fields {
         let mut fields = Fields::default();
         for (name, value) in groups {
             let value = if value.is_empty() { Field::None } else { Field::Text((*value).into()) };
-            fields.set(name, value);
+            fields.set(name_of(name), value);
         }
         fields
     }
@@ -185,7 +186,7 @@ mod tests {
             let matched = vec![[String::new(), String::new(), text.into()]];
             let merged = self.0.merge("id", line(groups), matched, Time(self.1));
             if merged.kept {
-                self.0.store("id", merged.fields.clone(), Time(self.1));
+                self.0.store("id".into(), merged.fields.clone(), Time(self.1));
             }
             let lines: Vec<_> = merged.fields.matches().iter().map(|[.., text]| text.as_str()).collect();
             let kind = if merged.fields.is_no_failure() { "nofail" } else { "fail" };
@@ -218,7 +219,7 @@ mod tests {
         assert_eq!(log.feed("wrong", &[]), "fail - wrong");
         let mut connections = Connections::default();
         for n in 0..250 {
-            connections.store(&n.to_string(), Fields::default(), Time(f64::from(n)));
+            connections.store(n.to_string().into(), Fields::default(), Time(f64::from(n)));
         }
         assert_eq!(connections.0.len(), MAX_CONNECTIONS);
     }

@@ -1,6 +1,8 @@
 //! What upstream logs of each line for whoever wants to know everything (`TRACEDEBUG` and `HEAVYDEBUG`). Nothing of it is
 //! put together unless it is asked for.
 
+use std::borrow::Borrow;
+use std::fmt::Arguments;
 use std::ops::Range;
 
 use f2b_types::{Level, Record};
@@ -44,16 +46,6 @@ impl State {
         self.debug(Level::HEAVYDEBUG, || format!("  Looking for prefregex {}", repr(regex.as_str())));
     }
 
-    /// What came of it.
-    pub(super) fn debug_prefix_match(&mut self) {
-        let groups = self.prefix_groups.take();
-        match &groups {
-            Some(groups) => self.debug_match(format_args!("Pre-filter matched"), groups),
-            None => self.debug(Level::HEAVYDEBUG, || "  Prefregex not matched".into()),
-        }
-        self.prefix_groups = groups;
-    }
-
     /// Every `failregex` that is tried, whether one look was enough for several or not.
     pub(super) fn debug_tries(&mut self, rules: &Rules, tried: Range<usize>) {
         if self.log_level > Level::HEAVYDEBUG {
@@ -74,8 +66,8 @@ impl State {
         });
     }
 
-    pub(super) fn debug_match(&mut self, what: std::fmt::Arguments<'_>, groups: &Fields) {
-        self.debug(Level::TRACEDEBUG, || format!("  {what} {groups}"));
+    pub(super) fn debug_match<G: Borrow<Fields>>(&mut self, what: Arguments<'_>, groups: impl FnOnce() -> G) {
+        self.debug(Level::TRACEDEBUG, || format!("  {what} {}", groups().borrow()));
     }
 }
 

@@ -1,5 +1,7 @@
 //! What a line says: who failed, when, and the rest.
 
+use std::borrow::Cow;
+
 use f2b_types::{Failure, Family, Id, Number, Time};
 
 use crate::fields::{Field, Fields};
@@ -114,22 +116,23 @@ fn resolve(host: &str, use_dns: UseDns) -> Named {
     }
 }
 
-fn show(value: &Field) -> String {
+fn show(value: &Field) -> Cow<'_, str> {
     match value {
-        Field::Text(text) => text.to_string(),
-        other => other.to_string(),
+        Field::Text(text) => Cow::Borrowed(&**text),
+        other => other.to_string().into(),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fields::name_of;
 
     #[track_caller]
     fn check(groups: &[(&str, &str)], use_dns: UseDns, expected: &str) {
         let mut fields = Fields::default();
         for (name, value) in groups {
-            fields.set(name, Field::Text((*value).into()));
+            fields.set(name_of(name), Field::Text((*value).into()));
         }
         let named = match identify(&mut fields, false, use_dns) {
             Named::Pending => "pending".into(),

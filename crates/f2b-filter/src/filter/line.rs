@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 
 use super::buffer::Split;
 use super::{Filter, Found, State};
-use crate::date::{Clock, DateError};
+use crate::date::{Clock, DateDetector, DateError};
 use crate::pattern::Subject;
 use crate::pytext::repr;
 
@@ -57,7 +57,15 @@ pub(super) enum Warning {
     Exhausted,
 }
 
+/// The date of a line as a [`DateDetector`] found it, for [`Filter::process_found`].
+#[derive(Debug)]
+pub struct LineDate {
+    found: Result<Dated, LineError>,
+    records: Vec<Record>,
+}
+
 /// What the date templates found in a line.
+#[derive(Debug)]
 enum Dated {
     /// A date, and where it stands.
     Date(Range<usize>, Number),
@@ -77,14 +85,41 @@ impl Filter {
     ///
     /// [`LineError`] where upstream raises an exception, as for an unknown abbreviation of a time zone.
     pub fn process_line(&mut self, line: &str, context: &LineContext<'_>) -> Result<Vec<Found>, LineError> {
+        let date =
+            self.state.detector.as_mut().map_or_else(LineDate::none, |dates| dates.find(line, context));
+        self.process_found(line, date, context)
+    }
+
+    /// The same for a line whose date was found already, by the detector of this filter, which found those of all lines
+    /// before it too.
+    ///
+    /// # Errors
+    ///
+    /// As [`Filter::process_line`].
+    pub fn process_found(
+        &mut self,
+        line: &str,
+        date: LineDate,
+        context: &LineContext<'_>,
+    ) -> Result<Vec<Found>, LineError> {
         let Self { rules, state } = self;
         state.ignored_by.clear();
         state.debug(Level::TRACEDEBUG, || format!("Working on line {}", repr(line)));
+        state.records.extend(date.records);
         let whole = Split { before: "", date: "", behind: line };
-        let (split, date, no_date) = match state.find_date(line, context)? {
-            Dated::Date(place, date) => (cut(line, place), Some(date), false),
+        let (split, date, no_date) = match date.found? {
+            Dated::Date(place, date) => {
+                let split = cut(line, place);
+                split.date.clone_into(&mut state.last_time_text);
+                state.last_date = Some(date);
+                (split, Some(date), false)
+            }
             Dated::Nothing(place) => (cut(line, place), None, false),
-            Dated::Invalid(place) => (cut(line, place), None, true),
+            Dated::Invalid(place) => {
+                let split = cut(line, place);
+                state.error(format!("findFailure failed to parse timeText: {}", split.date));
+                (split, None, true)
+            }
             Dated::Missing => (whole, None, true),
         };
         // A line that says nothing of its time is of the time of the one before it, if that was just now.
@@ -138,16 +173,25 @@ impl Filter {
     }
 }
 
-impl State {
-    fn find_date(&mut self, line: &str, context: &LineContext<'_>) -> Result<Dated, LineError> {
-        let failed = |error: DateError| match error {
+impl LineDate {
+    /// Nobody looked for one.
+    fn none() -> Self {
+        Self { found: Ok(Dated::Missing), records: Vec::new() }
+    }
+}
+
+impl DateDetector {
+    /// The date of the next line.
+    pub fn find(&mut self, line: &str, context: &LineContext<'_>) -> LineDate {
+        let found = self.dated(line, context).map_err(|error| match error {
             DateError::Raised(exception) => LineError { exception },
             DateError::Invalid => LineError { exception: "ValueError()".into() },
-        };
-        let Some(detector) = &mut self.detector else { return Ok(Dated::Missing) };
-        let found = detector.match_line(Subject::new(line), context.now);
-        self.records.extend(detector.take_records());
-        let Some(found) = found.map_err(failed)? else {
+        });
+        LineDate { found, records: self.take_records() }
+    }
+
+    fn dated(&mut self, line: &str, context: &LineContext<'_>) -> Result<Dated, DateError> {
+        let Some(found) = self.match_line(Subject::new(line), context.now)? else {
             return Ok(Dated::Missing);
         };
         let place = found.spans.get(1).unwrap_or_else(|| before_last(line));
@@ -155,21 +199,18 @@ impl State {
         if text.is_empty() {
             return Ok(Dated::Nothing(place));
         }
-        match detector.moment(line, &found, Clock { now: context.now, zone: context.zone }) {
+        match self.moment(line, &found, Clock { now: context.now, zone: context.zone }) {
             Ok(date) => {
-                text.clone_into(&mut self.last_time_text);
-                self.last_date = Some(date);
-                self.records.extend(detector.moment_record(date, text, &found));
+                self.debug_moment(date, text, &found);
                 Ok(Dated::Date(place, date))
             }
-            Err(DateError::Invalid) => {
-                self.error(format!("findFailure failed to parse timeText: {text}"));
-                Ok(Dated::Invalid(place))
-            }
-            Err(error) => Err(failed(error)),
+            Err(DateError::Invalid) => Ok(Dated::Invalid(place)),
+            Err(error) => Err(error),
         }
     }
+}
 
+impl State {
     /// The date to count with: a new line whose date is odd is taken to be of now, an old line of the past isn't taken
     /// at all.
     fn judge(

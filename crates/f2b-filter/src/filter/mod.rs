@@ -23,7 +23,7 @@ mod steps;
 
 pub use self::explain::{Explainer, Explanation, Nearest, Sought};
 pub use self::found::{Found, Who};
-pub use self::line::{LineContext, LineError};
+pub use self::line::{LineContext, LineDate, LineError};
 pub use self::steps::{StepCounter, Steps};
 
 use std::sync::Arc;
@@ -32,12 +32,13 @@ use f2b_types::{Level, Number, Record, Time};
 
 use self::buffer::Buffer;
 use self::connection::Connections;
+use crate::choice::Choice;
 use crate::date::{DateDetector, DatePatternError, UnknownZone, validate_time_zone};
 use crate::decode::{Encoding, UnknownEncoding};
 use crate::failregex::{Options, Regex, RegexError};
 use crate::fields::Fields;
+use crate::pattern::Spans;
 use crate::pytext::{repr, strip};
-use crate::screen::{Candidates, Screen};
 use crate::settings::UseDns;
 
 /// Turns log lines into failures.
@@ -55,8 +56,8 @@ struct Rules {
     use_dns: UseDns,
     prefix: Option<Arc<Regex>>,
     fail: Vec<Arc<Regex>>,
-    /// Stands before `fail`; a new one for each change of it.
-    fail_screen: Screen,
+    /// All of `fail` in one; a new one for each change of it.
+    fail_choice: Choice,
     ignore: Vec<Arc<Regex>>,
     find_time: Number,
     max_lines: usize,
@@ -73,7 +74,6 @@ struct State {
     /// `None` where the source of the lines knows their dates.
     detector: Option<DateDetector>,
     buffer: Buffer,
-    candidates: Candidates,
     last_time_text: String,
     last_date: Option<Number>,
     connections: Connections,
@@ -82,7 +82,9 @@ struct State {
     records: Vec<Record>,
     log_level: Level,
     ignored_by: Vec<usize>,
-    prefix_groups: Option<Fields>,
+    /// The last match of `prefregex`, and what it was tried on.
+    prefix_match: Option<Spans>,
+    prefix_text: String,
 }
 
 /// What `maxlines` must be.
@@ -108,7 +110,7 @@ impl Filter {
                 use_dns: UseDns::Warn,
                 prefix: None,
                 fail: Vec::new(),
-                fail_screen: Screen::default(),
+                fail_choice: Choice::default(),
                 ignore: Vec::new(),
                 find_time: Number::Int(600),
                 max_lines: 1,
@@ -128,8 +130,8 @@ impl Filter {
                 records: Vec::new(),
                 log_level: Level::DEBUG,
                 ignored_by: Vec::new(),
-                candidates: Candidates::default(),
-                prefix_groups: None,
+                prefix_match: None,
+                prefix_text: String::new(),
             },
         }
     }
@@ -138,6 +140,7 @@ impl Filter {
     /// matches. Date templates are taken over without their hits.
     pub fn adopt(&mut self, other: &Self) {
         self.rules = other.rules.clone();
+        self.state.prefix_match = None;
         self.state.detector = other.state.detector.clone();
     }
 
@@ -149,7 +152,7 @@ impl Filter {
     /// Forgets all expressions, as a reload begins.
     pub fn clear(&mut self) {
         self.rules.fail.clear();
-        self.rules.fail_screen = Screen::default();
+        self.rules.fail_choice = Choice::default();
         self.rules.ignore.clear();
     }
 
@@ -173,6 +176,7 @@ impl Filter {
     ///
     /// [`RegexError`] says what is wrong with it.
     pub fn set_prefregex(&mut self, regex: &str) -> Result<(), RegexError> {
+        self.state.prefix_match = None;
         self.rules.prefix = match regex {
             "" => None,
             regex => {
@@ -196,14 +200,14 @@ impl Filter {
         let options = Options { multi_line: self.rules.max_lines > 1, use_dns: self.rules.use_dns };
         let regex = Regex::new_fail(regex, self.rules.prefix.as_deref(), options);
         self.rules.fail.push(self.state.noted(regex)?.into());
-        self.rules.fail_screen = Screen::default();
+        self.rules.fail_choice = Choice::default();
         Ok(())
     }
 
     /// Removes the `failregex` at `index`, which counts from the end if it is negative.
     pub fn del_failregex(&mut self, index: i64) {
         self.state.remove(&mut self.rules.fail, index);
-        self.rules.fail_screen = Screen::default();
+        self.rules.fail_choice = Choice::default();
     }
 
     /// Every `failregex` with its tags expanded.
@@ -284,6 +288,17 @@ impl Filter {
         self.state.detector.as_ref()
     }
 
+    /// Takes the templates out, to find the dates of lines elsewhere and ahead of [`Filter::process_found`]; `None` where
+    /// the source of the lines knows their dates.
+    pub fn take_date_detector(&mut self) -> Option<DateDetector> {
+        self.state.detector.take()
+    }
+
+    /// Puts the templates back.
+    pub fn restore_date_detector(&mut self, detector: DateDetector) {
+        self.state.detector = Some(detector);
+    }
+
     /// Sets the zone of dates that name none; `None` for local time.
     ///
     /// # Errors
@@ -356,9 +371,14 @@ impl Filter {
         &self.state.ignored_by
     }
 
-    /// The groups of `prefregex` in the last line on which it was tried, if it matched.
-    pub fn prefix_groups(&self) -> Option<&Fields> {
-        self.state.prefix_groups.as_ref()
+    /// Whether `prefregex` matched the last line on which it was tried.
+    pub fn prefix_matched(&self) -> bool {
+        self.state.prefix_match.is_some()
+    }
+
+    /// The groups of that match.
+    pub fn prefix_groups(&self) -> Option<Fields> {
+        self.state.prefix_groups(&self.rules, None)
     }
 
     /// The lines that wait for a match over several lines.

@@ -8,6 +8,7 @@ use super::buffer::{self, Split};
 use super::found::{Named, identify};
 use super::line::{LineContext, Warning};
 use super::{Found, Rules, State};
+use crate::choice::Next;
 use crate::failregex::Regex;
 use crate::fields::{Field, Fields, Line};
 use crate::pattern::{MAX_BACKTRACKED, MAX_STEPS, Search, Shape, Spans, Subject};
@@ -46,6 +47,18 @@ impl View<'_> {
         buffer::join(&mut self.text, &rest);
         self.shape = Shape::of(&self.text);
         self.rest = Some(rest);
+    }
+
+    /// Leaves only what `prefregex` cut out to be searched.
+    fn narrow_to_content(&mut self, content: &str) {
+        if self.multi_line() {
+            return self.narrow(vec![[String::new(), String::new(), content.into()]]);
+        }
+        self.text.clear();
+        buffer::push_line(&mut self.text, "", content);
+        if !self.shape.is_plain() {
+            self.shape = Shape::of(&self.text);
+        }
     }
 }
 
@@ -90,27 +103,26 @@ impl State {
         }
         if let Some(regex) = &rules.prefix {
             self.debug_prefix(regex);
-            self.prefix_groups = self.groups_of(rules, regex, view.subject(), now).map(|(_, groups)| groups);
-            self.debug_prefix_match();
-            let Some(groups) = &self.prefix_groups else { return found };
-            if let Some(content) = groups.text("content").filter(|content| !content.is_empty()) {
-                view.narrow(vec![[String::new(), String::new(), content.into()]]);
+            let search = self.watched(regex.search(view.subject()), rules, regex, view.subject(), now);
+            let Search::Found(spans) = search else {
+                self.prefix_match = None;
+                self.debug(Level::HEAVYDEBUG, || "  Prefregex not matched".into());
+                return found;
+            };
+            self.debug_match(format_args!("Pre-filter matched"), || regex.groups(&view.text, &spans));
+            let spans = self.prefix_match.insert(spans);
+            std::mem::swap(&mut self.prefix_text, &mut view.text);
+            match regex.content(&self.prefix_text, spans) {
+                Some(content) if !content.is_empty() => view.narrow_to_content(&content),
+                _ => view.text.clone_from(&self.prefix_text),
             }
         }
-        // Of several lines a match takes some out, so that others can match then.
-        if !view.multi_line() {
-            let patterns = rules.fail.iter().map(|regex| regex.pattern());
-            rules.fail_screen.sieve(patterns, view.subject(), &mut self.candidates);
-        }
-        let mut tried = 0;
-        for (index, regex) in rules.fail.iter().enumerate() {
-            if !view.multi_line() && !self.candidates.may_match(index) {
-                continue;
-            }
-            let Some((spans, groups)) = self.groups_of(rules, regex, view.subject(), now) else { continue };
-            self.debug_tries(rules, tried..index + 1);
-            self.debug_match(format_args!("Matched failregex {index}:"), &groups);
-            tried = index + 1;
+        let mut from = 0;
+        while let Some((index, regex, spans)) = self.next_match(rules, view, from, now) {
+            self.debug_tries(rules, from..index + 1);
+            from = index + 1;
+            let groups = regex.groups(&view.text, &spans);
+            self.debug_match(format_args!("Matched failregex {index}:"), || &groups);
             let (matched, others) = view.used(regex, &spans);
             if self.is_match_ignored(rules, view, &matched, &others, now) {
                 match rules.check_all {
@@ -127,13 +139,14 @@ impl State {
             if view.multi_line() {
                 view.narrow(others);
             }
-            let prefix = self.prefix_groups.as_ref().filter(|_| rules.prefix.is_some());
-            let groups = match prefix.map(|prefix| prefix.without("content")) {
-                Some(mut merged) if merged.iter().next().is_some() => {
-                    merged.update(&groups);
+            let mut merged = self.prefix_groups(rules, Some("content")).unwrap_or_default();
+            merged.remove("content");
+            let groups = match merged.is_empty() {
+                true => groups,
+                false => {
+                    merged.update(groups);
                     merged
                 }
-                _ => groups,
             };
             let Some(conclusion) = self.conclude(rules, index, groups, matched, now) else {
                 let text = format!("No group found in '{}' using '{}'", view.text, python_regex(regex));
@@ -152,7 +165,7 @@ impl State {
                 return found;
             }
         }
-        self.debug_tries(rules, tried..rules.fail.len());
+        self.debug_tries(rules, from..rules.fail.len());
         found
     }
 
@@ -167,8 +180,8 @@ impl State {
         now: Time,
     ) -> Option<Option<(Named, Fields)>> {
         let id = groups.get("mlfid").filter(|id| **id != Field::None).map(|id| match id {
-            Field::Text(text) => text.to_string(),
-            other => other.to_string(),
+            Field::Text(text) => Arc::clone(text),
+            other => other.to_string().into(),
         });
         let mut fields = groups;
         let mut kept = false;
@@ -178,50 +191,78 @@ impl State {
                 (fields, kept) = (merged.fields, merged.kept);
             }
             None => {
-                let mut lines = fields.take_lines("matches");
-                lines.extend(matched);
+                let lines = match fields.take_lines("matches") {
+                    lines if lines.is_empty() => matched,
+                    mut lines => {
+                        lines.extend(matched);
+                        lines
+                    }
+                };
                 fields.set("matches", Field::Lines(lines.into()));
             }
         }
         if let Some(id) = id.as_ref().filter(|_| fields.is_no_failure()) {
             self.debug_waiting("Nofail", id, index, "failure");
         }
-        let skip = fields.is_no_failure() && id.is_some() && !rules.check_all;
-        let named = match skip {
-            true => None,
-            false => Some(identify(&mut fields, rules.raw_hosts, rules.use_dns)),
-        };
-        let pending = matches!(named, Some(Named::Pending));
+        let kept = id.clone().filter(|_| kept);
+        if fields.is_no_failure() && id.is_some() && !rules.check_all {
+            if let Some(id) = kept {
+                self.connections.store(id, fields, now);
+            }
+            return Some(None);
+        }
+        let named = identify(&mut fields, rules.raw_hosts, rules.use_dns);
+        let pending = matches!(named, Named::Pending);
         if pending {
             self.debug_waiting("No failure-id", id.as_deref().unwrap_or(""), index, "identifier");
             fields.set("mlfpending", Field::Flag);
         }
-        if let Some(id) = id.filter(|_| kept) {
-            self.connections.store(&id, fields.clone(), now);
+        if let Some(id) = kept {
+            self.connections.store(id, fields.clone(), now);
         }
         match named {
-            Some(Named::Nobody) => None,
-            None => Some(None),
-            Some(_) if pending && !rules.check_all && rules.ignore_pending => Some(None),
-            Some(named) => Some(Some((named, fields))),
+            Named::Nobody => None,
+            _ if pending && !rules.check_all && rules.ignore_pending => Some(None),
+            named => Some(Some((named, fields))),
         }
     }
 
-    /// The groups of the first match of `regex` in `text`.
-    fn groups_of(
+    /// The groups of the last match of `prefregex`, one of them left out if possible.
+    pub(super) fn prefix_groups(&self, rules: &Rules, left_out: Option<&str>) -> Option<Fields> {
+        let (regex, spans) = (rules.prefix.as_ref()?, self.prefix_match.as_ref()?);
+        Some(regex.groups_without(left_out, &self.prefix_text, spans))
+    }
+
+    /// The first `failregex` from `from` on that matches, with its place in the list.
+    fn next_match<'r>(
         &mut self,
-        rules: &Rules,
-        regex: &Regex,
-        text: Subject<'_>,
+        rules: &'r Rules,
+        view: &View<'_>,
+        mut from: usize,
         now: Time,
-    ) -> Option<(Spans, Fields)> {
-        match self.watched(regex.search(text), rules, regex, text, now) {
-            Search::Found(spans) => {
-                let groups = regex.groups(text.text, &spans);
-                Some((spans, groups))
+    ) -> Option<(usize, &'r Regex, Spans)> {
+        while from < rules.fail.len() {
+            // The lines that a match of several takes out are known by the place of the whole match.
+            let next = match view.multi_line() {
+                true => Next::Maybe(from),
+                false => {
+                    let patterns = rules.fail.iter().map(|regex| regex.pattern());
+                    rules.fail_choice.next(patterns, view.subject(), from)?
+                }
+            };
+            match next {
+                Next::Match(index, spans) => return Some((index, rules.fail.get(index)?, spans)),
+                Next::Maybe(index) => {
+                    let regex = rules.fail.get(index)?;
+                    let search = regex.search(view.subject());
+                    if let Search::Found(spans) = self.watched(search, rules, regex, view.subject(), now) {
+                        return Some((index, regex, spans));
+                    }
+                    from = index + 1;
+                }
             }
-            Search::Missed | Search::Exhausted => None,
         }
+        None
     }
 
     /// What became of a search of `text`; warns if it took too many steps.

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use f2b_filter::Encoding;
+use f2b_filter::{Encoding, LineDate};
 use f2b_journal::EntryLine;
 use f2b_types::{Level, Record};
 
@@ -13,10 +13,12 @@ use super::packed;
 use crate::line_buffer::LineBuffer;
 use crate::logging::of_invalid_bytes;
 
-/// A line, or an entry of the journal, which knows its date.
+/// What is tried.
 #[derive(Debug)]
 pub(super) enum Line<'a> {
-    Text(&'a str),
+    /// A line without its end, and its date if that was found ahead.
+    Text(&'a str, Option<LineDate>),
+    /// An entry of the journal, which knows its date.
     Entry(&'a EntryLine),
 }
 
@@ -24,7 +26,7 @@ impl Line<'_> {
     /// All of it.
     pub(super) fn whole(&self) -> Cow<'_, str> {
         match self {
-            Self::Text(text) => (*text).into(),
+            Self::Text(text, _) => (*text).into(),
             Self::Entry(entry) => entry.parts().concat().into(),
         }
     }
@@ -32,7 +34,7 @@ impl Line<'_> {
     /// What is searched.
     pub(super) fn text(&self) -> &str {
         match self {
-            Self::Text(text) => text,
+            Self::Text(text, _) => text,
             Self::Entry(entry) => &entry.text,
         }
     }
@@ -44,20 +46,26 @@ const MAX_LINE: usize = 16 << 20;
 /// The complete lines of a file; a last line without its end is left out, since it is still being written. Compressed
 /// files and standard input are at their end when they end.
 pub(super) struct FileLines {
-    reader: Box<dyn Read>,
+    reader: Box<dyn Read + Send>,
     /// A last line without its end counts.
     is_final: bool,
     encoding: Encoding,
     buffer: LineBuffer,
     at_end: bool,
     path: PathBuf,
-    /// What is said of a line that is not in the encoding: once, unless somebody wants to know everything.
-    records: Option<[Record; 2]>,
+    /// It was said that a line is not in the encoding.
     warned: bool,
     log_level: Level,
-    /// Bytes handed out so far, and those of the whole file where that is known.
-    read: u64,
+    /// Bytes read so far, and those of the whole file where that is known.
+    filled: u64,
     size: Option<u64>,
+}
+
+/// A line of a file.
+pub(super) struct FileLine<'l> {
+    pub(super) text: Cow<'l, str>,
+    /// What is said of a line that is not in the encoding: once, unless somebody wants to know everything.
+    pub(super) records: Option<[Record; 2]>,
 }
 
 impl FileLines {
@@ -75,7 +83,7 @@ impl FileLines {
         Ok(Self::new(reader, true, Path::new("-"), encoding))
     }
 
-    fn new(reader: Box<dyn Read>, is_final: bool, path: &Path, encoding: Encoding) -> Self {
+    fn new(reader: Box<dyn Read + Send>, is_final: bool, path: &Path, encoding: Encoding) -> Self {
         Self {
             reader,
             is_final,
@@ -83,17 +91,21 @@ impl FileLines {
             buffer: LineBuffer::new(MAX_LINE),
             at_end: false,
             path: path.into(),
-            records: None,
             warned: false,
             log_level: Level::WARNING,
-            read: 0,
+            filled: 0,
             size: None,
         }
     }
 
-    /// How many bytes have been handed out, and how many there are if that is known.
-    pub(super) fn progress(&self) -> (u64, Option<u64>) {
-        (self.read, self.size)
+    /// Bytes of which the lines have been handed out.
+    pub(super) fn read_bytes(&self) -> u64 {
+        self.filled - self.buffer.len() as u64
+    }
+
+    /// Bytes of the whole file, if that is known.
+    pub(super) fn size(&self) -> Option<u64> {
+        self.size
     }
 
     /// From which level on messages are wanted.
@@ -101,41 +113,36 @@ impl FileLines {
         self.log_level = level;
     }
 
-    /// What there is to say of the last line.
-    pub(super) fn take_records(&mut self) -> Option<[Record; 2]> {
-        self.records.take()
+    /// Reads on, which may take its time. False at the end.
+    pub(super) fn read(&mut self) -> io::Result<bool> {
+        let count = self.buffer.fill(&mut self.reader)?;
+        if self.filled == 0 {
+            self.encoding = std::mem::take(&mut self.encoding).by_mark(self.buffer.bytes());
+        }
+        self.filled += count as u64;
+        self.at_end = count == 0;
+        Ok(!self.at_end)
     }
 
-    /// The next line without its end.
-    pub(super) fn next_line(&mut self) -> io::Result<Option<String>> {
-        loop {
-            let (before, known) = (self.buffer.len(), self.read);
-            let line = match self.buffer.next_line(&self.encoding) {
-                None if self.at_end && self.is_final => self.buffer.last_line(),
-                line => line,
-            };
-            if let Some(line) = line {
-                let (text, is_valid) = self.encoding.decode_line(line);
-                if !is_valid && (!self.warned || self.log_level <= Level::TRACEDEBUG) {
-                    let (path, name, is_first) = (&self.path, self.encoding.name(), !self.warned);
-                    self.warned = true;
-                    self.records = Some(of_invalid_bytes(line, path, name, is_first));
-                }
-                let text = text.into_owned();
-                self.read = known + (before - self.buffer.len()) as u64;
-                return Ok(Some(text));
-            }
-            if self.at_end {
-                return Ok(None);
-            }
-            self.read = known + (before - self.buffer.len()) as u64;
-            let is_start = self.read == 0 && self.buffer.len() == 0;
-            self.at_end = self.buffer.fill(&mut self.reader)? == 0;
-            if is_start {
-                self.encoding = std::mem::take(&mut self.encoding).by_mark(self.buffer.bytes());
-            }
-        }
+    /// The next line of what was read.
+    pub(super) fn next_line(&mut self) -> Option<FileLine<'_>> {
+        let line = match self.at_end && self.is_final {
+            true => self.buffer.next_or_last_line(&self.encoding)?,
+            false => self.buffer.next_line(&self.encoding)?,
+        };
+        let (text, is_valid) = self.encoding.decode_line(line);
+        let is_first = !is_valid && !self.warned;
+        let warns = is_first || (!is_valid && self.log_level <= Level::TRACEDEBUG);
+        self.warned |= !is_valid;
+        let records = warns.then(|| of_invalid_bytes(line, &self.path, self.encoding.name(), is_first));
+        Some(FileLine { text, records })
     }
+}
+
+/// The line without its end, if it counts: not if it is empty or a comment.
+pub(super) fn tried(line: &str) -> Option<&str> {
+    let line = f2b_filter::trim_line_end(line);
+    (!line.is_empty() && !line.starts_with('#')).then_some(line)
 }
 
 /// `text`, or its start if it is longer than 53 characters.

@@ -7,16 +7,19 @@
 //! | `options` | the command line, read as Python's `optparse` reads it |
 //! | `rules` | the expressions, from a filter, a jail or the command line |
 //! | `lines` | the lines, from a file or the command line |
+//! | `ahead` | those of a file, read on a thread of its own that finds their dates |
 //! | `journal` | entries of the journal |
 //! | `hosts` | the addresses of host names |
 //! | `beyond` | what fail2ban-regex has not: JSON, explanations, profiles |
 //! | `progress`, `colour` | for terminals: how far a log has been read, and the colours of the report |
 //! | `packed` | compressed logs |
-//! | `trial` | lines through the filter, and what becomes of them |
+//! | `run` | all lines of a source, one after the other |
+//! | `trial` | a line through the filter, and what becomes of it |
 //! | `report` | the report at the end |
 //! | `tokens` | `--out`: only what was found, in a given form |
 //! | `output` | where all that goes |
 
+mod ahead;
 mod beyond;
 mod colour;
 mod hosts;
@@ -28,6 +31,7 @@ mod packed;
 mod progress;
 mod report;
 mod rules;
+mod run;
 mod tokens;
 mod trial;
 
@@ -44,7 +48,8 @@ use self::lines::{FileLines, shorten};
 pub(crate) use self::options::spellings;
 use self::options::{Options, Stop};
 use self::output::Output;
-use self::trial::{Source, Trial};
+use self::run::Source;
+use self::trial::Trial;
 
 /// What upstream leaves when it gives up.
 const FAILURE: u8 = 255;
@@ -136,7 +141,7 @@ fn trial(options: &Options, out: &mut Output) -> Result<(), Failure> {
     if let [ignore] = ignore {
         rules::read_ignoreregex(&mut trial, ignore, out)?;
     }
-    let mut source = if log == "-" || trial::is_file(log) {
+    let source = if log == "-" || trial::is_file(log) {
         open(log, options, out)?
     } else if is_journal {
         let encoding = encoding(options, out)?;
@@ -145,7 +150,7 @@ fn trial(options: &Options, out: &mut Output) -> Result<(), Failure> {
         given(log, trial.filter.max_lines(), out)?
     };
     out.say("")?;
-    trial.run(&mut source, options, out)?;
+    run::run(&mut trial, source, options, out)?;
     match options.out {
         Some(_) => Ok(()),
         None if options.json => Ok(out.print(&beyond::summary_json(&trial).to_string())?),

@@ -14,7 +14,7 @@ const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
 const LONGEST_MARK: u64 = 6;
 
 /// What to read in place of `source`, and whether that is its unpacked content.
-pub(super) fn unpacked(mut source: impl Read + 'static) -> io::Result<(Box<dyn Read>, bool)> {
+pub(super) fn unpacked(mut source: impl Read + Send + 'static) -> io::Result<(Box<dyn Read + Send>, bool)> {
     let mut head = Vec::new();
     source.by_ref().take(LONGEST_MARK).read_to_end(&mut head)?;
     let is = |mark: &[u8]| head.starts_with(mark);

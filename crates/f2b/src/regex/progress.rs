@@ -16,26 +16,33 @@ pub(super) struct Progress {
     started: Instant,
     wanted: bool,
     lines: usize,
+    /// How many bytes have been read, and of how many if that is known.
+    bytes: u64,
+    size: Option<u64>,
     bar: Option<ProgressBar>,
 }
 
 impl Progress {
     /// A bar that appears by and by; none where nobody sees it, or where lines are printed between which it would stand.
-    pub(super) fn new(prints_lines: bool) -> Self {
+    pub(super) fn new(prints_lines: bool, size: Option<u64>) -> Self {
         let is_disturbing = prints_lines && stdout().is_terminal();
         let wanted = stderr().is_terminal() && !is_disturbing;
-        Self { started: Instant::now(), wanted, lines: 0, bar: None }
+        Self { started: Instant::now(), wanted, lines: 0, bytes: 0, size, bar: None }
     }
 
-    /// A line has been tried. `read` tells how many bytes have been read so far, and of how many if that is known.
-    pub(super) fn line(&mut self, read: impl FnOnce() -> (u64, Option<u64>)) {
+    /// As many bytes have been read by now.
+    pub(super) fn read(&mut self, bytes: u64) {
+        self.bytes = bytes;
+    }
+
+    /// A line has been tried.
+    pub(super) fn line(&mut self) {
         self.lines += 1;
         if !self.wanted || !self.lines.is_multiple_of(STRIDE) || self.started.elapsed() < PATIENCE {
             return;
         }
-        let (bytes, size) = read();
-        let bar = self.bar.get_or_insert_with(|| bar(size));
-        bar.set_position(bytes);
+        let bar = self.bar.get_or_insert_with(|| bar(self.size));
+        bar.set_position(self.bytes);
         let rate = self.lines as f64 / self.started.elapsed().as_secs_f64();
         bar.set_message(format!("{} lines, {rate:.0} lines/s", self.lines));
     }

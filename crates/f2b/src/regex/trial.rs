@@ -2,21 +2,17 @@
 //! `process`).
 
 use std::path::Path;
-use std::time::Instant;
 
 use f2b_filter::{Explainer, Filter, Found, LineContext, Who};
-use f2b_journal::EntryLine;
 use f2b_types::{Id, Level, Number, Record, Time};
 use jiff::tz::TimeZone;
 
 use super::Failure;
 use super::beyond::{self, Profile, Verdict};
 use super::hosts::Hosts;
-use super::journal::JournalLines;
-use super::lines::{FileLines, Line};
+use super::lines::Line;
 use super::options::Options;
 use super::output::Output;
-use super::progress::Progress;
 use super::rules::add_all;
 use super::tokens::Tokens;
 
@@ -69,42 +65,11 @@ pub(super) struct Trial {
     date_pattern_set: bool,
     max_lines_set: bool,
     zone: TimeZone,
+    /// When the lines that are tried were read.
+    pub(super) now: Time,
     hosts: Hosts,
     explainer: Explainer,
     pub(super) profile: Profile,
-}
-
-/// Where the lines come from.
-pub(super) enum Source {
-    File(FileLines),
-    Given(std::vec::IntoIter<String>),
-    Journal(JournalLines),
-}
-
-impl Source {
-    /// How many bytes have been read, and how many there are if that is known.
-    fn progress(&self) -> (u64, Option<u64>) {
-        match self {
-            Self::File(lines) => lines.progress(),
-            Self::Given(_) | Self::Journal(_) => (0, None),
-        }
-    }
-}
-
-/// What a source gives.
-enum Given {
-    Text(String),
-    Entry(EntryLine),
-}
-
-impl Source {
-    fn next_line(&mut self) -> std::io::Result<Option<Given>> {
-        Ok(match self {
-            Self::File(lines) => lines.next_line()?.map(Given::Text),
-            Self::Given(lines) => lines.next().map(Given::Text),
-            Self::Journal(lines) => lines.next_line()?.map(Given::Entry),
-        })
-    }
 }
 
 impl Trial {
@@ -136,6 +101,7 @@ impl Trial {
             date_pattern_set: false,
             max_lines_set: false,
             zone,
+            now,
             hosts: Hosts::default(),
             explainer: Explainer::default(),
             profile: Profile::default(),
@@ -248,55 +214,15 @@ impl Trial {
         Ok(())
     }
 
-    /// Tries every line.
-    pub(super) fn run(
+    /// Prints of what is found in a line only what `--out` asks for.
+    pub(super) fn print_tokens(
         &mut self,
-        source: &mut Source,
-        options: &Options,
-        out: &mut Output,
-    ) -> Result<(), Failure> {
-        let tokens = options.out.as_deref().map(Tokens::new);
-        let start = Instant::now();
-        let mut progress = Progress::new(out.prints_lines());
-        while let Some(line) = source.next_line()? {
-            if let Source::File(lines) = source
-                && let Some(records) = lines.take_records()
-            {
-                out.log(records)?;
-            }
-            let line = match &line {
-                Given::Entry(entry) => {
-                    if out.level() <= Level::HEAVYDEBUG {
-                        out.log([entry.record("~jailless~")])?;
-                    }
-                    Line::Entry(entry)
-                }
-                Given::Text(line) => {
-                    let line = f2b_filter::trim_line_end(line);
-                    if line.is_empty() || line.starts_with('#') {
-                        continue;
-                    }
-                    Line::Text(line)
-                }
-            };
-            match &tokens {
-                Some(tokens) => self.print_tokens(&line, tokens, options.invert, out)?,
-                None => self.try_line(&line, options, out)?,
-            }
-            progress.line(|| source.progress());
-        }
-        self.seconds = start.elapsed().as_secs_f64();
-        Ok(())
-    }
-
-    fn print_tokens(
-        &mut self,
-        line: &Line<'_>,
+        mut line: Line<'_>,
         tokens: &Tokens<'_>,
         invert: bool,
         out: &mut Output,
     ) -> Result<(), Failure> {
-        let found = self.find(line, out)?;
+        let found = self.find(&mut line, out)?;
         let failures: Vec<_> =
             found.into_iter().filter(|found| !found.match_.fields.is_no_failure()).collect();
         match (failures.is_empty(), invert) {
@@ -307,9 +233,15 @@ impl Trial {
         Ok(())
     }
 
-    fn try_line(&mut self, line: &Line<'_>, options: &Options, out: &mut Output) -> Result<(), Failure> {
+    /// Tries a line; the report counts it.
+    pub(super) fn try_line(
+        &mut self,
+        mut line: Line<'_>,
+        options: &Options,
+        out: &mut Output,
+    ) -> Result<(), Failure> {
         let buffered = self.filter.buffered_lines().to_vec();
-        let found = self.find(line, out)?;
+        let found = self.find(&mut line, out)?;
         let (mut failures, mut is_ignored) = (0_usize, false);
         for found in &found {
             if let Some(hits) = self.fail.get_mut(found.match_.regex) {
@@ -326,9 +258,9 @@ impl Trial {
             }
         }
         self.count_prefix(options);
-        for index in self.filter.ignored_by().to_vec() {
+        for index in self.filter.ignored_by() {
             is_ignored = true;
-            if let Some(hits) = self.ignore.get_mut(index) {
+            if let Some(hits) = self.ignore.get_mut(*index) {
                 hits.hits += 1;
             }
         }
@@ -344,7 +276,7 @@ impl Trial {
                 &beyond::line_json(&line.whole(), verdict, &found, self.filter.ignored_by()).to_string(),
             )?;
         }
-        let context = context(&self.zone);
+        let context = context(self.now, &self.zone);
         if options.profile {
             self.profile.try_line(&self.filter, line.text(), &context);
         }
@@ -370,9 +302,13 @@ impl Trial {
     }
 
     fn count_prefix(&mut self, options: &Options) {
-        let Some(groups) = self.filter.prefix_groups() else { return };
+        if !self.filter.prefix_matched() {
+            return;
+        }
         self.prefix_hits += 1;
-        if options.verbose > 0 {
+        if options.verbose > 0
+            && let Some(groups) = self.filter.prefix_groups()
+        {
             match self.prefix_groups.len() {
                 known if known < self.max_lines => self.prefix_groups.push(groups.to_string()),
                 known if known == self.max_lines => self.prefix_groups.push("...".into()),
@@ -425,15 +361,21 @@ impl Trial {
     }
 
     /// What the filter finds in a line, each host in place of its addresses.
-    fn find(&mut self, line: &Line<'_>, out: &mut Output) -> Result<Vec<Identified>, Failure> {
-        let context = context(&self.zone);
+    fn find(&mut self, line: &mut Line<'_>, out: &mut Output) -> Result<Vec<Identified>, Failure> {
+        let context = context(self.now, &self.zone);
         let found = match line {
-            Line::Text(line) => self.filter.process_line(line, &context),
+            Line::Text(text, date) => match date.take() {
+                Some(date) => self.filter.process_found(text, date, &context),
+                None => self.filter.process_line(text, &context),
+            },
             Line::Entry(entry) => {
                 Ok(self.filter.process_dated(entry.parts(), Number::Float(entry.time), &context))
             }
         };
-        out.log(self.filter.take_records())?;
+        let records = self.filter.take_records();
+        if !records.is_empty() {
+            out.log(records)?;
+        }
         let found = match found {
             Ok(found) => found,
             Err(error) => {
@@ -477,8 +419,8 @@ impl RegexHits {
     }
 }
 
-fn context(zone: &TimeZone) -> LineContext<'_> {
-    LineContext { now: crate::clock::now(), zone, in_operation: true, check_find_time: false }
+pub(super) fn context(now: Time, zone: &TimeZone) -> LineContext<'_> {
+    LineContext { now, zone, in_operation: true, check_find_time: false }
 }
 
 /// Whether the word is a file to read lines from.

@@ -1,0 +1,403 @@
+//! Finds a match and its groups in one pass over a text, with several patterns at once.
+//!
+//! An engine that backtracks, or that follows all threads of an automaton, pays for each byte and each thread. Here the
+//! threads are followed once: what they come to behind a byte is a state of a deterministic automaton, which is made
+//! when it first comes up and kept. The places of groups are what a state can't know, so its threads say in which
+//! register each of theirs is, and a step from one state to the next notes the place at hand in one register at most
+//! (V. Laurikari, "NFAs with tagged transitions", 2000, without copies of registers: one that no thread needs any more
+//! is free, and the lowest free one is taken, so that loops come back to the states they have been in).
+//!
+//! Where a state is left by a few bytes only, as in the `.+` at the end of a pattern, the next of them is looked for
+//! instead of taking each step.
+//!
+//! Texts are ASCII. Memory is bounded: where states have come up too often again, there is no answer, and the caller has
+//! to ask another engine.
+
+mod threads;
+
+use std::sync::Arc;
+
+use foldhash::{HashMap, HashMapExt};
+use regex_automata::nfa::thompson::{self, NFA};
+use regex_automata::util::pool::Pool;
+use smallvec::SmallVec;
+
+use self::threads::{AT_START, KINDS, Threader, Threads};
+use crate::dialect::Look;
+
+/// Bytes that the patterns of an automaton may take.
+const MAX_NFA: usize = 4 << 20;
+
+/// Bytes of states and steps, after which they are forgotten.
+const MAX_CACHE: usize = 4 << 20;
+
+/// How often it pays to make the states again.
+const MAX_CLEARED: usize = 8;
+
+/// Bytes that leave a state, if they are looked for.
+const MAX_WAYS_OUT: usize = 3;
+
+/// A pattern, and the groups whose places somebody asks for; 0 is the whole match.
+#[derive(Debug)]
+pub(crate) struct Part {
+    pub(crate) text: String,
+    pub(crate) groups: Vec<usize>,
+    /// What has to follow or must not, where empty groups stand in the text.
+    pub(crate) looks: Vec<Look>,
+}
+
+/// The places where groups begin and end.
+pub(crate) type Slots = SmallVec<[Option<usize>; 32]>;
+
+/// Several patterns, and what came up of their automaton.
+#[derive(Debug)]
+pub(crate) struct Tagged {
+    threader: Threader,
+    /// The class of each byte, and that of the end.
+    classes: [u8; 256],
+    end: usize,
+    /// Steps of a state, as a power of two.
+    stride: u32,
+    caches: Pool<Box<Cache>, fn() -> Box<Cache>>,
+}
+
+/// The states that came up, and where they lead.
+#[derive(Debug)]
+struct Cache {
+    states: Vec<State>,
+    numbers: HashMap<Arc<Threads>, usize>,
+    /// By state and class of the next byte.
+    steps: Vec<Step>,
+    /// By the first pattern and the kind of the byte in front.
+    starts: Vec<Option<usize>>,
+    bytes: usize,
+    cleared: usize,
+    /// Places in the text.
+    registers: [usize; 256],
+}
+
+#[derive(Debug)]
+struct State {
+    threads: Arc<Threads>,
+    /// No byte changes anything any more.
+    is_final: bool,
+    ways_out: WaysOut,
+}
+
+/// The bytes that change the state.
+#[derive(Debug)]
+enum WaysOut {
+    Unknown,
+    Many,
+    Few(Vec<u8>),
+}
+
+/// Where to go, and the register for the place of the byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Step(u32);
+
+impl Step {
+    const UNKNOWN: Self = Self(u32::MAX);
+    /// There is more to do than to go to the next state, or nobody knows where to go.
+    const STOP: u32 = 1 << 23;
+
+    /// The state stands in the bits below [`Self::STOP`], which a full cache leaves enough of.
+    fn new(state: usize, register: u8) -> Self {
+        const { assert!(MAX_CACHE / size_of::<Step>() < Step::STOP as usize) };
+        let stop = if register == threads::NOWHERE { 0 } else { Self::STOP };
+        Self(u32::from(register) << 24 | stop | state as u32)
+    }
+
+    fn stopping(self) -> Self {
+        Self(self.0 | Self::STOP)
+    }
+
+    fn state(self) -> usize {
+        (self.0 & (Self::STOP - 1)) as usize
+    }
+
+    fn register(self) -> usize {
+        (self.0 >> 24) as usize
+    }
+
+    fn stops(self) -> bool {
+        self.0 & Self::STOP != 0
+    }
+}
+
+/// There is no answer within the bounds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Unknown;
+
+impl Tagged {
+    /// An automaton for `parts`; `None` if it would be too big.
+    pub(crate) fn new(parts: impl Iterator<Item = Part>) -> Option<Self> {
+        let parts: Vec<Part> = parts.collect();
+        let looks = parts.iter().flat_map(|part| &part.looks).map(|look| &look.text);
+        let texts: Vec<&String> = parts.iter().map(|part| &part.text).chain(looks).collect();
+        let config = thompson::Config::new().nfa_size_limit(Some(MAX_NFA));
+        let nfa = NFA::compiler().configure(config).build_many(&texts).ok()?;
+        let classes = nfa.byte_classes();
+        Some(Self {
+            classes: std::array::from_fn(|byte| classes.get(byte as u8)),
+            end: classes.eoi().as_usize(),
+            stride: classes.alphabet_len().next_power_of_two().ilog2(),
+            caches: Pool::new(|| Box::new(Cache::new())),
+            threader: Threader::new(nfa, &parts)?,
+        })
+    }
+
+    /// The first of the patterns from `first` on that matches in `text` at or behind the byte `start`. The places of its
+    /// groups come in `slots`, two for each that was asked for.
+    pub(crate) fn search(
+        &self,
+        text: &[u8],
+        start: usize,
+        first: usize,
+        slots: &mut Slots,
+    ) -> Result<Option<usize>, Unknown> {
+        let mut cache = self.caches.get();
+        if cache.cleared > MAX_CLEARED {
+            return Err(Unknown);
+        }
+        let state = self.walk(&mut cache, text, start, first).ok_or(Unknown)?;
+        let threads = &cache.states.get(state >> self.stride).ok_or(Unknown)?.threads;
+        let Some((pattern, registers)) = self.threader.matched(threads) else { return Ok(None) };
+        slots.clear();
+        slots.extend(registers.iter().map(|register| match *register {
+            threads::NOWHERE => None,
+            register => Some(cache.registers[usize::from(register)]),
+        }));
+        Ok(Some(pattern))
+    }
+
+    /// The state at the end of the text, or where nothing can change any more.
+    fn walk(&self, cache: &mut Cache, text: &[u8], start: usize, first: usize) -> Option<usize> {
+        let mut state = self.start(cache, text, start, first)?;
+        let mut at = start;
+        loop {
+            // Nearly all steps are taken here, where each instruction counts.
+            let steps = cache.steps.as_slice();
+            for byte in text.get(at..)? {
+                match steps.get(state + usize::from(self.classes[usize::from(*byte)])) {
+                    Some(step) if !step.stops() => state = step.0 as usize,
+                    _ => break,
+                }
+                at += 1;
+            }
+            let class = text.get(at).map_or(self.end, |byte| usize::from(self.classes[usize::from(*byte)]));
+            let mut step = *steps.get(state + class)?;
+            if step == Step::UNKNOWN {
+                step = self.step(cache, state, class, text, at)?;
+            }
+            cache.registers[step.register()] = at;
+            at += 1;
+            let is_loop = step.state() == state;
+            state = step.state();
+            if at > text.len() {
+                return Some(state);
+            }
+            if step.stops() {
+                let known = cache.states.get(state >> self.stride)?;
+                match known.is_final {
+                    true => return Some(state),
+                    false if is_loop => at = known.ways_out.next(text, at),
+                    false => {}
+                }
+            }
+        }
+    }
+
+    /// The state in which a search begins.
+    fn start(&self, cache: &mut Cache, text: &[u8], start: usize, first: usize) -> Option<usize> {
+        let before = start.checked_sub(1).and_then(|before| text.get(before));
+        let kind = before.map_or(AT_START, |byte| self.threader.kind(*byte));
+        let place = first * KINDS + usize::from(kind);
+        if let Some(Some(known)) = cache.starts.get(place) {
+            return Some(*known);
+        }
+        let known = self.add(cache, self.threader.start(first, kind))?;
+        cache.starts.resize(cache.starts.len().max(place + 1), None);
+        *cache.starts.get_mut(place)? = Some(known);
+        Some(known)
+    }
+
+    /// Finds out where `state` leads by the byte at `at` or the end, which is of that class.
+    #[cold]
+    #[inline(never)]
+    fn step(&self, cache: &mut Cache, state: usize, class: usize, text: &[u8], at: usize) -> Option<Step> {
+        let threads = Arc::clone(&cache.states.get(state >> self.stride)?.threads);
+        let before = at.checked_sub(1).and_then(|before| text.get(before)).copied();
+        let Some((ahead, register)) = self.threader.over(&threads, before, text.get(at).copied()) else {
+            cache.cleared = MAX_CLEARED + 1;
+            return None;
+        };
+        let next = self.add(cache, ahead)?;
+        let mut step = Step::new(next, register);
+        if cache.states.get(next >> self.stride)?.is_final {
+            step = step.stopping();
+        }
+        *cache.steps.get_mut(state + class)? = step;
+        if step == Step::new(state, threads::NOWHERE) {
+            self.find_ways_out(cache, state, before)?;
+        }
+        cache.steps.get(state + class).copied()
+    }
+
+    /// Finds out by which bytes a state that leads to itself is left, and if they are few, has those that don't stop.
+    fn find_ways_out(&self, cache: &mut Cache, state: usize, before: Option<u8>) -> Option<()> {
+        let known = cache.states.get_mut(state >> self.stride)?;
+        if !matches!(known.ways_out, WaysOut::Unknown) {
+            return Some(());
+        }
+        let mut stays = vec![None; self.end];
+        let mut ways_out = Vec::new();
+        for byte in 0..=0x7f_u8 {
+            let class = stays.get_mut(usize::from(self.classes[usize::from(byte)]))?;
+            let stays = *class.get_or_insert_with(|| {
+                let ahead = self.threader.over(&known.threads, before, Some(byte));
+                ahead.is_some_and(|(ahead, register)| ahead == *known.threads && register == threads::NOWHERE)
+            });
+            if !stays {
+                ways_out.push(byte);
+            }
+            if ways_out.len() > MAX_WAYS_OUT {
+                known.ways_out = WaysOut::Many;
+                return Some(());
+            }
+        }
+        known.ways_out = WaysOut::Few(ways_out);
+        for (class, stays) in stays.into_iter().enumerate() {
+            if stays == Some(true) {
+                *cache.steps.get_mut(state + class)? = Step::new(state, threads::NOWHERE).stopping();
+            }
+        }
+        Some(())
+    }
+
+    /// Where the steps of a state begin. `None` if there is no room; then everything is forgotten.
+    fn add(&self, cache: &mut Cache, threads: Threads) -> Option<usize> {
+        if let Some(known) = cache.numbers.get(&threads) {
+            return Some(*known);
+        }
+        let stride = 1 << self.stride;
+        cache.bytes += stride * size_of::<Step>() + threads.bytes() + size_of::<State>();
+        if cache.bytes > MAX_CACHE {
+            *cache = Cache { cleared: cache.cleared + 1, ..Cache::new() };
+            return None;
+        }
+        let number = cache.steps.len();
+        cache.steps.resize(number + stride, Step::UNKNOWN);
+        let threads = Arc::new(threads);
+        cache.states.push(State {
+            is_final: self.threader.is_final(&threads),
+            threads: Arc::clone(&threads),
+            ways_out: WaysOut::Unknown,
+        });
+        cache.numbers.insert(threads, number);
+        Some(number)
+    }
+}
+
+impl WaysOut {
+    /// The next place at or behind `at` where the state may change.
+    fn next(&self, text: &[u8], at: usize) -> usize {
+        let rest = text.get(at..).unwrap_or(&[]);
+        let found = match self {
+            Self::Few(bytes) => match bytes.as_slice() {
+                [] => None,
+                [a] => memchr::memchr(*a, rest),
+                [a, b] => memchr::memchr2(*a, *b, rest),
+                [a, b, c] => memchr::memchr3(*a, *b, *c, rest),
+                _ => Some(0),
+            },
+            _ => Some(0),
+        };
+        found.map_or(text.len(), |place| at + place)
+    }
+}
+
+impl Cache {
+    fn new() -> Self {
+        Self {
+            states: Vec::new(),
+            numbers: HashMap::new(),
+            steps: Vec::new(),
+            starts: Vec::new(),
+            bytes: 0,
+            cleared: 0,
+            registers: [0; 256],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use regex_automata::Input;
+    use regex_automata::meta::Regex;
+    use regex_automata::util::primitives::NonMaxUsize;
+
+    use super::*;
+    use crate::dialect::generate::{generate, mutate};
+    use crate::dialect::{Effort, Mode, parse, write};
+    use crate::oracle::{Random, seed};
+
+    /// Compares with the engine's own answer from every place on.
+    #[track_caller]
+    fn check(pattern: &str, text: &str) {
+        let regex = Regex::new(pattern).unwrap();
+        let groups = regex.captures_len();
+        let tagged = Tagged::new(
+            [Part { text: pattern.into(), groups: (0..groups).collect(), looks: Vec::new() }].into_iter(),
+        )
+        .unwrap();
+        let mut slots = Slots::new();
+        for start in 0..=text.len() {
+            let mut expected = vec![None; 2 * groups];
+            let found = regex.search_slots(&Input::new(text).range(start..), &mut expected).is_some();
+            let Ok(answer) = tagged.search(text.as_bytes(), start, 0, &mut slots) else { continue };
+            assert_eq!(answer.is_some(), found, "{pattern:?} in {text:?} from {start}");
+            let expected: Vec<_> = expected.into_iter().map(|slot| slot.map(NonMaxUsize::get)).collect();
+            assert!(
+                !found || slots.as_slice() == expected,
+                "{pattern:?} in {text:?} from {start}: {slots:?} {expected:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_groups_are_the_engines() {
+        check("^(.*) (a|b)( .*?)(c*)(?m:$)", "x a a b cc\n");
+        check(r"\b(?:(a)|(ab))(c|bcd)(d*)", "-abcd");
+        check(r"(a*)(a|b\b)(?:(x)|y)?\z", "aab");
+        check("(a){2,3}?(a*?)(b|)", "aaaab");
+        check("()", "x");
+        check("(?:(a)|b)*", "abba");
+        check(r"(\b|x)(a+)\b", "x a-aa");
+        check("(?:(a*)*b?)*c", "aabac");
+        check("(?:(a|b??)*)*c", "c");
+        check("(a+)(b+)|(a)(bc)", "aabbc aab");
+        check("(?m:^)(a*)(?m:$)", "aa\naaa\n\na");
+        check("a[^x]", "aé");
+    }
+
+    #[test]
+    fn generated_patterns_agree_with_the_engine() {
+        let mut random = Random::new(seed());
+        let mut compared = 0;
+        while compared < 4000 {
+            let generated = generate(&mut random);
+            let Ok(parsed) = parse(&generated.pattern, false) else { continue };
+            let written = write(&parsed, Mode { ascii: true, exact: false });
+            if written.effort != Effort::Linear {
+                continue;
+            }
+            for text in [mutate(&mut random, &generated.text), generated.text] {
+                if text.is_ascii() {
+                    check(&written.text, &text);
+                    compared += 1;
+                }
+            }
+        }
+    }
+}

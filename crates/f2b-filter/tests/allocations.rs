@@ -1,0 +1,52 @@
+//! A line that is missed takes no memory, once lines like it came up.
+
+use std::alloc::System;
+
+use f2b_filter::{Filter, LineContext};
+use f2b_types::Time;
+use jiff::tz::TimeZone;
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+const MISSED: [&str; 6] = [
+    "Aug 14 11:59:59 host sshd[17]: Accepted password for root from 192.0.2.1 port 22",
+    "Aug 14 11:59:58 host sshd[17]: Failed none for invalid user x from",
+    "Aug 14 11:59:58 host cron[17]: something else",
+    "2005-08-14 11:59:59 host sshd[17]: something else",
+    "Aug 14 11:59:59 no prefix",
+    "no date at all",
+];
+
+#[test]
+fn a_missed_line_takes_no_memory() {
+    let mut filter = Filter::new("j", 2005);
+    filter.set_prefregex(r"^\s*\S+ <F-MLFID>sshd\[\d+\]</F-MLFID>: <F-CONTENT>.+</F-CONTENT>$").unwrap();
+    for regex in [
+        r"^Failed \S+ for (?P<cond_inv>invalid user )?<F-USER>(?P<cond_user>\S+)|(?(cond_inv)(?:(?! from ).)*?|[^:]+)</F-USER> from <HOST>$",
+        "^Invalid user <F-USER>.*</F-USER> from <ADDR>$",
+        "refused connect from (?!host)<HOST>$",
+    ] {
+        filter.add_failregex(regex).unwrap();
+    }
+    filter.add_ignoreregex("^Accepted .* from <ADDR>$").unwrap();
+    let zone = TimeZone::UTC;
+    let context =
+        LineContext { now: Time(1_124_020_800.0), zone: &zone, in_operation: true, check_find_time: false };
+    let mut miss = |line: &str| assert!(filter.process_line(line, &context).unwrap().is_empty(), "{line}");
+    for _ in 0..3 {
+        MISSED.iter().for_each(|line| miss(line));
+    }
+    for line in MISSED.iter().cycle().take(60) {
+        let region = Region::new(ALLOCATOR);
+        miss(line);
+        let change = region.change();
+        assert_eq!((change.allocations, change.reallocations), (0, 0), "{line}");
+    }
+    // The test would see it.
+    let region = Region::new(ALLOCATOR);
+    let line = "Aug 14 11:59:59 host sshd[17]: Invalid user x from 192.0.2.1";
+    assert_eq!(filter.process_line(line, &context).unwrap().len(), 1);
+    assert!(region.change().allocations > 0);
+}
