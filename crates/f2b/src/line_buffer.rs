@@ -59,6 +59,10 @@ impl LineBuffer {
             }
         };
         self.end += count;
+        if self.end == 0 {
+            // A log in which nothing happens needs no room; there may be thousands of them.
+            self.bytes = Vec::new();
+        }
         Ok(count)
     }
 
@@ -144,6 +148,20 @@ mod tests {
         assert_eq!(lines("utf-32", &utf32(u32::to_le_bytes)), expected);
         assert_eq!(lines("utf-32", &utf32(u32::to_be_bytes)), expected);
         assert_eq!(lines("utf-8", text.as_bytes()), expected);
+    }
+
+    #[test]
+    fn a_log_that_has_been_read_takes_no_memory() {
+        let (mut buffer, mut log) = (LineBuffer::new(MAX_LINE), &b"a\nb"[..]);
+        let encoding = Encoding::parse("utf-8").unwrap();
+        assert_eq!(buffer.fill(&mut log).unwrap(), 4 - 1);
+        assert_eq!(buffer.next_line(&encoding), Some(&b"a\n"[..]));
+        assert_eq!((buffer.fill(&mut log).unwrap(), buffer.bytes()), (0, &b"b"[..]));
+        let mut more = &b"\n"[..];
+        assert_eq!(buffer.fill(&mut more).unwrap(), 1);
+        assert_eq!(buffer.next_line(&encoding), Some(&b"b\n"[..]));
+        assert_eq!(buffer.fill(&mut more).unwrap(), 0);
+        assert_eq!(buffer.bytes.capacity(), 0);
     }
 
     #[test]
