@@ -182,10 +182,9 @@ impl Configurator {
         for command in self.main_commands(&main, &request.main_options)? {
             stream.push(command);
         }
-        let SetUp { mut ok, faulty, commands, started, .. } = self.set_up_jails(jails, request)?;
+        let SetUp { mut ok, faulty, mut stream, started, .. } = self.set_up_jails(jails, stream, request)?;
         // A server without any jail, because of what is wrong with them, is none that upstream would start.
         ok &= !faulty || !started.is_empty();
-        stream.append(commands);
         started.iter().for_each(|name| stream.push(Command::words(["start", name])));
         Ok((ok, faulty, stream))
     }

@@ -8,8 +8,8 @@ use std::fmt;
 
 use f2b_protocol::Command;
 
-/// Looks through the commands that set a jail up, for several jails at once.
-pub trait Judge: fmt::Debug + Sync {
+/// Looks through the commands that set a jail up.
+pub trait Judge: fmt::Debug {
     /// The faults of the commands of one jail, in their order.
     fn judge(&self, commands: &[Command]) -> Vec<Fault>;
 

@@ -3,20 +3,13 @@
 use f2b_protocol::Command;
 
 /// Takes commands in their order. A server wants to have them; to print them, it is enough to keep their texts.
-pub trait Stream: Default + Send {
+pub trait Stream: Default {
     /// Takes the next command.
     fn push(&mut self, command: Command);
-
-    /// Takes what comes behind all of its own.
-    fn append(&mut self, later: Self);
 }
 
 impl Stream for Vec<Command> {
     fn push(&mut self, command: Command) {
         Vec::push(self, command);
-    }
-
-    fn append(&mut self, mut later: Self) {
-        Vec::append(self, &mut later);
     }
 }

@@ -19,44 +19,54 @@ pub(super) fn print(
     conf: &Conf,
     log: &dyn Log,
     out: &mut Output,
-) -> Read<String> {
+) -> Read<Vec<String>> {
     let read = match style {
-        Dump::Plain => config.read::<Plain>(conf, None, log).map(|Plain(text)| text),
-        Dump::Pretty => config.read::<Pretty>(conf, None, log).map(|Pretty(text)| text),
+        Dump::Plain => config.read::<Plain>(conf, None, log).map(|Plain(text)| text.0),
+        Dump::Pretty => config.read::<Pretty>(conf, None, log).map(|Pretty(text)| text.0),
     };
     match &read.stream {
-        Some(text) => out.print(text),
+        Some(text) => text.iter().for_each(|piece| out.print(piece)),
         None => out.print("ERROR: The configuration stream failed because of the invalid syntax.\n"),
     }
     read
 }
 
+/// A text in pieces: one that grows as a whole is moved again and again.
 #[derive(Default)]
-struct Plain(String);
+struct Pieces(Vec<String>);
 
-impl Stream for Plain {
-    fn push(&mut self, command: Command) {
-        // Writing into a String never fails.
-        let _ = command.write_repr(&mut self.0);
-        self.0.push('\n');
-    }
-
-    fn append(&mut self, later: Self) {
-        self.0.push_str(&later.0);
+impl Pieces {
+    /// A piece with some room in it.
+    fn last(&mut self) -> &mut String {
+        const PIECE: usize = 32 << 10;
+        if self.0.last().is_none_or(|piece| piece.len() >= PIECE) {
+            self.0.push(String::with_capacity(PIECE + PIECE / 4));
+        }
+        let last = self.0.len() - 1;
+        &mut self.0[last]
     }
 }
 
 #[derive(Default)]
-struct Pretty(String);
+struct Plain(Pieces);
+
+impl Stream for Plain {
+    fn push(&mut self, command: Command) {
+        let text = self.0.last();
+        // Writing into a String never fails.
+        let _ = command.write_repr(text);
+        text.push('\n');
+    }
+}
+
+#[derive(Default)]
+struct Pretty(Pieces);
 
 impl Stream for Pretty {
     fn push(&mut self, command: Command) {
-        self.0.push_str(&pretty(&command.into()));
-        self.0.push('\n');
-    }
-
-    fn append(&mut self, later: Self) {
-        self.0.push_str(&later.0);
+        let text = self.0.last();
+        text.push_str(&pretty(&command.into()));
+        text.push('\n');
     }
 }
 
