@@ -186,7 +186,7 @@ impl Generator {
         self.mutated(text)
     }
 
-    /// So many that they are not read one after the other, and alike enough to share what they come to.
+    /// Many, and alike enough to share what their action comes to.
     fn many_jails(&mut self) -> String {
         let mut text = String::new();
         for number in 0..self.rng.usize(20..60) {
