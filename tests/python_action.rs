@@ -550,3 +550,26 @@ class Action(ActionBase):
     assert_eq!(place.read("plain.out"), expected);
     assert_eq!(place.ask(&["get", "j", "banip"]).trim(), "192.0.2.1 2001:db8::/48 192.0.2.3");
 }
+
+/// A published list has more entries than anybody wants to see lines in a log.
+#[test]
+fn a_list_of_thousands_is_banned_behind_a_flood_of_lines() {
+    if !support::available("python3", support::has_program("python3")) {
+        return;
+    }
+    let body = "
+class Action(ActionBase):
+    def ban(self, info):
+        if str(info['ip']) == '192.0.2.1':
+            for number in range(2000): self._logSys.info('flood %d', number)
+            for number in range(3000):
+                self._jail.actions.addBannedIP('198.18.%d.%d' % (number // 250, number % 250))
+";
+    let place = place("a.py", &format!("{HEAD}{body}"));
+    // The other action would start a shell for each.
+    let jail = place.read("jail.conf");
+    place.write("jail.conf", &jail[..jail.find("         plain").expect("the other action")]);
+    let _server = place.start();
+    place.ask(&["set", "j", "banip", "192.0.2.1"]);
+    wait_until("all bans", || place.ask(&["status", "j", "short"]).contains("Currently banned:\t3001"));
+}

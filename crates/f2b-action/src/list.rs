@@ -18,6 +18,10 @@ const MAX_ENTRIES: usize = 50_000;
 const SHORTEST_V4: u8 = 6;
 const SHORTEST_V6: u8 = 12;
 
+/// As many addresses all entries together may have, as a power of two: half of IPv4, and of what is in use of IPv6.
+const WIDEST_V4: u32 = 31;
+const WIDEST_V6: u32 = 124;
+
 /// As much of a wrong word is quoted.
 const MAX_QUOTED: usize = 40;
 
@@ -46,6 +50,11 @@ pub enum ListError {
         /// The line, counted from one, with the first one too many.
         line: usize,
     },
+    /// Networks that together are too large to be meant.
+    TooWideInAll {
+        /// The line, counted from one, with the first one too many.
+        line: usize,
+    },
     /// No entry at all.
     Empty,
 }
@@ -58,6 +67,7 @@ pub enum ListError {
 /// [`ListError`], for the first line that is wrong. Nothing of such a list is to be used.
 pub fn parse_list(text: &str) -> Result<Vec<Id>, ListError> {
     let mut ids = Vec::new();
+    let (mut all_v4, mut all_v6) = (0_u128, 0_u128);
     for (line, text) in (1..).zip(text.trim_start_matches('\u{feff}').lines()) {
         let text = text.split(['#', ';']).next().unwrap_or_default();
         for word in words(text) {
@@ -66,13 +76,21 @@ pub fn parse_list(text: &str) -> Result<Vec<Id>, ListError> {
             }
             let quoted = || word.chars().take(MAX_QUOTED).collect();
             let id = Id::parse(word);
-            let (prefix, shortest) = match (&id, id.family()) {
-                (Id::Net { prefix, .. }, Some(Family::Inet4)) => (*prefix, SHORTEST_V4),
-                (Id::Net { prefix, .. }, Some(Family::Inet6)) => (*prefix, SHORTEST_V6),
+            let (prefix, shortest, bits, all, widest) = match (&id, id.family()) {
+                (Id::Net { prefix, .. }, Some(Family::Inet4)) => {
+                    (*prefix, SHORTEST_V4, 32_u8, &mut all_v4, WIDEST_V4)
+                }
+                (Id::Net { prefix, .. }, Some(Family::Inet6)) => {
+                    (*prefix, SHORTEST_V6, 128, &mut all_v6, WIDEST_V6)
+                }
                 _ => return Err(ListError::NoAddress { line, word: quoted() }),
             };
             if prefix < shortest {
                 return Err(ListError::TooWide { line, word: quoted(), shortest });
+            }
+            *all += 1 << bits.saturating_sub(prefix);
+            if *all >= 1 << widest {
+                return Err(ListError::TooWideInAll { line });
             }
             ids.push(id);
         }
@@ -110,6 +128,9 @@ impl fmt::Display for ListError {
             Self::TooWide { line, word, shortest } => {
                 write!(f, "line {line}: {word:?} is wider than /{shortest}, which nobody can mean")
             }
+            Self::TooWideInAll { line } => {
+                write!(f, "line {line}: up to here it covers half of all addresses, which nobody can mean")
+            }
             Self::TooMany { line } => write!(f, "line {line}: more than {MAX_ENTRIES} entries"),
             Self::Empty => f.write_str("there is no entry in it"),
         }
@@ -138,6 +159,10 @@ mod tests {
             Ok(&["192.0.2.1", "192.0.2.2", "2001:db8::1", "198.51.100.0/24"]),
         );
         check("240.0.0.0/6 2000::/12", Ok(&["240.0.0.0/6", "2000::/12"]));
+        let most: String = (0..64).map(|n| format!("{}.0.0.0/6\n", 4 * n)).collect();
+        check(&most, Err("line 32: up to here it covers half of all addresses, which nobody can mean"));
+        let most: String = (0..512).map(|n| format!("{:x}::/12\n", 0x2000 + 0x10 * n)).collect();
+        check(&most, Err("line 256: up to here it covers half of all addresses, which nobody can mean"));
     }
 
     #[test]

@@ -8,6 +8,9 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
 use f2b_protocol::Value;
@@ -22,7 +25,31 @@ use nix::errno::Errno;
 /// How long the server may take for each step.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long all steps together may take: a server that says a little now and then must not hold the jail up.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Mails on their way at once, with those that were given up and whose threads still wait for their servers.
+const MAX_MAILS: usize = 64;
+static MAILS: AtomicUsize = AtomicUsize::new(0);
+
+/// One of them.
+struct OnItsWay;
+
+impl OnItsWay {
+    fn new() -> Option<Self> {
+        let mail = Self;
+        (MAILS.fetch_add(1, Ordering::Relaxed) < MAX_MAILS).then_some(mail)
+    }
+}
+
+impl Drop for OnItsWay {
+    fn drop(&mut self) {
+        MAILS.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// A letter and where it goes.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Parcel<'a> {
     pub(crate) host: &'a str,
     pub(crate) port: u16,
@@ -94,6 +121,42 @@ pub enum MailError {
 ///
 /// [`MailError`].
 pub(crate) fn send(parcel: &Parcel<'_>) -> Result<Sent, MailError> {
+    send_within(parcel, DEADLINE)
+}
+
+/// Sends a mail from a thread of its own, which is left alone when the time is over.
+fn send_within(parcel: &Parcel<'_>, deadline: Duration) -> Result<Sent, MailError> {
+    let Some(on_its_way) = OnItsWay::new() else {
+        return Err(MailError::Network("too many mails are on their way to servers that hang".into()));
+    };
+    let text = |text: &str| text.to_owned();
+    let (host, hello, from, mail) =
+        (text(parcel.host), text(parcel.hello), text(parcel.from), parcel.mail.to_vec());
+    let login = parcel.login.map(|(user, password)| (text(user), text(password)));
+    let to: Vec<String> = parcel.to.iter().map(ToString::to_string).collect();
+    let (port, tls) = (parcel.port, parcel.tls);
+    let (sender, receiver) = mpsc::sync_channel(1);
+    let deliver = move || {
+        let _on_its_way = on_its_way;
+        let parcel = Parcel {
+            host: &host,
+            port,
+            hello: &hello,
+            tls,
+            login: login.as_ref().map(|(user, password)| (user.as_str(), password.as_str())),
+            from: &from,
+            to: &to.iter().map(String::as_str).collect::<Vec<_>>(),
+            mail: &mail,
+        };
+        // Nobody may be waiting any more.
+        let _ = sender.send(deliver(&parcel));
+    };
+    let thread = thread::Builder::new().name("f2b/mail".into()).spawn(deliver);
+    thread.map_err(|error| MailError::Network(error.to_string()))?;
+    receiver.recv_timeout(deadline).unwrap_or_else(|_| Err(MailError::Network("timed out".into())))
+}
+
+fn deliver(parcel: &Parcel<'_>) -> Result<Sent, MailError> {
     for address in parcel.to.iter().chain([&parcel.from]) {
         let wrong = |c: char| c.is_control() || c.is_whitespace() || c == '<' || c == '>';
         if address.contains(wrong) || address.len() > 320 {
@@ -227,6 +290,9 @@ impl Error for MailError {}
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+    use std::net::TcpListener;
+
     use super::*;
 
     #[test]
@@ -240,6 +306,30 @@ mod tests {
         assert_eq!(error.to_string(), r#"{'root': (550, b"5.1.1 <x> it's\nunknown")}"#);
         let error = io::Error::from_raw_os_error(Errno::ECONNREFUSED as i32);
         assert_eq!(network_error(&error), "[Errno 111] Connection refused");
+    }
+
+    #[test]
+    fn a_server_that_goes_on_for_ever_is_given_up() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        thread::spawn(move || {
+            let (mut client, _) = listener.accept().expect("a client");
+            while client.write_all(b"220-wait\r\n").is_ok() {
+                thread::sleep(Duration::from_millis(10));
+            }
+        });
+        let parcel = Parcel {
+            host: "127.0.0.1",
+            port,
+            hello: "",
+            tls: false,
+            login: None,
+            from: "fail2ban",
+            to: &["root"],
+            mail: b"",
+        };
+        let sent = send_within(&parcel, Duration::from_millis(200));
+        assert_eq!(sent.err(), Some(MailError::Network("timed out".into())));
     }
 
     #[test]

@@ -94,10 +94,14 @@ fn file_path(text: &str) -> String {
     if relative { rest.into() } else { format!("/{rest}") }
 }
 
+/// How often a list can be fetched.
+const SHORTEST: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
+
 fn seconds(text: &str) -> Result<Duration, ListSourceError> {
     let seconds: Number = str2seconds(text).map_err(ListSourceError::Refresh)?;
     match Duration::try_from_secs_f64(seconds.as_f64()) {
-        Ok(time) if time >= Duration::from_secs(1) => Ok(time),
+        Ok(time) if (SHORTEST..=LONGEST).contains(&time) => Ok(time),
         _ => Err(ListSourceError::TooOften(text.into())),
     }
 }
@@ -114,7 +118,7 @@ impl fmt::Display for ListSourceError {
             Self::NotHttp(url) => write!(f, "a list needs an address such as https://host/path, not {url:?}"),
             Self::Refresh(error) => error.fmt(f),
             Self::TooOften(text) => {
-                write!(f, "a list can't be fetched every {text:?}, only every second or more")
+                write!(f, "a list can't be fetched every {text:?}, only every second to every year")
             }
         }
     }
@@ -169,8 +173,12 @@ mod tests {
         ] {
             assert!(ListSource::parse(wrong).is_err(), "{wrong}");
         }
-        for wrong in ["url:https://h[refresh=0]", "url:https://h[refresh=-5]", "url:https://h[refresh=1e99]"]
-        {
+        for wrong in [
+            "url:https://h[refresh=0]",
+            "url:https://h[refresh=-5]",
+            "url:https://h[refresh=1e99]",
+            "url:https://h[refresh=300000000000y]",
+        ] {
             assert!(ListSource::parse(wrong).is_err(), "{wrong}");
         }
         for none in ["192.0.2.1", "files.example", "url.example", "FILE:/x"] {

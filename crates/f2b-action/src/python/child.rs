@@ -52,6 +52,9 @@ const MAX_PRINTED: usize = 16 << 10;
 /// more.
 const MAX_LOGGED: usize = 1000;
 
+/// How many addresses it may ban and unban in the same time: a list that somebody publishes fits.
+const MAX_ORDERED: usize = 200_000;
+
 /// How long the lines are counted when there is no call.
 const PERIOD: Duration = Duration::from_secs(60);
 
@@ -97,12 +100,20 @@ struct Account {
     since: Instant,
     spent: usize,
     lost: usize,
+    /// Addresses that it has banned and unbanned, and those that were too many.
+    ordered: usize,
+    refused: usize,
+}
+
+impl Account {
+    fn new() -> Self {
+        Self { since: Instant::now(), spent: 0, lost: 0, ordered: 0, refused: 0 }
+    }
 }
 
 impl Budget {
     pub(super) fn new(outside: Outside, who: String) -> Arc<Self> {
-        let account = Account { since: Instant::now(), spent: 0, lost: 0 };
-        Arc::new(Self { outside, who, account: Mutex::new(account) })
+        Arc::new(Self { outside, who, account: Mutex::new(Account::new()) })
     }
 
     /// Who speaks.
@@ -120,7 +131,7 @@ impl Budget {
     fn order(&self, order: &Json) {
         let ids = order["ids"].as_array().map(Vec::as_slice).unwrap_or_default();
         let ids: Vec<Id> = ids.iter().filter_map(Json::as_str).map(Id::parse).collect();
-        if self.spend(ids.len()) {
+        if self.may_order(ids.len()) {
             match order["do"].as_str() {
                 Some("ban") => self.outside.orders.ban(ids),
                 Some("unban") => self.outside.orders.unban(ids),
@@ -129,11 +140,24 @@ impl Budget {
         }
     }
 
-    /// Whether there is something left to be spent.
-    fn spend(&self, amount: usize) -> bool {
+    /// Whether it may ban or unban so many more; lines of its log do not count.
+    fn may_order(&self, amount: usize) -> bool {
+        self.renew_in_time();
+        let mut account = self.account();
+        let may = account.ordered + amount <= MAX_ORDERED;
+        *if may { &mut account.ordered } else { &mut account.refused } += amount;
+        may
+    }
+
+    fn renew_in_time(&self) {
         if self.account().since.elapsed() >= PERIOD {
             self.renew();
         }
+    }
+
+    /// Whether there is something left to be spent.
+    fn spend(&self, amount: usize) -> bool {
+        self.renew_in_time();
         let mut account = self.account();
         if account.spent >= MAX_LOGGED {
             account.lost += 1;
@@ -145,8 +169,11 @@ impl Budget {
 
     /// A call begins, or a minute without one is over; says how much has got lost.
     fn renew(&self) {
-        let new = Account { since: Instant::now(), spent: 0, lost: 0 };
-        let lost = std::mem::replace(&mut *self.account(), new).lost;
+        let Account { lost, refused, .. } = std::mem::replace(&mut *self.account(), Account::new());
+        if refused > 0 {
+            let message = format!("{}: {refused} more addresses are neither banned nor unbanned", self.who);
+            self.outside.log.write(Record::new(Level::ERROR, "action", message));
+        }
         if lost > 0 {
             let message = format!("{}: {lost} more lines of its log are left out", self.who);
             self.outside.log.write(Record::new(Level::WARNING, "action", message));

@@ -104,10 +104,22 @@ fn foreground(conf: &Conf, console: &Console) -> Result<(), Failed> {
 /// # Errors
 ///
 /// The socket is taken, a thread can't be started, or the command stream is refused.
+/// A panic costs its thread only; that there was one has to be seen, though nobody looks at standard error.
+fn log_panics(log: &Arc<ServerLog>) {
+    let (log, before) = (Arc::clone(log), std::panic::take_hook());
+    std::panic::set_hook(Box::new(move |panic| {
+        before(panic);
+        let thread = std::thread::current();
+        let message = format!("The thread {} has ended: {panic}", thread.name().unwrap_or("without a name"));
+        log.write(Record::new(Level::CRITICAL, "server", message));
+    }));
+}
+
 fn serve(conf: &Conf, stream: Option<Vec<Command>>) -> Result<()> {
     umask(Mode::S_IRWXG | Mode::S_IRWXO);
     let log = Arc::new(ServerLog::new(clock::local_zone(), conf.verbose));
     let options = open_log(conf, &log)?;
+    log_panics(&log);
     let say = |level, message: String| log.write(Record::new(level, "server", message));
     say(Level::INFO, "-".repeat(50));
     say(Level::INFO, format!("Starting Fail2ban v{VERSION}"));

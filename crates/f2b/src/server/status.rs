@@ -11,6 +11,7 @@ use jiff::tz::TimeZone;
 
 use super::core::Core;
 use super::cymru;
+use super::errors::general;
 use super::jails::Running;
 use super::transmitter::Result;
 
@@ -78,7 +79,7 @@ impl Core {
             .collect();
         let mut heading = name.is_none().then(|| self.heading());
         let (logger, answer) = (Arc::clone(&self.logger), answer.clone());
-        thread::spawn(move || {
+        let ask = move || {
             for (_, status, banned) in &mut jails {
                 cymru::complete(status, banned, &logger);
             }
@@ -92,8 +93,9 @@ impl Core {
             };
             // Who asked may have gone.
             let _ = answer.send(Ok(status));
-        });
-        Ok(())
+        };
+        let thread = thread::Builder::new().name("f2b/cymru".into()).spawn(ask);
+        thread.map(drop).map_err(|error| general(format!("Unable to ask for the networks: {error}")))
     }
 
     pub(super) fn statistics(&self) -> Value {
