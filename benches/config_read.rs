@@ -15,7 +15,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use support::{binary, repository};
+use support::{binary, copy, repository};
 
 const ROUNDS: usize = 21;
 /// What fail2ban has installed.
@@ -92,17 +92,5 @@ fn copy_parts(from: &Path, to: &Path) {
     }
     for name in ["fail2ban.conf", "jail.conf"] {
         fs::copy(from.join(name), to.join(name)).expect("a copy");
-    }
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("a directory");
-    for entry in fs::read_dir(from).expect("a directory").flatten() {
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).expect("a copy");
-        }
     }
 }

@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use support::{available, binary, repository};
+use support::{available, binary, copy, repository};
 use tempfile::TempDir;
 
 fn original() -> PathBuf {
@@ -64,18 +64,6 @@ fn as_before_1_1(lines: Vec<String>) -> Vec<String> {
     let is_conditional = |part: &&str| !part.contains("?family=inet6'");
     let cut = |line: String| line.split(", [").filter(is_conditional).collect::<Vec<_>>().join(", [");
     lines.into_iter().filter(|line| line != "ERROR: test configuration failed").map(cut).collect()
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("a directory");
-    for entry in fs::read_dir(from).expect("a directory").flatten() {
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).expect("a copy");
-        }
-    }
 }
 
 fn copy_of(from: impl AsRef<Path>) -> TempDir {

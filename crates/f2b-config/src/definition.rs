@@ -232,7 +232,8 @@ impl Definition {
         let given = Given { brackets: &brackets, vars: &vars };
         let is_own = |key: &str| self.template.iter().any(|wanted| wanted.name == key);
         // What is given for an option holds for its conditional variants, which are no tags.
-        let is_variant = |key: &str| split_condition(key).is_some_and(|(base, _)| brackets.contains(base));
+        let is_given = |base: &str| brackets.contains(base) || vars.get(&lower(base)).is_some();
+        let is_variant = |key: &str| split_condition(key).is_some_and(|(base, _)| is_given(base));
         if texts.init.iter().any(|option| is_own(&option.key) || is_variant(&option.key))
             || brackets.keys().any(|key| is_own(key) || key.contains('?'))
         {

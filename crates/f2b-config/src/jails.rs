@@ -25,9 +25,10 @@ impl Configurator {
         }
     }
 
-    /// Reads all jails and sets them up, wrong ones among them; their commands go behind those of the `stream`. Upstream sets the first one up when it has read the last
-    /// one, so what there is to say about setting up comes later, and nothing is said if a jail can't be read. To keep
-    /// them all until then would take several times the memory.
+    /// Reads all jails and sets them up, wrong ones among them; their commands go behind those of the `stream`.
+    ///
+    /// Upstream sets the first one up when it has read the last one, so what there is to say about setting up comes later,
+    /// and nothing is said if a jail can't be read. To keep them all until then would take several times the memory.
     pub(crate) fn set_up_jails<S: Stream>(
         &mut self,
         jails: Reading,

@@ -48,7 +48,7 @@ impl BanManager {
             }
             return Banned::Already(Box::new(known.clone()));
         }
-        ticket.ban_count += 1;
+        ticket.ban_count = ticket.ban_count.saturating_add(1);
         self.total += 1;
         self.hasten(end);
         self.tickets.insert(ticket);

@@ -85,7 +85,6 @@ fn of_client(program: &str, words: &[String], last: &str) -> Vec<String> {
             Next::Slot(slot) => found.extend(source.values(slot)),
         }
     }
-    // A jail may have the name of a command; what is typed is then the command.
     found
 }
 

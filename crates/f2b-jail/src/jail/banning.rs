@@ -115,10 +115,11 @@ impl Jail {
         let mut afterword = Vec::new();
         if plain == -1.0 {
             let counts = history.filter(|history| ticket.time > history.time_of_ban);
-            ticket.ban_count = counts.map_or(ticket.ban_count, |h| ticket.ban_count.max(h.ban_count + 1));
+            ticket.ban_count =
+                counts.map_or(ticket.ban_count, |h| ticket.ban_count.max(h.ban_count.saturating_add(1)));
         } else if let Some(history) = history {
             if history.ban_count >= ticket.ban_count {
-                ticket.ban_count = history.ban_count + 1;
+                ticket.ban_count = history.ban_count.saturating_add(1);
             }
             let plain = Number::Int(plain as i64);
             let longer = match history.ban_count {

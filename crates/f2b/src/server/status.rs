@@ -1,6 +1,5 @@
 //! What `status`, `stats` and `banned` tell: trees of pairs that the client prints.
 
-use std::mem;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::thread;
@@ -77,18 +76,18 @@ impl Core {
             .into_iter()
             .map(|jail| (jail.jail.name().to_owned(), jail.status("basic"), banned(jail)))
             .collect();
-        let mut heading = name.is_none().then(|| self.heading());
+        let heading = name.is_none().then(|| self.heading());
         let (logger, answer) = (Arc::clone(&self.logger), answer.clone());
         let ask = move || {
             for (_, status, banned) in &mut jails {
                 cymru::complete(status, banned, &logger);
             }
             let mut jails = jails.into_iter().map(|(name, status, _)| (Value::from(name), status));
-            let status = match &mut heading {
+            let status = match heading {
                 None => jails.next().map_or(Value::None, |(_, status)| status),
-                Some(heading) => {
+                Some(mut heading) => {
                     heading.push(Value::Dict(jails.collect()));
-                    Value::List(mem::take(heading))
+                    Value::List(heading)
                 }
             };
             // Who asked may have gone.
