@@ -3,12 +3,11 @@
 use std::mem;
 use std::path::{Path, PathBuf};
 
-use f2b_config::{Configurator, Diagnostic, Request, Stream};
+use f2b_config::{Configurator, Diagnostic, Judge, Request, Stream};
 use f2b_protocol::Command;
 use f2b_types::{Level, Log, Record};
 
 use super::Failed;
-use super::trial::Trial;
 use crate::cmdline::{CmdLine, Conf, ConfError, Early};
 
 /// Reads the configuration of one directory.
@@ -18,6 +17,7 @@ use crate::cmdline::{CmdLine, Conf, ConfError, Early};
 #[derive(Debug)]
 pub(super) struct Reader {
     root: PathBuf,
+    judge: Option<&'static dyn Judge>,
     begun: Option<Configurator>,
 }
 
@@ -66,8 +66,9 @@ pub struct Prepared {
 }
 
 impl Reader {
-    pub(super) fn new(root: &Path) -> Self {
-        Self { root: root.into(), begun: None }
+    /// `judge` tells what a server would refuse; without one, everything passes.
+    pub(super) fn new(root: &Path, judge: Option<&'static dyn Judge>) -> Self {
+        Self { root: root.into(), judge, begun: None }
     }
 
     /// The options of `line`, and where it is silent, those of `fail2ban.conf`.
@@ -99,7 +100,7 @@ impl Reader {
             ignore_wrong: !conf.strict,
             allow_no_files: conf.dump,
             main_options: main_options.map(|(name, value)| (name.into(), value.clone())).into(),
-            judge: (!conf.dump).then_some(&Trial),
+            judge: self.judge.filter(|_| !conf.dump),
         };
         let mut reader = self.begun.take().unwrap_or_else(|| reader(&self.root, log));
         let loaded = reader.load_as(&request);

@@ -8,14 +8,7 @@ use f2b_types::{Level, Log, Record};
 use serde_json::{Value as Json, json};
 
 use super::console::Output;
-use super::trial::Trial;
 use super::{Failed, config};
-
-/// Looks for everything that is wrong or odd. The problems and their number go to standard error, so that standard output
-/// is fail2ban's.
-pub(super) fn check(root: &Path) -> Report {
-    f2b_config::check(root, &Trial)
-}
 
 /// The problems as compilers print them, and how many there are.
 pub(super) fn problems(report: &Report) -> String {

@@ -5,6 +5,7 @@ use std::fmt;
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use f2b_config::Judge;
 use f2b_protocol::{Command, Exception, Value};
 use f2b_types::{Level, Log, Record};
 use nix::unistd::{AccessFlags, access};
@@ -59,8 +60,8 @@ impl fmt::Display for WaitError {
 
 impl<'a> Client<'a> {
     /// A client that writes answers to `out` and everything else to `log`.
-    pub fn new(conf: Conf, log: &'a dyn Log, out: &'a mut Output) -> Self {
-        let config = Reader::new(&conf.root);
+    pub fn new(conf: Conf, judge: Option<&'static dyn Judge>, log: &'a dyn Log, out: &'a mut Output) -> Self {
+        let config = Reader::new(&conf.root, judge);
         Self::with_config(conf, config, log, out)
     }
 

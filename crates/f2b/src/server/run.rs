@@ -1,6 +1,6 @@
 //! The life of the server process: log, socket, pid file, signals, and the way out.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -21,6 +21,7 @@ use signal_hook::iterator::Signals;
 use super::Msg;
 use super::core::{Core, ServerOptions};
 use super::listener::{self, Socket};
+use super::trial::Trial;
 use crate::client::{self, Console, Failed, Output};
 use crate::clock;
 use crate::cmdline::{self, Conf};
@@ -36,10 +37,14 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
     let mut out = Output::stdout();
     let words: Vec<&str> = line.args.iter().map(String::as_str).collect();
     let detached = line.nonsync && words == [DETACHED];
-    if line.interactive || !(detached || words.is_empty() || words == ["start"]) {
-        return exit_code(client::execute(&line, &console, &mut out));
+    // A client that can't do it by itself has put this program in its place.
+    if !line.is_server() {
+        take_name(&line.program);
     }
-    let conf = match client::resolve(&line, &console, &mut out) {
+    if !line.is_server() || line.interactive || !(detached || words.is_empty() || words == ["start"]) {
+        return exit_code(client::execute(&line, Some(&Trial), &console, &mut out));
+    }
+    let conf = match client::resolve(&line, &Trial, &console, &mut out) {
         Ok(Some(conf)) => conf,
         Ok(None) => return ExitCode::SUCCESS,
         Err(failed) => return exit_code(Err(failed)),
@@ -47,9 +52,17 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
     exit_code(match (conf.background, conf.nonsync) {
         (true, true) if detached => become_daemon(&conf, &console),
         (true, true) => detach(&args, &console),
-        (true, false) => client::start(&conf, &console, &mut out),
+        (true, false) => client::start(&conf, &Trial, &console, &mut out),
         (false, _) => foreground(&conf, &console),
     })
+}
+
+/// Calls this process what it was started as: in a list of processes it is no server.
+fn take_name(program: &str) {
+    if let Ok(name) = CString::new(program) {
+        // It is but a name.
+        let _ = nix::sys::prctl::set_name(&name);
+    }
 }
 
 fn exit_code(result: Result<(), Failed>) -> ExitCode {
@@ -91,7 +104,7 @@ fn become_daemon(conf: &Conf, console: &Console) -> Result<(), Failed> {
 fn foreground(conf: &Conf, console: &Console) -> Result<(), Failed> {
     let stream = match conf.nonsync {
         true => None,
-        false => Some(client::prepare(conf, console)?.stream),
+        false => Some(client::prepare(conf, &Trial, console)?.stream),
     };
     serve(conf, stream).map_err(|error| {
         console.write(Record::new(Level::ERROR, "server", format!("{error:#}")));
@@ -99,11 +112,6 @@ fn foreground(conf: &Conf, console: &Console) -> Result<(), Failed> {
     })
 }
 
-/// Runs the server until somebody stops it. With a command stream it configures itself, without one its client does.
-///
-/// # Errors
-///
-/// The socket is taken, a thread can't be started, or the command stream is refused.
 /// A panic costs its thread only; that there was one has to be seen, though nobody looks at standard error.
 fn log_panics(log: &Arc<ServerLog>) {
     let (log, before) = (Arc::clone(log), std::panic::take_hook());
@@ -115,6 +123,11 @@ fn log_panics(log: &Arc<ServerLog>) {
     }));
 }
 
+/// Runs the server until somebody stops it. With a command stream it configures itself, without one its client does.
+///
+/// # Errors
+///
+/// The socket is taken, a thread can't be started, or the command stream is refused.
 fn serve(conf: &Conf, stream: Option<Vec<Command>>) -> Result<()> {
     umask(Mode::S_IRWXG | Mode::S_IRWXO);
     let log = Arc::new(ServerLog::new(clock::local_zone(), conf.verbose));

@@ -11,7 +11,7 @@ use f2b_jail::Increment;
 use f2b_protocol::{Command, Value};
 use f2b_types::str2seconds;
 
-use crate::server::{Refusal, refusal};
+use super::refusal::{Refusal, refusal};
 
 /// Judges by doing: compiles expressions, reads durations, opens log files.
 #[derive(Debug)]
