@@ -219,6 +219,17 @@ fn write_str(out: &mut impl fmt::Write, text: &str) -> fmt::Result {
     out.write_char(quote)
 }
 
+/// Whether a byte stands for itself in any quotes.
+static PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = b' ';
+    while byte <= b'~' {
+        plain[byte as usize] = !matches!(byte, b'\'' | b'"' | b'\\');
+        byte += 1;
+    }
+    plain
+};
+
 /// How many bytes at the start are such as stand for themselves in any quotes.
 fn plain_length(bytes: &[u8]) -> usize {
     const TOGETHER: usize = 16;
@@ -227,7 +238,7 @@ fn plain_length(bytes: &[u8]) -> usize {
     let are_plain =
         |chunk: &&[u8; TOGETHER]| chunk.iter().fold(0, |found, b| found | u8::from(is_special(*b))) == 0;
     let start = bytes.as_chunks().0.iter().take_while(are_plain).count() * TOGETHER;
-    bytes[start..].iter().position(|b| is_special(*b)).map_or(bytes.len(), |n| start + n)
+    start + bytes[start..].iter().take_while(|b| PLAIN[usize::from(**b)]).count()
 }
 
 /// `str.isprintable`, as near as Rust's own tables tell: what they escape behind a letter is not printable (there
