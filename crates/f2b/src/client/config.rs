@@ -99,7 +99,7 @@ impl Reader {
             ignore_wrong: !conf.strict,
             allow_no_files: conf.dump,
             main_options: main_options.map(|(name, value)| (name.into(), value.clone())).into(),
-            judge: (!conf.dump).then_some(&Trial),
+            judge: (!conf.dump).then_some(&Trial::BUT_BACKENDS),
         };
         let mut reader = self.begun.take().unwrap_or_else(|| reader(&self.root, log));
         let loaded = reader.load_as(&request);

@@ -131,7 +131,7 @@ impl Running {
                 Value::None => filter.set_log_time_zone(None).map_err(value_error_of)?,
                 zone => filter.set_log_time_zone(Some(&zone.to_text())).map_err(value_error_of)?,
             },
-            "maxmatches" => self.jail.fails.max_matches = usize::try_from(words.next_int()?).unwrap_or(0),
+            "maxmatches" => self.jail.fails.max_matches = words.next_int()?,
             "maxretry" => {
                 self.jail.fails.max_retry = words.next_int()?;
                 say("filter", format!("  maxRetry: {}", self.jail.fails.max_retry));
@@ -209,7 +209,7 @@ impl Running {
                 None => Value::None,
             },
             "logtimezone" => filter.log_time_zone().map_or(Value::None, text),
-            "maxmatches" => Value::Int(self.jail.fails.max_matches as i64),
+            "maxmatches" => Value::Int(self.jail.fails.max_matches),
             "maxretry" => Value::Int(self.jail.fails.max_retry),
             "maxlines" => Value::Int(filter.max_lines() as i64),
             "bantime" => Value::Int(self.jail.bans.ban_time as i64),

@@ -3,7 +3,9 @@
 use f2b_protocol::Value;
 use f2b_types::{Id, Number, str2seconds};
 
-use super::errors::{attribute_error, too_short, type_error, type_name, unknown_jail_value, value_error};
+use super::errors::{
+    attribute_error, no_text, too_short, type_error, type_name, unknown_jail_value, value_error,
+};
 use super::transmitter::Result;
 
 /// What is left of a command.
@@ -60,10 +62,7 @@ impl<'a> Words<'a> {
             Value::Int(n) => Ok((*n).into()),
             Value::Float(x) => Ok((*x).into()),
             Value::Str(text) => seconds(text),
-            other => {
-                let got = type_name(other);
-                Err(type_error(format!("expected string or bytes-like object, got '{got}'")))
-            }
+            other => Err(no_text(other)),
         }
     }
 
