@@ -34,11 +34,11 @@ impl Core {
                 }
                 self.options.loglevel = text;
             }
-            "logtarget" => self.set_log_target(&words.next_text()?)?,
+            "logtarget" => self.set_log_target(words.next_plain()?)?,
             "syslogsocket" => {
-                let socket = words.next_text()?;
+                let socket = words.next_plain()?;
                 let is_new = self.options.syslogsocket != socket;
-                self.options.syslogsocket = socket;
+                self.options.syslogsocket = socket.into();
                 if is_new && self.options.logtarget == "SYSLOG" {
                     self.set_log_target("SYSLOG")?;
                 }
@@ -140,10 +140,10 @@ impl Core {
             "idle" => self.set_idle(name, words.next_text()? == "on")?,
             "addignoreip" => self.add_ignored(name, words)?,
             "delignoreip" => {
-                let text = words.next_text()?;
-                let id = match list_of(&text)? {
+                let text = words.next_plain()?;
+                let id = match list_of(text)? {
                     Some(list) => Id::raw(list.as_str()),
-                    None => Id::parse(&text),
+                    None => Id::parse(text),
                 };
                 self.log(Level::DEBUG, "filter", format!("  Remove {} from ignore list", Value::from(text)));
                 if !self.jail(name)?.jail.ignore.remove(&id) {
@@ -153,13 +153,13 @@ impl Core {
             }
             "addlogpath" => self.add_log_path(name, words)?,
             "dellogpath" => {
-                let path = words.next_text()?;
+                let path = words.next_plain()?;
                 let running = self.jail(name)?;
                 let before = running.files.len();
                 running.files.retain(|file| file.path != path);
                 running.changed = true;
                 if running.files.len() < before {
-                    self.log_removed(&path);
+                    self.log_removed(path);
                 }
             }
             "addjournalmatch" => self.add_journal_match(name, &words.texts())?,
@@ -237,7 +237,7 @@ impl Core {
 
     /// `addlogpath FILE [head|tail]`
     fn add_log_path(&mut self, name: &str, mut words: Words<'_>) -> Result<()> {
-        let path = words.next_text()?;
+        let path = words.next_plain()?.to_owned();
         let tail = words.texts().first().is_some_and(|word| word.eq_ignore_ascii_case("tail"));
         let running = self.jail(name)?;
         if running.journal.is_some() {
@@ -302,7 +302,7 @@ impl Core {
         mut words: Words<'_>,
         answer: Answer<'_>,
     ) -> Result<Outcome> {
-        let action = words.next_text()?;
+        let action = words.next_plain()?.to_owned();
         let name = name.next_jail()?;
         self.jail(name)?;
         if option == "addaction" && words.len() > 0 {

@@ -9,7 +9,7 @@ use f2b_protocol::{Command, Exception, Reply, Value};
 use f2b_types::{Id, Level, Log, VERSION};
 
 use super::core::Core;
-use super::errors::{general, shown, type_error, value_error};
+use super::errors::{general, shown, type_error, type_name, value_error};
 use super::jail_options::check_readable;
 use super::words::Words;
 use super::worker::LastAnswer;
@@ -110,7 +110,10 @@ impl Core {
     fn execute_all(&mut self, stream: &Value) -> Result<()> {
         let mut left_out: Vec<String> = Vec::new();
         let mut first = Ok(());
-        for command in stream.as_items().unwrap_or_default() {
+        let commands = stream
+            .as_items()
+            .ok_or_else(|| type_error(format!("'{}' object is not iterable", type_name(stream))))?;
+        for command in commands {
             let words = command.as_items().ok_or_else(|| general("Invalid command"))?;
             let command = Command(words.to_vec());
             let jail = jail_of(&command);
@@ -141,12 +144,12 @@ impl Core {
     }
 
     fn add(&mut self, mut words: Words<'_>) -> Result<Outcome> {
-        let name = words.next_text()?;
+        let name = words.next_plain()?;
         if name == "--all" {
             return Err(general("Reserved name '--all'"));
         }
-        let backend = if words.len() > 0 { words.next_text()? } else { "auto".into() };
-        self.add_jail(&name, &backend)?;
+        let backend = if words.len() > 0 { words.next_plain()? } else { "auto" };
+        self.add_jail(name, backend)?;
         Ok(name.into())
     }
 
@@ -209,7 +212,7 @@ impl Core {
                 Err(type_error(missing))
             }
             "attempt" => {
-                let id = Id::parse(&words.next_text()?);
+                let id = Id::parse(words.next_plain()?);
                 let lines = words.texts();
                 self.step_with_answer(name.next_jail()?, answer, |token| Event::Attempt { id, lines, token })
             }

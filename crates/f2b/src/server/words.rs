@@ -35,6 +35,12 @@ impl<'a> Words<'a> {
         value.as_str().ok_or_else(|| attribute_error(value, method))
     }
 
+    /// The next word, which has to be a text, since nothing else is meant by it.
+    pub(super) fn next_plain(&mut self) -> Result<&'a str> {
+        let value = self.next_value()?;
+        value.as_str().ok_or_else(|| no_text(value))
+    }
+
     /// The next word as the name of a jail.
     pub(super) fn next_jail(&mut self) -> Result<&'a str> {
         jail_name(self.next_value()?)
@@ -60,6 +66,7 @@ impl<'a> Words<'a> {
     pub(super) fn next_seconds(&mut self) -> Result<Number> {
         match self.next_value()? {
             Value::Int(n) => Ok((*n).into()),
+            Value::Bool(b) => Ok(i64::from(*b).into()),
             Value::Float(x) => Ok((*x).into()),
             Value::Str(text) => seconds(text),
             other => Err(no_text(other)),
