@@ -6,6 +6,7 @@ mod support;
 mod upstream;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -265,6 +266,30 @@ fn a_reload_with_another_backend_starts_the_jail_anew() {
     stop(&place, server);
 }
 
+/// The log says what upstream's says, whose jail is gone then.
+#[test]
+fn a_reload_with_an_unknown_backend_changes_nothing() {
+    let place = place(&["j1"]);
+    let server = place.start();
+    place.ask(&["set", "j1", "banip", "198.51.100.1"]);
+    configure(&place, "backend = nonsense\nmaxretry = 77", &["j1"]);
+    let output = client(&place, &["reload"]);
+    assert_eq!(output.status.code(), Some(255), "{}", both(&output));
+    assert!(both(&output).contains("Unknown backend nonsense"), "{}", both(&output));
+    let log = place.log();
+    for text in [
+        "Restart jail 'j1' (reason: 'polling' != 'nonsense')",
+        "Unknown backend nonsense",
+        "Reload finished.",
+    ] {
+        assert!(log.contains(text), "{text} not in\n{log}");
+    }
+    assert_eq!(place.ask(&["get", "j1", "maxretry"]), "2\n");
+    assert_eq!(place.ask(&["get", "j1", "failregex"]).lines().count(), 2);
+    assert!(bans(&place, "j1").starts_with("198.51.100.1"));
+    stop(&place, server);
+}
+
 #[test]
 fn a_reload_can_restart_unban_and_concern_one_jail() {
     let place = place(&["j1", "j2"]);
@@ -304,6 +329,52 @@ fn signals_end_the_server_cleanly() {
         assert!(!place.file("f2b.sock").exists() && !place.file("f2b.pid").exists());
         assert_eq!(place.read("j1.bans"), "+ 198.51.100.1\n- 198.51.100.1\n");
         assert!(place.log().ends_with("Exiting Fail2ban\n"), "{}", place.log());
+    }
+}
+
+/// A terminal that goes away takes a server with it that runs there, unless it was told to stay.
+#[test]
+fn a_hangup_ends_a_server_in_the_foreground_only() {
+    let place = place(&["j1"]);
+    let mut server = place.start();
+    place.ask(&["set", "j1", "banip", "198.51.100.1"]);
+    send(Signal::SIGHUP, &server);
+    assert_eq!(server.0.wait().expect("a process").code(), Some(0));
+    assert_eq!(place.read("j1.bans"), "+ 198.51.100.1\n- 198.51.100.1\n");
+
+    let mut stays = Command::new("sh");
+    stays.args(["-c", "trap '' HUP; exec \"$@\"", "sh"]).arg(binary("f2b-server"));
+    stays.arg("-c").arg(place.path()).args(["-f", "start"]).stdin(Stdio::null());
+    let server = place.spawn(&mut stays);
+    send(Signal::SIGHUP, &server);
+    place.ask(&["set", "j1", "banip", "198.51.100.2"]);
+    stop(&place, server);
+
+    let output = client(&place, &["start"]);
+    assert!(output.status.success(), "{}", both(&output));
+    let background = Background(&place);
+    kill(background.pid().expect("a pid file"), Signal::SIGHUP).expect("the process is there");
+    place.ask(&["set", "j1", "banip", "198.51.100.3"]);
+    place.ask(&["stop"]);
+}
+
+/// What a server writes is nobody's business but its own.
+#[test]
+fn files_are_for_the_owner_as_upstreams_are() {
+    let modes = |place: &Place| {
+        ["f2b.sock", "f2b.pid", "f2b.log", "f2b.sqlite3"].map(|name| {
+            let mode = fs::metadata(place.file(name)).expect("a file").permissions().mode();
+            format!("{name} {mode:o}")
+        })
+    };
+    let expected = ["f2b.sock 140700", "f2b.pid 100600", "f2b.log 100600", "f2b.sqlite3 100600"];
+    let ours = place(&["j1"]);
+    let _server = ours.start();
+    assert_eq!(modes(&ours), expected);
+    if upstream::version().is_some() {
+        let theirs = place(&["j1"]);
+        let _server = upstream::start(&theirs);
+        assert_eq!(modes(&theirs), expected);
     }
 }
 

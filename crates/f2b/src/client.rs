@@ -42,6 +42,15 @@ use crate::complete;
 /// What a client says when it can't begin.
 const INIT_FAILED: &str = "Init of command line failed";
 
+/// Who tells what a server would refuse.
+#[derive(Debug, Clone, Copy)]
+pub struct Judges {
+    /// For a test: of everything.
+    pub testing: &'static dyn Judge,
+    /// For a server that runs or is about to: what it can't follow logs with is left for it to say.
+    pub running: &'static dyn Judge,
+}
+
 /// Something that did not work out; why has been logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Failed;
@@ -81,19 +90,19 @@ fn hand_over(args: &[OsString], log: &dyn Log) -> Failed {
     fail(log, &format!("Unable to execute {}: {error}", server.get_program().display()))
 }
 
-/// Does what a command line asks a client for; the answer goes to `out`, everything else to `log`. `judge` tells what a
-/// server would refuse; without one nothing is tested.
+/// Does what a command line asks a client for; the answer goes to `out`, everything else to `log`. Without
+/// `judges` nothing is tested.
 ///
 /// # Errors
 ///
 /// [`Failed`] when any part of it did not work.
 pub fn execute(
     line: &CmdLine,
-    judge: Option<&'static dyn Judge>,
+    judges: Option<&'static Judges>,
     log: &dyn Log,
     out: &mut Output,
 ) -> Result<(), Failed> {
-    let Some((conf, config)) = settle(line, judge, log, out)? else { return Ok(()) };
+    let Some((conf, config)) = settle(line, judges, log, out)? else { return Ok(()) };
     let mut client = Client::with_config(conf, config, log, out);
     if line.interactive {
         return interactive::run(&mut client, line, &mut io::stdin().lock());
@@ -115,16 +124,16 @@ pub fn execute(
 /// [`Failed`] when the configuration does not stand the test.
 pub fn resolve(
     line: &CmdLine,
-    judge: &'static dyn Judge,
+    judges: &'static Judges,
     log: &dyn Log,
     out: &mut Output,
 ) -> Result<Option<Conf>, Failed> {
-    settle(line, Some(judge), log, out).map(|settled| settled.map(|(conf, _)| conf))
+    settle(line, Some(judges), log, out).map(|settled| settled.map(|(conf, _)| conf))
 }
 
 fn settle(
     line: &CmdLine,
-    judge: Option<&'static dyn Judge>,
+    judges: Option<&'static Judges>,
     log: &dyn Log,
     out: &mut Output,
 ) -> Result<Option<(Conf, Reader)>, Failed> {
@@ -135,10 +144,10 @@ fn settle(
     if let Some(what) = &line.explain {
         return inspect::explain(&line.root, what, line.json, log, out).map(|()| None);
     }
-    if let (true, Some(judge)) = (line.test, judge) {
-        return test(line, judge, log, out);
+    if let (true, Some(judges)) = (line.test, judges) {
+        return test(line, judges, log, out);
     }
-    let (conf, mut config) = configure_client(line, judge, log, out)?;
+    let (conf, mut config) = configure_client(line, judges, log, out)?;
     let Some(style) = line.dump else { return Ok(Some((conf, config))) };
     if dump::print(style, &mut config, &conf, log, out).ok { Ok(None) } else { Err(init_failed(line, log)) }
 }
@@ -146,12 +155,12 @@ fn settle(
 /// The options with which to run, and the reader that goes on from there.
 fn configure_client(
     line: &CmdLine,
-    judge: Option<&'static dyn Judge>,
+    judges: Option<&'static Judges>,
     log: &dyn Log,
     out: &mut Output,
 ) -> Result<(Conf, Reader), Failed> {
     let say = |level, message: String| log.write(Record::new(level, "", message));
-    let mut config = Reader::new(&line.root, judge);
+    let mut config = Reader::new(&line.root, judges);
     let conf = config.conf(line, log).map_err(|error| {
         out.print(&format!("ERROR: {error}\n"));
         // A mere test has said what it had to say.
@@ -169,18 +178,18 @@ fn configure_client(
 /// behind the options is executed if there is nothing against it.
 fn test(
     line: &CmdLine,
-    judge: &'static dyn Judge,
+    judges: &'static Judges,
     log: &dyn Log,
     out: &mut Output,
 ) -> Result<Option<(Conf, Reader)>, Failed> {
-    let report = f2b_config::check(&line.root, judge);
+    let report = f2b_config::check(&line.root, judges.testing);
     if !line.json {
         let _ = io::stderr().write_all(inspect::problems(&report).as_bytes());
     }
     // What matters has been said.
     let quiet = BelowWarning(log);
     let mut unread = Output::collected();
-    let mut settled = configure_client(line, Some(judge), &quiet, if line.json { &mut unread } else { out });
+    let mut settled = configure_client(line, Some(judges), &quiet, if line.json { &mut unread } else { out });
     let mut ok = false;
     if let Ok((conf, config)) = &mut settled {
         ok = match line.dump {

@@ -3,11 +3,11 @@
 use std::mem;
 use std::path::{Path, PathBuf};
 
-use f2b_config::{Configurator, Diagnostic, Judge, Request, Stream};
+use f2b_config::{Configurator, Diagnostic, Request, Stream};
 use f2b_protocol::Command;
 use f2b_types::{Level, Log, Record};
 
-use super::Failed;
+use super::{Failed, Judges};
 use crate::cmdline::{CmdLine, Conf, ConfError, Early};
 
 /// Reads the configuration of one directory.
@@ -17,7 +17,7 @@ use crate::cmdline::{CmdLine, Conf, ConfError, Early};
 #[derive(Debug)]
 pub(super) struct Reader {
     root: PathBuf,
-    judge: Option<&'static dyn Judge>,
+    judges: Option<&'static Judges>,
     begun: Option<Configurator>,
 }
 
@@ -66,9 +66,9 @@ pub struct Prepared {
 }
 
 impl Reader {
-    /// `judge` tells what a server would refuse; without one, everything passes.
-    pub(super) fn new(root: &Path, judge: Option<&'static dyn Judge>) -> Self {
-        Self { root: root.into(), judge, begun: None }
+    /// Without `judges`, everything passes.
+    pub(super) fn new(root: &Path, judges: Option<&'static Judges>) -> Self {
+        Self { root: root.into(), judges, begun: None }
     }
 
     /// The options of `line`, and where it is silent, those of `fail2ban.conf`.
@@ -100,7 +100,7 @@ impl Reader {
             ignore_wrong: !conf.strict,
             allow_no_files: conf.dump,
             main_options: main_options.map(|(name, value)| (name.into(), value.clone())).into(),
-            judge: self.judge.filter(|_| !conf.dump),
+            judge: self.judges.map(|judges| judges.running).filter(|_| !conf.dump),
         };
         let mut reader = self.begun.take().unwrap_or_else(|| reader(&self.root, log));
         let loaded = reader.load_as(&request);

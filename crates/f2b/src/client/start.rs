@@ -10,12 +10,11 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus};
 
-use f2b_config::Judge;
 use f2b_protocol::{Command, Value};
 use f2b_types::{Level, Log, Record};
 
 use super::session::{Client, Show, WaitError};
-use super::{Failed, Output, Prepared};
+use super::{Failed, Judges, Output, Prepared};
 use crate::cmdline::{Conf, program_name};
 
 /// Starts a server in the background and configures it.
@@ -23,8 +22,8 @@ use crate::cmdline::{Conf, program_name};
 /// # Errors
 ///
 /// [`Failed`] when the configuration has errors, when the server does not come up, or refuses a command.
-pub fn start(conf: &Conf, judge: &'static dyn Judge, log: &dyn Log, out: &mut Output) -> Result<(), Failed> {
-    Client::new(conf.clone(), Some(judge), log, out).start()
+pub fn start(conf: &Conf, judges: &'static Judges, log: &dyn Log, out: &mut Output) -> Result<(), Failed> {
+    Client::new(conf.clone(), Some(judges), log, out).start()
 }
 
 /// Reads the configuration for a server that is about to start, and sees whether it may.
@@ -32,8 +31,8 @@ pub fn start(conf: &Conf, judge: &'static dyn Judge, log: &dyn Log, out: &mut Ou
 /// # Errors
 ///
 /// [`Failed`] when a server is running already, when its socket is in the way, or when the configuration has errors.
-pub fn prepare(conf: &Conf, judge: &'static dyn Judge, log: &dyn Log) -> Result<Prepared, Failed> {
-    Client::new(conf.clone(), Some(judge), log, &mut Output::collected()).prepare_start()
+pub fn prepare(conf: &Conf, judges: &'static Judges, log: &dyn Log) -> Result<Prepared, Failed> {
+    Client::new(conf.clone(), Some(judges), log, &mut Output::collected()).prepare_start()
 }
 
 /// Waits until the server answers, hands it the command stream and prints that it is ready.

@@ -447,7 +447,7 @@ impl Core {
 
     pub(super) fn flush_logs(&self) -> &'static str {
         let answer = self.logger.flush();
-        let what = if answer == "flushed" { "flush" } else { "rollover" };
+        let what = if self.logger.is_file() { "rollover" } else { "flush" };
         self.log(Level::INFO, "server", format!("{what} performed on {}", self.logger.target()));
         answer
     }

@@ -15,17 +15,17 @@ use anyhow::{Context, Result, anyhow};
 use f2b_protocol::{Command, Value};
 use f2b_types::{Level, Log, Number, Record, VERSION};
 use nix::sys::stat::{Mode, umask};
-use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
 use super::Msg;
 use super::core::{Core, ServerOptions};
 use super::listener::{self, Socket};
-use super::trial::Trial;
+use super::trial::JUDGES;
 use crate::client::{self, Console, Failed, Output};
 use crate::clock;
 use crate::cmdline::{self, Conf};
-use crate::logging::ServerLog;
+use crate::logging::{ServerLog, syslog_socket};
 
 /// Runs the program: `args` are those of the process, its name first. The exit code is 0 or 255.
 pub fn run(args: Vec<OsString>) -> ExitCode {
@@ -42,9 +42,9 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
         take_name(&line.program);
     }
     if !line.is_server() || line.interactive || !(detached || words.is_empty() || words == ["start"]) {
-        return exit_code(client::execute(&line, Some(&Trial), &console, &mut out));
+        return exit_code(client::execute(&line, Some(&JUDGES), &console, &mut out));
     }
-    let conf = match client::resolve(&line, &Trial, &console, &mut out) {
+    let conf = match client::resolve(&line, &JUDGES, &console, &mut out) {
         Ok(Some(conf)) => conf,
         Ok(None) => return ExitCode::SUCCESS,
         Err(failed) => return exit_code(Err(failed)),
@@ -52,7 +52,7 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
     exit_code(match (conf.background, conf.nonsync) {
         (true, true) if detached => become_daemon(&conf, &console),
         (true, true) => detach(&args, &console),
-        (true, false) => client::start(&conf, &Trial, &console, &mut out),
+        (true, false) => client::start(&conf, &JUDGES, &console, &mut out),
         (false, _) => foreground(&conf, &console),
     })
 }
@@ -104,7 +104,7 @@ fn become_daemon(conf: &Conf, console: &Console) -> Result<(), Failed> {
 fn foreground(conf: &Conf, console: &Console) -> Result<(), Failed> {
     let stream = match conf.nonsync {
         true => None,
-        false => Some(client::prepare(conf, &Trial, console)?.stream),
+        false => Some(client::prepare(conf, &JUDGES, console)?.stream),
     };
     serve(conf, stream).map_err(|error| {
         console.write(Record::new(Level::ERROR, "server", format!("{error:#}")));
@@ -138,7 +138,7 @@ fn serve(conf: &Conf, stream: Option<Vec<Command>>) -> Result<()> {
     say(Level::INFO, format!("Starting Fail2ban v{VERSION}"));
 
     let (sender, inbox) = mpsc::channel();
-    catch_signals(&sender)?;
+    catch_signals(conf, &sender)?;
     let mut core = Core::new(Arc::clone(&log), options, inbox, sender.clone())?;
     let socket = match Socket::open(&conf.socket, conf.force, &sender, &log) {
         Ok(socket) => socket,
@@ -150,7 +150,9 @@ fn serve(conf: &Conf, stream: Option<Vec<Command>>) -> Result<()> {
             return Err(error);
         }
     };
+    say(Level::DEBUG, "Starting communication".into());
     // Only now: the pid file of a server that is running already stays as it is.
+    say(Level::DEBUG, format!("Creating PID file {}", conf.pidfile.display()));
     if let Err(error) = write_pid_file(&conf.pidfile) {
         say(Level::ERROR, format!("Unable to create PID file: {error:#}"));
     }
@@ -159,6 +161,7 @@ fn serve(conf: &Conf, stream: Option<Vec<Command>>) -> Result<()> {
     }
     core.run();
     socket.close();
+    say(Level::DEBUG, format!("Remove PID file {}", conf.pidfile.display()));
     if let Err(error) = fs::remove_file(&conf.pidfile) {
         say(Level::ERROR, format!("Unable to remove PID file {}: {error}", conf.pidfile.display()));
     }
@@ -178,25 +181,38 @@ fn open_log(conf: &Conf, log: &ServerLog) -> Result<ServerOptions> {
     Ok(ServerOptions {
         loglevel: conf.loglevel.to_uppercase(),
         logtarget: log.target(),
-        syslogsocket: conf.syslogsocket.clone(),
+        syslogsocket: syslog_socket(&conf.logtarget, &conf.syslogsocket).into(),
         thread: Value::Dict(vec![("stacksize".into(), Value::Int(0))]),
         dbmaxmatches: 10,
         dbpurgeage: Number::Int(86_400),
     })
 }
 
-fn catch_signals(core: &Sender<Msg>) -> Result<()> {
+/// A terminal that goes away ends a server that runs in it, and is nothing to one in the background.
+fn catch_signals(conf: &Conf, core: &Sender<Msg>) -> Result<()> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGUSR1]).context("Unable to catch signals")?;
-    let core = core.clone();
+    if !is_ignored(SIGHUP) {
+        signals.add_signal(SIGHUP).context("Unable to catch signals")?;
+    }
+    let (core, background) = (core.clone(), conf.background);
     let forward = move || {
         for signal in signals.forever() {
-            if core.send(Msg::Signal(signal)).is_err() {
+            let heard = signal != SIGHUP || !background;
+            if heard && core.send(Msg::Signal(signal)).is_err() {
                 return;
             }
         }
     };
     thread::Builder::new().name("f2b/signals".into()).spawn(forward)?;
     Ok(())
+}
+
+/// Whether whoever started this process wants it to ignore a signal, as `nohup` does.
+fn is_ignored(signal: i32) -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    mask >> (signal - 1) & 1 == 1
 }
 
 fn write_pid_file(path: &Path) -> Result<()> {
