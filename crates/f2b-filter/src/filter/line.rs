@@ -145,12 +145,14 @@ impl Filter {
         Ok(found)
     }
 
-    /// The date of a line, which is neither searched nor remembered: to find a time in a log
-    /// (`FileFilter.seekToTime`).
-    pub fn date_of(&mut self, line: &str, context: &LineContext<'_>) -> Option<Number> {
-        let detector = self.state.detector.as_mut()?;
-        let found = detector.match_line(Subject::new(line), context.now).ok()??;
-        detector.moment(line, &found, Clock { now: context.now, zone: context.zone }).ok()
+    /// The time that the date in a line stands for, which is neither searched nor remembered: to find a time in a log
+    /// (`FileFilter.seekToTime`). `None` without a date, `Some(None)` where what looks like one isn't.
+    pub fn time_of(&mut self, line: &str, context: &LineContext<'_>) -> Option<Option<Number>> {
+        let State { detector, records, .. } = &mut self.state;
+        let detector = detector.as_mut()?;
+        let time = detector.time_of(line, context);
+        records.extend(detector.take_records());
+        time
     }
 
     /// Reads one line whose date its source knows (a journal), given as what stands before the date, the date's text,
@@ -188,6 +190,15 @@ impl DateDetector {
             DateError::Invalid => LineError { exception: "ValueError()".into() },
         });
         LineDate { found, records: self.take_records() }
+    }
+
+    fn time_of(&mut self, line: &str, context: &LineContext<'_>) -> Option<Option<Number>> {
+        let found = self.match_line(Subject::new(line), context.now).ok()??;
+        let time = self.moment(line, &found, Clock { now: context.now, zone: context.zone }).ok();
+        if let Some(date) = time {
+            self.debug_moment(date, line.get(found.spans.whole()).unwrap_or(""), &found);
+        }
+        Some(time)
     }
 
     fn dated(&mut self, line: &str, context: &LineContext<'_>) -> Result<Dated, DateError> {
@@ -391,8 +402,9 @@ mod tests {
         let mut filter = filter();
         let context =
             LineContext { now: Time(NOW), zone: &TimeZone::UTC, in_operation: true, check_find_time: true };
-        assert_eq!(filter.date_of("2005-08-14 10:00:00 x", &context), Some(Number::Float(NOW)));
-        assert_eq!(filter.date_of("x", &context), None);
+        assert_eq!(filter.time_of("2005-08-14 10:00:00 x", &context), Some(Some(Number::Float(NOW))));
+        assert_eq!(filter.time_of("Feb 30 10:00:00 x", &context), Some(None));
+        assert_eq!(filter.time_of("x", &context), None);
         assert_eq!(filter.last_date(), None);
     }
 

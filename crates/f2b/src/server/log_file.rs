@@ -15,9 +15,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use f2b_filter::Encoding;
+use f2b_types::Number;
 use nix::fcntl::OFlag;
 use sha1::{Digest, Sha1};
 
+use super::seek::{self, Sought};
 use crate::line_buffer::LineBuffer;
 
 /// Chunks after which the reader takes care of other files before it goes on with this one.
@@ -27,7 +29,7 @@ const BUDGET: usize = 16;
 const TRACE: usize = 64;
 
 /// Bytes of a line that count.
-const MAX_LINE: usize = 1 << 20;
+pub(super) const MAX_LINE: usize = 1 << 20;
 
 /// Bytes of the longest byte order mark.
 const LONGEST_MARK: usize = 4;
@@ -81,6 +83,39 @@ impl LogFile {
         self.openings
     }
 
+    /// Opens the file, if it isn't open yet; answers with its size, unless there is none.
+    ///
+    /// # Errors
+    ///
+    /// The file is there and can't be read.
+    pub(super) fn open(&mut self) -> io::Result<Option<u64>> {
+        if self.tail.is_none() {
+            self.tail = Tail::open(&self.path, self.start)?;
+            self.openings += u64::from(self.tail.is_some());
+        }
+        self.tail.as_ref().map(|tail| Ok(tail.file.metadata()?.len())).transpose()
+    }
+
+    /// Goes on to where lines are no older than `wanted`, as far as that can be told without reading all of them. `time_of`
+    /// is asked for the time of a line, if there is a date in it, and if that is one.
+    ///
+    /// # Errors
+    ///
+    /// The file can't be read.
+    pub(super) fn seek_to_time(
+        &mut self,
+        encoding: &Encoding,
+        size: u64,
+        wanted: f64,
+        time_of: impl FnMut(&str) -> Option<Option<Number>>,
+    ) -> io::Result<Option<Sought>> {
+        let Some(tail) = &mut self.tail else { return Ok(None) };
+        let encoding = tail.encoding(encoding)?;
+        let sought = seek::seek_to_time(&tail.file, &encoding, (tail.position, size), wanted, time_of)?;
+        tail.go_to(sought.position)?;
+        Ok(Some(sought))
+    }
+
     /// Hands out the whole lines that have come, up to a budget, each with the encoding to read it by and whether it is news.
     ///
     /// # Errors
@@ -100,10 +135,7 @@ impl LogFile {
             tail.rewind()?;
         }
         for _ in 0..BUDGET {
-            if self.tail.is_none() {
-                self.tail = Tail::open(&self.path, self.start)?;
-                self.openings += u64::from(self.tail.is_some());
-            }
+            self.open()?;
             let Some(tail) = &mut self.tail else { return Ok(Progress::Missing) };
             if tail.fill()? > 0 {
                 tail.hand_out(encoding, self.in_operation, &mut each)?;
@@ -211,13 +243,29 @@ impl Tail {
         }
     }
 
+    /// Another text begins in the file.
     fn rewind(&mut self) -> io::Result<()> {
-        self.file.seek(SeekFrom::Start(0))?;
-        self.position = 0;
-        self.buffer.clear();
         self.head.clear();
+        self.go_to(0)
+    }
+
+    /// Goes on reading elsewhere.
+    fn go_to(&mut self, position: u64) -> io::Result<()> {
+        self.file.seek(SeekFrom::Start(position))?;
+        self.position = position;
+        self.buffer.clear();
         self.trace.clear();
         Ok(())
+    }
+
+    /// The encoding to read the file by: its first bytes may tell the order of the others.
+    fn encoding(&mut self, encoding: &Encoding) -> io::Result<Encoding> {
+        if self.head.is_empty() && encoding.unit() > 1 {
+            let mut head = [0; LONGEST_MARK];
+            let count = self.file.read_at(&mut head, 0)?;
+            self.head.extend_from_slice(&head[..count]);
+        }
+        Ok(encoding.clone().by_mark(&self.head))
     }
 
     /// Reads the next chunk behind what is in the buffer.
@@ -237,12 +285,7 @@ impl Tail {
         news: bool,
         each: &mut impl FnMut(&[u8], &Encoding, bool),
     ) -> io::Result<()> {
-        if self.head.is_empty() && encoding.unit() > 1 {
-            let mut head = [0; LONGEST_MARK];
-            let count = self.file.read_at(&mut head, 0)?;
-            self.head.extend_from_slice(&head[..count]);
-        }
-        let encoding = encoding.clone().by_mark(&self.head);
+        let encoding = self.encoding(encoding)?;
         let before = self.buffer.len();
         while let Some(line) = self.buffer.next_line(&encoding) {
             each(line, &encoding, news);

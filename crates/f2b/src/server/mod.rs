@@ -36,6 +36,7 @@ mod refusal;
 mod reload;
 mod resolver;
 mod run;
+mod seek;
 mod status;
 mod transmitter;
 mod ways;

@@ -144,6 +144,8 @@ struct Followed {
     log: LogFile,
     hash: String,
     saved: u64,
+    /// It is to be searched for the first line that counts, before anything is read.
+    unsought: bool,
     /// It may have something new; the time says from when on to look.
     due: Option<Instant>,
     /// The last look found no file, or one that can't be read; said in the log once.
@@ -407,10 +409,14 @@ impl Jail {
     fn read(&mut self, index: usize, ways: &Ways) -> Option<Duration> {
         let Self { key, name, filter, backlog, files, polling, .. } = self;
         let file = &mut files[index];
-        let Followed { log, decode_warned, .. } = file;
+        let Followed { log, decode_warned, unsought, .. } = file;
         filter.set_log_level(ways.log.level());
         let (now, path) = (clock::now(), log.path().to_owned());
         let encoding = filter.log_encoding().clone();
+        if *unsought && let Ok(Some(size)) = log.open() {
+            *unsought = false;
+            ways.seek(filter, log, &encoding, size);
+        }
         let progress = log.read_lines(&encoding, |bytes, encoding, in_operation| {
             let context = LineContext { now, zone: &ways.zone, in_operation, check_find_time: true };
             let (line, valid) = encoding.decode_line(bytes);
@@ -436,6 +442,7 @@ impl Followed {
             log: LogFile::new(PathBuf::from(&file.path), file.position, file.tail),
             hash: file.hash.clone(),
             saved: file.position,
+            unsought: !file.tail,
             due: None,
             troubled: false,
             notified: false,

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
-use f2b_filter::{Filter, Found, LineContext, UseDns, Who};
-use f2b_types::{Id, Level, Log, Record};
+use f2b_filter::{Encoding, Filter, Found, LineContext, UseDns, Who};
+use f2b_types::{Id, Level, Log, Number, Record, Time, time2str};
 use jiff::tz::TimeZone;
 
+use super::log_file::LogFile;
 use super::resolver::Resolver;
 use super::{Backlog, JailKey, Msg};
+use crate::clock;
 use crate::logging::{ServerLog, of_invalid_bytes};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -41,6 +43,46 @@ impl Ways {
         }
         for record in of_invalid_bytes(bytes, path, encoding, is_first) {
             self.log.write(record);
+        }
+    }
+
+    /// Searches a log of that size for the first line that counts (`FileFilter.seekToTime`): what is older than `findtime`
+    /// need not be read.
+    pub(super) fn seek(&self, filter: &mut Filter, log: &mut LogFile, encoding: &Encoding, size: u64) {
+        let now = clock::now();
+        let wanted = now - filter.find_time().as_f64();
+        let debug = |message: &dyn Fn() -> String| {
+            if self.log.enabled(Level::DEBUG) {
+                self.log.write(Record::new(Level::DEBUG, "filter", message()));
+            }
+        };
+        let shown = |time: f64| time2str(Time(time), &self.zone);
+        debug(&|| {
+            let time = Number::Float(wanted.0);
+            format!("Seek to find time {time} ({}), file size {size}", shown(wanted.0))
+        });
+        if size == 0 {
+            return;
+        }
+        let context = LineContext { now, zone: &self.zone, in_operation: false, check_find_time: true };
+        let sought = log.seek_to_time(encoding, size, wanted.0, |line| filter.time_of(line, &context));
+        for record in filter.take_records() {
+            self.log.write(record);
+        }
+        match sought {
+            Ok(Some(sought)) => debug(&|| {
+                let last = sought.last.map_or_else(|| "-1".into(), |last| last.to_string());
+                let found = sought.found.map_or_else(|| "None".into(), |time| time.to_string());
+                let shown = sought.found.map_or_else(String::new, |time| shown(time.as_f64()));
+                let seeks = sought.seeks;
+                format!("Position {last} from {size}, found time {found} ({shown}) within {seeks} seeks")
+            }),
+            Ok(None) => {}
+            Err(error) => {
+                let message =
+                    format!("Error during seek to start time in \"{}\": {error}", log.path().display());
+                self.log.write(Record::new(Level::ERROR, "filter", message));
+            }
         }
     }
 
