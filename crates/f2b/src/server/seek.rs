@@ -2,7 +2,9 @@
 //!
 //! Halves the part of the file in question until the place does not move any more, and never goes by more than it
 //! knows to be too old; what is left of that is judged line by line. Lines without a date are searched past, six at a
-//! time. Every step is upstream's, for the place is what decides which lines a jail has seen.
+//! time. Every step is upstream's, for the place is what decides which lines a jail has seen. So it is with
+//! `datepattern = {NONE}`, where a line found here is of the last midnight, though it counts as one of now when it is read: what
+//! such a log has from before the start is read only if midnight is within `findtime`.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -20,8 +22,12 @@ const MORE_LINES: u32 = 5;
 /// How often the place may stay what it is.
 const ACCURACY: u32 = 3;
 
-/// Bytes read at once.
+/// Bytes read at once at first; of a long line it is soon more.
 const PART: u64 = 4 << 10;
+
+/// Bytes in which a line end must be found. Otherwise there is no date, and nothing is known of the place; that may cost reading
+/// what is too old.
+const NEAR: u64 = 1 << 20;
 
 /// What a search found.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -103,7 +109,7 @@ impl<F: FnMut(&str) -> Option<Option<Number>>> Search<'_, F> {
         self.seeks += 1;
         let mut step = Step { at: began, began, time: None, behind: None };
         for _ in 0..=MORE_LINES {
-            let Some(time) = self.lines.next(&mut self.time_of)? else { break };
+            let Some(time) = self.lines.next(NEAR, &mut self.time_of)? else { break };
             match time {
                 Some(time) => step.time = time,
                 None => {
@@ -160,7 +166,7 @@ impl Lines<'_> {
         let unit = self.encoding.unit() as u64;
         self.seek(place.saturating_sub(2) / unit * unit);
         if self.end > 0 {
-            self.next(|_| ())?;
+            self.next(NEAR, |_| ())?;
         }
         Ok(self.tell())
     }
@@ -171,7 +177,7 @@ impl Lines<'_> {
         match place.checked_sub(unit) {
             Some(before) => {
                 self.seek(before);
-                self.next(|_| ())?;
+                self.next(u64::MAX, |_| ())?;
                 Ok(self.tell())
             }
             None => Ok(place),
@@ -188,17 +194,22 @@ impl Lines<'_> {
         self.end - self.buffer.len() as u64
     }
 
-    /// Hands out the next line, and what it was answered; the last line may lack its end.
-    fn next<T>(&mut self, each: impl FnOnce(&str) -> T) -> io::Result<Option<T>> {
+    /// Hands out the next line, and what it was answered; the last line may lack its end. `None` at the end of the file, or
+    /// if the line is too long.
+    fn next<T>(&mut self, longest: u64, each: impl FnOnce(&str) -> T) -> io::Result<Option<T>> {
+        let (begin, mut part) = (self.end, PART);
         loop {
             if let Some(line) = self.buffer.next_line(self.encoding) {
                 return Ok(Some(each(&self.encoding.decode_line(line).0)));
             }
-            let mut part = At { file: self.file, at: self.end }.take(PART);
-            match self.buffer.fill(&mut part)? {
+            if self.end - begin > longest {
+                return Ok(None);
+            }
+            match self.buffer.fill(&mut At { file: self.file, at: self.end }.take(part))? {
                 0 => break,
                 count => self.end += count as u64,
             }
+            part = part.saturating_mul(2);
         }
         let rest = self.buffer.next_or_last_line(self.encoding);
         Ok(rest.map(|line| each(&self.encoding.decode_line(line).0)))
