@@ -71,6 +71,7 @@ fn attempt(option: &str, value: &str, filter: &mut Filter, increment: &mut Incre
         "datepattern" => filter.set_date_pattern(value).map_err(text),
         "logtimezone" => filter.set_log_time_zone(Some(value)).map_err(text),
         "logencoding" => filter.set_log_encoding(value).map_err(text),
+        "logformat" => crate::log_format::parse(value).map(|format| filter.set_log_format(format)),
         "findtime" | "bantime" => str2seconds(value).map(drop).map_err(|error| format!("{option}: {error}")),
         "addlogpath" => open(value),
         _ => match option.strip_prefix("bantime.") {
@@ -115,6 +116,11 @@ mod tests {
         check(&["set", "j", "bantime", "soon"], Some(("bantime", "soon")));
         check(&["set", "j", "bantime.rndtime", "x"], Some(("bantime.rndtime", "x")));
         check(&["set", "j", "logencoding", "klingon"], Some(("logencoding", "klingon")));
+        check(&["set", "j", "logformat", "docker-json"], None);
+        check(&["set", "j", "logformat", "json[message=log.msg, time=ts]"], None);
+        check(&["set", "j", "logformat", "json[msg=x]"], Some(("logformat", "json[msg=x]")));
+        check(&["set", "j", "logformat", "xml"], Some(("logformat", "xml")));
+        check(&["set", "j", "logformat", "json[time"], Some(("logformat", "json[time")));
         check(&["set", "j", "addlogpath", "/nowhere", "head"], Some(("logpath", "/nowhere")));
         check(&["set", "j", "addlogpath", "/", "head"], Some(("logpath", "/")));
         check(&["add", "j", "auto"], None);

@@ -37,6 +37,26 @@ const LONGEST_MARK: usize = 4;
 /// How long a file is read on that has lost its name.
 const GRACE: Duration = Duration::from_secs(30);
 
+/// A line as it stands in a file.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RawLine<'l> {
+    pub(super) bytes: &'l [u8],
+    /// What to read it by.
+    pub(super) encoding: &'l Encoding,
+    /// It was written since the end of the file was reached.
+    pub(super) is_news: bool,
+    /// Where it begins.
+    pub(super) at: Place,
+}
+
+/// A place in one of the files that have had the name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    /// How many files were opened before it.
+    pub(super) file: u64,
+    pub(super) offset: u64,
+}
+
 /// How far reading has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Progress {
@@ -73,9 +93,11 @@ impl LogFile {
         &self.path
     }
 
-    /// Where reading goes on after a restart.
-    pub(super) fn position(&self) -> u64 {
-        self.tail.as_ref().map_or(self.start, |tail| tail.position)
+    /// Where reading goes on after a restart: in the file that has the name, from `open` on if that is in it.
+    pub(super) fn position(&self, open: Option<Place>) -> u64 {
+        let Some(tail) = &self.tail else { return self.start };
+        let open = open.filter(|open| open.file == tail.number).map(|open| open.offset);
+        open.unwrap_or(u64::MAX).min(tail.position)
     }
 
     /// Changes whenever another file than before is read under the name.
@@ -90,7 +112,7 @@ impl LogFile {
     /// The file is there and can't be read.
     pub(super) fn open(&mut self) -> io::Result<Option<u64>> {
         if self.tail.is_none() {
-            self.tail = Tail::open(&self.path, self.start)?;
+            self.tail = Tail::open(&self.path, self.start, self.openings)?;
             self.openings += u64::from(self.tail.is_some());
         }
         self.tail.as_ref().map(|tail| Ok(tail.file.metadata()?.len())).transpose()
@@ -116,7 +138,7 @@ impl LogFile {
         Ok(Some(sought))
     }
 
-    /// Hands out the whole lines that have come, up to a budget, each with the encoding to read it by and whether it is news.
+    /// Hands out the whole lines that have come, up to a budget, oldest first.
     ///
     /// # Errors
     ///
@@ -124,7 +146,7 @@ impl LogFile {
     pub(super) fn read_lines(
         &mut self,
         encoding: &Encoding,
-        mut each: impl FnMut(&[u8], &Encoding, bool),
+        mut each: impl FnMut(RawLine<'_>),
     ) -> io::Result<Progress> {
         if self.drain_retired(encoding, &mut each)? == Progress::More {
             return Ok(Progress::More);
@@ -153,7 +175,7 @@ impl LogFile {
     fn drain_retired(
         &mut self,
         encoding: &Encoding,
-        each: &mut impl FnMut(&[u8], &Encoding, bool),
+        each: &mut impl FnMut(RawLine<'_>),
     ) -> io::Result<Progress> {
         for (tail, _) in &mut self.retired {
             for round in 0.. {
@@ -195,6 +217,8 @@ impl LogFile {
 struct Tail {
     file: File,
     inode: (u64, u64),
+    /// How many files were opened before.
+    number: u64,
     /// Offset of the first byte that has not been handed out.
     position: u64,
     /// Bytes from `position` on that have been read.
@@ -207,7 +231,7 @@ struct Tail {
 
 impl Tail {
     /// Opens the file at `start`, or at its beginning where it isn't that long; `None` if there is none.
-    fn open(path: &Path, start: u64) -> io::Result<Option<Self>> {
+    fn open(path: &Path, start: u64, number: u64) -> io::Result<Option<Self>> {
         let mut file = match open_regular(path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -220,6 +244,7 @@ impl Tail {
         Ok(Some(Self {
             file,
             inode,
+            number,
             position,
             buffer: LineBuffer::new(MAX_LINE),
             head: Vec::new(),
@@ -282,15 +307,17 @@ impl Tail {
     fn hand_out(
         &mut self,
         encoding: &Encoding,
-        news: bool,
-        each: &mut impl FnMut(&[u8], &Encoding, bool),
+        is_news: bool,
+        each: &mut impl FnMut(RawLine<'_>),
     ) -> io::Result<()> {
         let encoding = self.encoding(encoding)?;
-        let before = self.buffer.len();
-        while let Some(line) = self.buffer.next_line(&encoding) {
-            each(line, &encoding, news);
+        let end = self.end();
+        loop {
+            let at = Place { file: self.number, offset: end - self.buffer.len() as u64 };
+            let Some(bytes) = self.buffer.next_line(&encoding) else { break };
+            each(RawLine { bytes, encoding: &encoding, is_news, at });
         }
-        self.position += (before - self.buffer.len()) as u64;
+        self.position = end - self.buffer.len() as u64;
         Ok(())
     }
 }
@@ -353,8 +380,8 @@ mod tests {
         #[track_caller]
         fn expect(&mut self, lines: &[&str], progress: Progress) {
             let mut seen = Vec::new();
-            let result = self.log.read_lines(&Encoding::default(), |line, encoding, _| {
-                seen.push(encoding.decode_line(line).0.into_owned());
+            let result = self.log.read_lines(&Encoding::default(), |line| {
+                seen.push(line.encoding.decode_line(line.bytes).0.into_owned());
             });
             assert_eq!(result.ok(), Some(progress));
             assert_eq!(seen, lines);
@@ -367,7 +394,7 @@ mod tests {
         file.expect(&[], Progress::Missing);
         file.append("one\ntw");
         file.expect(&["one"], Progress::End);
-        assert_eq!(file.log.position(), 4);
+        assert_eq!(file.log.position(None), 4);
         file.append("o\n\n");
         file.expect(&["two", ""], Progress::End);
     }
@@ -382,7 +409,7 @@ mod tests {
         file.expect(&["two"], Progress::Missing);
         file.append("three\n");
         file.expect(&["three"], Progress::End);
-        assert_eq!(file.log.position(), 6);
+        assert_eq!(file.log.position(None), 6);
     }
 
     #[test]
@@ -397,7 +424,7 @@ mod tests {
         file.expect(&["new"], Progress::End);
         writer.write_all(b"late\n").expect("a write");
         file.expect(&["late"], Progress::End);
-        assert_eq!(file.log.position(), 4);
+        assert_eq!(file.log.position(None), 4);
     }
 
     #[test]
@@ -406,10 +433,10 @@ mod tests {
         let path = file.dir.path().join("log");
         nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("a fifo");
         assert!(first_line_hash(&path).is_err());
-        assert!(file.log.read_lines(&Encoding::default(), |_, _, _| {}).is_err());
+        assert!(file.log.read_lines(&Encoding::default(), |_| {}).is_err());
         fs::remove_file(&path).expect("the fifo");
         fs::create_dir(&path).expect("a directory");
-        let error = file.log.read_lines(&Encoding::default(), |_, _, _| {}).expect_err("a directory");
+        let error = file.log.read_lines(&Encoding::default(), |_| {}).expect_err("a directory");
         assert_eq!(error.kind(), io::ErrorKind::IsADirectory);
     }
 
@@ -438,9 +465,9 @@ mod tests {
         let mut file = Fixture::new();
         file.append("old\n");
         let mut seen = Vec::new();
-        file.log.read_lines(&Encoding::default(), |_, _, news| seen.push(news)).expect("lines");
+        file.log.read_lines(&Encoding::default(), |line| seen.push(line.is_news)).expect("lines");
         file.append("new\n");
-        file.log.read_lines(&Encoding::default(), |_, _, news| seen.push(news)).expect("lines");
+        file.log.read_lines(&Encoding::default(), |line| seen.push(line.is_news)).expect("lines");
         assert_eq!(seen, [false, true]);
     }
 
@@ -455,12 +482,10 @@ mod tests {
         for (start, expected) in [(0, &["one", "\u{0a0a}two"][..]), (10, &["\u{0a0a}two"])] {
             let mut log = LogFile::new(path.clone(), start, false);
             let mut seen = Vec::new();
-            log.read_lines(&encoding, |line, encoding, _| {
-                seen.push(encoding.decode_line(line).0.into_owned())
-            })
-            .expect("lines");
+            log.read_lines(&encoding, |line| seen.push(line.encoding.decode_line(line.bytes).0.into_owned()))
+                .expect("lines");
             assert_eq!(seen, expected);
-            assert_eq!(log.position(), 20);
+            assert_eq!(log.position(None), 20);
         }
     }
 

@@ -13,7 +13,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use f2b_filter::{Filter, LineContext};
+use f2b_filter::{Entry, Filter, LineContext, OpenMessages};
 use f2b_types::{Level, Log, Number, Record};
 use jiff::tz::TimeZone;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -21,7 +21,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::database::{Ask, Database};
 use super::jails::WatchedFile;
 use super::journal::{self, FollowedJournal, WatchedJournal};
-use super::log_file::{self, LogFile, Progress};
+use super::log_file::{self, LogFile, Place, Progress, RawLine};
 use super::notify::Notify;
 use super::resolver::Resolver;
 use super::ways::Ways;
@@ -154,8 +154,12 @@ struct Followed {
     notified: bool,
     /// Which file under the name it does so for.
     openings: u64,
-    /// When the log was told last that lines are not in the encoding of the jail.
+    /// When the log was told last that lines are not in the encoding of the jail, or in its format.
     decode_warned: Option<Instant>,
+    format_warned: Option<Instant>,
+    /// Messages that go on in another line, and where the first of them begins.
+    open: OpenMessages,
+    open_from: Option<Place>,
 }
 
 struct Follower {
@@ -350,8 +354,8 @@ impl Follower {
                 };
                 let _ = database.tell(position);
             }
-            for file in jail.files.iter_mut().filter(|file| file.saved != file.log.position()) {
-                file.saved = file.log.position();
+            for file in jail.files.iter_mut().filter(|file| file.saved != file.position()) {
+                file.saved = file.position();
                 // The hash is of the file as it is now; one that can't be read keeps the old hash.
                 if let Ok(hash) = log_file::first_line_hash(file.log.path()) {
                     file.hash = hash;
@@ -409,21 +413,29 @@ impl Jail {
     fn read(&mut self, index: usize, ways: &Ways) -> Option<Duration> {
         let Self { key, name, filter, backlog, files, polling, .. } = self;
         let file = &mut files[index];
-        let Followed { log, decode_warned, unsought, .. } = file;
+        let Followed { log, decode_warned, format_warned, open, open_from, unsought, .. } = file;
         filter.set_log_level(ways.log.level());
         let (now, path) = (clock::now(), log.path().to_owned());
-        let encoding = filter.log_encoding().clone();
+        let (encoding, format) = (filter.log_encoding().clone(), filter.log_format().cloned());
         if *unsought && let Ok(Some(size)) = log.open() {
             *unsought = false;
             ways.seek(filter, log, &encoding, size);
         }
-        let progress = log.read_lines(&encoding, |bytes, encoding, in_operation| {
-            let context = LineContext { now, zone: &ways.zone, in_operation, check_find_time: true };
+        let progress = log.read_lines(&encoding, |RawLine { bytes, encoding, is_news, at }| {
+            let context = LineContext { now, zone: &ways.zone, in_operation: is_news, check_find_time: true };
             let (line, valid) = encoding.decode_line(bytes);
             if !valid {
                 ways.warn_of_bytes(bytes, &path, encoding.name(), decode_warned);
             }
-            ways.line(*key, filter, backlog, &line, &context);
+            match format.as_ref().map(|format| format.read(&line, open)) {
+                None => ways.line(*key, filter, backlog, (&line, None), &context),
+                Some(Entry::Message(text, time)) => {
+                    ways.line(*key, filter, backlog, (text, time), &context);
+                }
+                Some(Entry::Part) => {}
+                Some(Entry::Other) => ways.warn_of_format(&line, &path, format.as_ref(), format_warned),
+            }
+            *open_from = if open.is_empty() { None } else { open_from.or(Some(at)) };
         });
         let again = match progress {
             Ok(Progress::More) => return Some(Duration::ZERO),
@@ -448,7 +460,15 @@ impl Followed {
             notified: false,
             openings: 0,
             decode_warned: None,
+            format_warned: None,
+            open: OpenMessages::default(),
+            open_from: None,
         }
+    }
+
+    /// Where to go on after a restart: where a message begins that isn't whole yet.
+    fn position(&self) -> u64 {
+        self.log.position(self.open_from)
     }
 
     /// Says in the log, once, that a file has gone or can't be read, and that it is back.
