@@ -1,16 +1,20 @@
 //! A growing file, read line by line, whatever its owner does with it.
 //!
-//! The file stays open, so that a rotation by renaming loses nothing: the old file is read on for a while beside the new
-//! one under the same name, until whoever wrote it has noticed. A file that got shorter is read from its start, and so is
-//! one that was emptied and has grown as long again since: the last bytes read are no longer there. Where reading goes on
-//! is the offset of the first byte that no whole line has covered yet.
+//! The file stays open, so that a rotation by renaming loses nothing: it is read to its end, then the one that was begun
+//! after it (which may have been renamed as well by then), and so on up to the one that has the name now. Old ones are read
+//! on for a while, until whoever wrote them has noticed. A file that got shorter is read from its start, and so is one that
+//! was emptied and has grown as long again since: the last bytes read are no longer there.
+//!
+//! Where reading goes on is the offset of the first byte that no whole line has covered yet, in the file with a certain first
+//! line. After a restart this is found among the old ones, if it has been renamed meanwhile.
 //!
 //! Upstream (`filter.FileContainer`) opens the file for each change, recognises it by inode, size and the hash of its
 //! first line, and loses what was written around a rotation.
 
+use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::io::{self, Seek, SeekFrom};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -18,6 +22,7 @@ use f2b_filter::Encoding;
 use nix::fcntl::OFlag;
 use sha1::{Digest, Sha1};
 
+use super::generations::{self, Inode, inode};
 use crate::line_buffer::LineBuffer;
 
 /// Chunks after which the reader takes care of other files before it goes on with this one.
@@ -35,6 +40,12 @@ const LONGEST_MARK: usize = 4;
 /// How long a file is read on that has lost its name.
 const GRACE: Duration = Duration::from_secs(30);
 
+/// How many files are read on that have lost their name.
+const MAX_RETIRED: usize = 16;
+
+/// How long a rotation is waited for that does not come to its end.
+const LONGEST_ROTATION: Duration = Duration::from_secs(1);
+
 /// How far reading has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Progress {
@@ -44,6 +55,17 @@ pub(super) enum Progress {
     End,
     /// There is no such file at the moment.
     Missing,
+    /// Names are being changed: it is to be looked at again very soon.
+    Unsettled,
+}
+
+/// How far a log has been read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    /// Offset of the first byte that has not been handed out.
+    pub(super) position: u64,
+    /// The hash of the first line of the file that this is an offset in; empty if it had none.
+    pub(super) hash: String,
 }
 
 /// A log file by its name, and the places in the files that have it and had it.
@@ -51,10 +73,12 @@ pub(super) enum Progress {
 pub(super) struct LogFile {
     path: PathBuf,
     tail: Option<Tail>,
-    /// Where to begin in the file that is opened next.
-    start: u64,
-    /// Files that have lost the name, and when.
-    retired: Vec<(Tail, Instant)>,
+    /// Where to begin in the file that is opened first.
+    start: Place,
+    /// Files that have lost the name and have been read, and since when.
+    retired: VecDeque<(Tail, Instant)>,
+    /// Since when the file under the name has been another one.
+    rotated: Option<Instant>,
     /// How often a file has been opened under the name.
     openings: u64,
     /// The end has been reached once: what comes now is news.
@@ -63,8 +87,8 @@ pub(super) struct LogFile {
 
 impl LogFile {
     /// The file at `path`, to be read from `start` on. `in_operation` where everything from there on is news.
-    pub(super) fn new(path: PathBuf, start: u64, in_operation: bool) -> Self {
-        Self { path, tail: None, start, retired: Vec::new(), openings: 0, in_operation }
+    pub(super) fn new(path: PathBuf, start: Place, in_operation: bool) -> Self {
+        Self { path, tail: None, start, retired: VecDeque::new(), rotated: None, openings: 0, in_operation }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -72,8 +96,8 @@ impl LogFile {
     }
 
     /// Where reading goes on after a restart.
-    pub(super) fn position(&self) -> u64 {
-        self.tail.as_ref().map_or(self.start, |tail| tail.position)
+    pub(super) fn place(&self) -> Place {
+        self.tail.as_ref().map_or_else(|| self.start.clone(), Tail::place)
     }
 
     /// Changes whenever another file than before is read under the name.
@@ -95,14 +119,15 @@ impl LogFile {
             return Ok(Progress::More);
         }
         if let Some(tail) = &mut self.tail
-            && tail.was_rewritten()?
+            && tail.was_rewritten(tail.end())? != Some(false)
         {
             tail.rewind()?;
         }
         for _ in 0..BUDGET {
-            if self.tail.is_none() {
-                self.tail = Tail::open(&self.path, self.start)?;
-                self.openings += u64::from(self.tail.is_some());
+            if self.tail.is_none()
+                && let Some(progress) = self.open_first()?
+            {
+                return Ok(progress);
             }
             let Some(tail) = &mut self.tail else { return Ok(Progress::Missing) };
             if tail.fill()? > 0 {
@@ -128,7 +153,7 @@ impl LogFile {
                 if tail.fill()? == 0 {
                     break;
                 }
-                tail.hand_out(encoding, true, each)?;
+                tail.hand_out(encoding, self.in_operation, each)?;
                 if round == BUDGET {
                     return Ok(Progress::More);
                 }
@@ -138,6 +163,26 @@ impl LogFile {
         Ok(Progress::End)
     }
 
+    /// Opens the file where reading was left before the start: if another one has the name by now, the old one is read on
+    /// first.
+    fn open_first(&mut self) -> io::Result<Option<Progress>> {
+        let Some(file) = open_if_there(&self.path)? else { return Ok(Some(Progress::Missing)) };
+        let Place { position, hash } = self.start.clone();
+        if hash.is_empty() || first_line_hash_of(&file)? == hash {
+            self.begin(file, position)?;
+            return Ok(None);
+        }
+        if !self.rotation_is_over() {
+            return Ok(Some(Progress::Unsettled));
+        }
+        match generations::with_hash(&self.path, &hash, position) {
+            Ok(Some(old)) => self.begin(old, position)?,
+            Ok(None) => self.begin(file, 0)?,
+            Err(_) => return Ok(Some(Progress::Unsettled)),
+        }
+        Ok(None)
+    }
+
     /// At the end of the file: whether it is still the one under its name, and still as long. `None` means to go on.
     fn look_behind(&mut self) -> io::Result<Option<Progress>> {
         let Some(tail) = &mut self.tail else { return Ok(None) };
@@ -145,16 +190,43 @@ impl LogFile {
             tail.rewind()?;
             return Ok(None);
         }
-        match fs::metadata(&self.path) {
-            Ok(meta) if (meta.dev(), meta.ino()) == tail.inode => Ok(Some(Progress::End)),
-            Ok(_) => {
-                self.start = 0;
-                self.retired.extend(self.tail.take().map(|tail| (tail, Instant::now())));
-                Ok(None)
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Some(Progress::Missing)),
-            Err(error) => Err(error),
+        if fs::metadata(&self.path).is_ok_and(|meta| inode(&meta) == tail.inode) {
+            self.rotated = None;
+            return Ok(Some(Progress::End));
         }
+        let named = open_if_there(&self.path)?;
+        if !self.rotation_is_over() {
+            return Ok(Some(Progress::Unsettled));
+        }
+        let Some(tail) = &self.tail else { return Ok(None) };
+        let known = || self.retired.iter().map(|(retired, _)| retired).chain([tail]);
+        let is_known = |file: &File| known().any(|known| known.is_of(file));
+        // The file is open already: another rotation at this moment takes no generation away.
+        let next = match generations::next(&self.path, &tail.file, is_known) {
+            Ok(next) => next.or(named),
+            Err(_) => return Ok(Some(Progress::Unsettled)),
+        };
+        let Some(next) = next else { return Ok(Some(Progress::Missing)) };
+        self.start = tail.place();
+        self.retired.extend(self.tail.take().map(|tail| (tail, Instant::now())));
+        if self.retired.len() > MAX_RETIRED {
+            self.retired.pop_front();
+        }
+        self.begin(next, 0)?;
+        Ok(None)
+    }
+
+    fn begin(&mut self, file: File, position: u64) -> io::Result<()> {
+        self.tail = Some(Tail::new(file, position, self.place())?);
+        self.openings += 1;
+        self.rotated = None;
+        Ok(())
+    }
+
+    /// Whether names have stopped changing, or have gone on for too long.
+    fn rotation_is_over(&mut self) -> bool {
+        let since = self.rotated.get_or_insert_with(Instant::now).elapsed();
+        since >= LONGEST_ROTATION || generations::is_settled(&self.path)
     }
 }
 
@@ -162,7 +234,11 @@ impl LogFile {
 #[derive(Debug)]
 struct Tail {
     file: File,
-    inode: (u64, u64),
+    inode: Inode,
+    /// The hash of its first line, as long as that was there when it was looked for.
+    hash: String,
+    /// Where reading was before: in the file before this one, or in this one before it was emptied.
+    before: Place,
     /// Offset of the first byte that has not been handed out.
     position: u64,
     /// Bytes from `position` on that have been read.
@@ -174,25 +250,39 @@ struct Tail {
 }
 
 impl Tail {
-    /// Opens the file at `start`, or at its beginning where it isn't that long; `None` if there is none.
-    fn open(path: &Path, start: u64) -> io::Result<Option<Self>> {
-        let mut file = match open_regular(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
+    /// Goes to `start`, or to the beginning where the file isn't that long.
+    fn new(mut file: File, start: u64, before: Place) -> io::Result<Self> {
         let meta = file.metadata()?;
         let position = if meta.len() < start { 0 } else { start };
         file.seek(SeekFrom::Start(position))?;
-        let inode = (meta.dev(), meta.ino());
-        Ok(Some(Self {
+        let length = position.min(TRACE as u64);
+        let mut trace = vec![0; length as usize];
+        file.read_exact_at(&mut trace, position - length)?;
+        Ok(Self {
+            hash: first_line_hash_of(&file)?,
+            before,
+            inode: inode(&meta),
             file,
-            inode,
             position,
             buffer: LineBuffer::new(MAX_LINE),
             head: Vec::new(),
-            trace: Vec::new(),
-        }))
+            trace,
+        })
+    }
+
+    /// Whether it is this file, or a copy of what was in it before it was emptied.
+    fn is_of(&self, file: &File) -> bool {
+        let is_this = file.metadata().is_ok_and(|meta| inode(&meta) == self.inode);
+        is_this || first_line_hash_of(file).is_ok_and(|hash| !hash.is_empty() && hash == self.before.hash)
+    }
+
+    /// How far reading has come. Before its first line is there, nothing tells a file from others; but the way leads to it
+    /// from where reading was before.
+    fn place(&self) -> Place {
+        if self.position == 0 && self.hash.is_empty() {
+            return self.before.clone();
+        }
+        Place { position: self.position, hash: self.hash.clone() }
     }
 
     /// Offset behind the last byte that has been read.
@@ -200,21 +290,23 @@ impl Tail {
         self.position + self.buffer.len() as u64
     }
 
-    /// Whether the bytes that were read last are no longer where they were.
-    fn was_rewritten(&self) -> io::Result<bool> {
+    /// Whether the bytes that were read last are no longer where they were; `None` if the file does not get there.
+    fn was_rewritten(&self, end: u64) -> io::Result<Option<bool>> {
         let mut there = [0; TRACE];
         let there = &mut there[..self.trace.len()];
-        match self.file.read_exact_at(there, self.end().saturating_sub(there.len() as u64)) {
-            Ok(()) => Ok(*there != *self.trace),
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(true),
+        match self.file.read_exact_at(there, end.saturating_sub(there.len() as u64)) {
+            Ok(()) => Ok(Some(*there != *self.trace)),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
             Err(error) => Err(error),
         }
     }
 
     fn rewind(&mut self) -> io::Result<()> {
         self.file.seek(SeekFrom::Start(0))?;
+        self.before = self.place();
         self.position = 0;
         self.buffer.clear();
+        self.hash.clear();
         self.head.clear();
         self.trace.clear();
         Ok(())
@@ -222,8 +314,17 @@ impl Tail {
 
     /// Reads the next chunk behind what is in the buffer.
     fn fill(&mut self) -> io::Result<usize> {
-        let count = self.buffer.fill(&mut self.file)?;
+        let end = self.end();
+        let mut count = self.buffer.fill(&mut self.file)?;
+        if count > 0 && self.was_rewritten(end)? == Some(true) {
+            // It was emptied and has grown since somebody looked: these bytes are from its middle.
+            self.rewind()?;
+            count = self.buffer.fill(&mut self.file)?;
+        }
         if count > 0 {
+            if self.hash.is_empty() {
+                self.hash = first_line_hash_of(&self.file)?;
+            }
             let bytes = self.buffer.bytes();
             self.trace.clear();
             self.trace.extend_from_slice(&bytes[bytes.len() - count.min(TRACE)..]);
@@ -252,6 +353,14 @@ impl Tail {
     }
 }
 
+fn open_if_there(path: &Path) -> io::Result<Option<File>> {
+    match open_regular(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// Opens a file to read, and nothing else: to open a FIFO would wait for somebody who writes, and every jail with it.
 pub(super) fn open_regular(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
@@ -271,8 +380,24 @@ pub(super) fn open_regular(path: &Path) -> io::Result<File> {
 ///
 /// The file can't be read, or is no regular file.
 pub(super) fn first_line_hash(path: &Path) -> io::Result<String> {
-    let mut line = Vec::new();
-    BufReader::new(open_regular(path)?).take(MAX_LINE as u64).read_until(b'\n', &mut line)?;
+    first_line_hash_of(&open_regular(path)?)
+}
+
+/// The same of a file that is open, wherever it is being read.
+pub(super) fn first_line_hash_of(file: &File) -> io::Result<String> {
+    let (mut line, mut part) = (Vec::new(), [0; 512]);
+    while line.len() < MAX_LINE {
+        let count = file.read_at(&mut part, line.len() as u64)?;
+        let Some(end) = memchr::memchr(b'\n', &part[..count]) else {
+            line.extend_from_slice(&part[..count]);
+            if count == 0 {
+                break;
+            }
+            continue;
+        };
+        line.extend_from_slice(&part[..=end]);
+        break;
+    }
     if !line.ends_with(b"\n") && !line.ends_with(b"\r") {
         return Ok(String::new());
     }
@@ -285,6 +410,10 @@ mod tests {
 
     use super::*;
 
+    fn from_the_start() -> Place {
+        Place { position: 0, hash: String::new() }
+    }
+
     struct Fixture {
         dir: tempfile::TempDir,
         log: LogFile,
@@ -293,7 +422,7 @@ mod tests {
     impl Fixture {
         fn new() -> Self {
             let dir = tempfile::tempdir().expect("a temporary directory");
-            let log = LogFile::new(dir.path().join("log"), 0, false);
+            let log = LogFile::new(dir.path().join("log"), from_the_start(), false);
             Self { dir, log }
         }
 
@@ -310,9 +439,15 @@ mod tests {
         #[track_caller]
         fn expect(&mut self, lines: &[&str], progress: Progress) {
             let mut seen = Vec::new();
-            let result = self.log.read_lines(&Encoding::default(), |line, encoding, _| {
-                seen.push(encoding.decode_line(line).0.into_owned());
-            });
+            let result = loop {
+                let result = self.log.read_lines(&Encoding::default(), |line, encoding, _| {
+                    seen.push(encoding.decode_line(line).0.into_owned());
+                });
+                match result {
+                    Ok(Progress::Unsettled) => std::thread::sleep(Duration::from_millis(5)),
+                    result => break result,
+                }
+            };
             assert_eq!(result.ok(), Some(progress));
             assert_eq!(seen, lines);
         }
@@ -324,7 +459,7 @@ mod tests {
         file.expect(&[], Progress::Missing);
         file.append("one\ntw");
         file.expect(&["one"], Progress::End);
-        assert_eq!(file.log.position(), 4);
+        assert_eq!(file.log.place().position, 4);
         file.append("o\n\n");
         file.expect(&["two", ""], Progress::End);
     }
@@ -339,7 +474,7 @@ mod tests {
         file.expect(&["two"], Progress::Missing);
         file.append("three\n");
         file.expect(&["three"], Progress::End);
-        assert_eq!(file.log.position(), 6);
+        assert_eq!(file.log.place().position, 6);
     }
 
     #[test]
@@ -354,7 +489,78 @@ mod tests {
         file.expect(&["new"], Progress::End);
         writer.write_all(b"late\n").expect("a write");
         file.expect(&["late"], Progress::End);
-        assert_eq!(file.log.position(), 4);
+        assert_eq!(file.log.place().position, 4);
+    }
+
+    /// As long as this two files are not told apart by their times.
+    fn pass_time() {
+        std::thread::sleep(Duration::from_millis(15));
+    }
+
+    #[test]
+    fn generations_that_came_and_went_unseen_are_read_in_their_order() {
+        let mut file = Fixture::new();
+        file.append("one\n");
+        file.expect(&["one"], Progress::End);
+        for (number, text) in ["two\n", "three\n", "four\n"].iter().enumerate() {
+            pass_time();
+            let name = format!("log.{}", 9 - number);
+            fs::rename(file.dir.path().join("log"), file.dir.path().join(name)).expect("a rotation");
+            file.append(text);
+        }
+        file.expect(&["two", "three", "four"], Progress::End);
+    }
+
+    #[test]
+    fn a_copy_of_what_has_been_read_is_no_generation() {
+        let mut file = Fixture::new();
+        let path = |name: &str| file.dir.path().join(name);
+        let (log, copy, old) = (path("log"), path("log.2"), path("log.1"));
+        file.append("one\ntwo\n");
+        file.expect(&["one", "two"], Progress::End);
+        pass_time();
+        fs::copy(&log, copy).expect("a copy");
+        fs::write(&log, "six\n").expect("an emptied log");
+        file.expect(&["six"], Progress::End);
+        fs::rename(&log, old).expect("a rotation");
+        pass_time();
+        file.append("seven\n");
+        file.expect(&["seven"], Progress::End);
+    }
+
+    #[test]
+    fn reading_goes_on_in_a_file_that_was_renamed_while_nobody_read() {
+        let mut file = Fixture::new();
+        file.append("one\n");
+        file.expect(&["one"], Progress::End);
+        let place = file.log.place();
+        file.append("two\n");
+        fs::rename(file.dir.path().join("log"), file.dir.path().join("log-20261125")).expect("a rotation");
+        pass_time();
+        file.append("three\n");
+        file.log = LogFile::new(file.dir.path().join("log"), place, false);
+        file.expect(&["two", "three"], Progress::End);
+        // One that nobody knows of any more takes nothing with it.
+        let place = Place { position: 4, hash: "0".repeat(40) };
+        file.log = LogFile::new(file.dir.path().join("log"), place, false);
+        file.expect(&["three"], Progress::End);
+    }
+
+    #[test]
+    fn a_new_file_without_a_line_is_found_from_the_one_before() {
+        let mut file = Fixture::new();
+        file.append("one\n");
+        file.expect(&["one"], Progress::End);
+        let place = file.log.place();
+        file.rename();
+        pass_time();
+        file.append("tw");
+        file.expect(&[], Progress::End);
+        assert_eq!(file.log.place(), place);
+        file.append("o\n");
+        file.expect(&["two"], Progress::End);
+        assert_eq!(file.log.place().position, 4);
+        assert_ne!(file.log.place().hash, place.hash);
     }
 
     #[test]
@@ -409,7 +615,8 @@ mod tests {
         fs::write(&path, bytes("\u{feff}one\n\u{0a0a}two\n")).expect("a write");
         let encoding = Encoding::parse("utf-16").expect("an encoding");
         // From its start, and from behind the first line.
-        for (start, expected) in [(0, &["one", "\u{0a0a}two"][..]), (10, &["\u{0a0a}two"])] {
+        for (position, expected) in [(0, &["one", "\u{0a0a}two"][..]), (10, &["\u{0a0a}two"])] {
+            let start = Place { position, hash: String::new() };
             let mut log = LogFile::new(path.clone(), start, false);
             let mut seen = Vec::new();
             log.read_lines(&encoding, |line, encoding, _| {
@@ -417,7 +624,7 @@ mod tests {
             })
             .expect("lines");
             assert_eq!(seen, expected);
-            assert_eq!(log.position(), 20);
+            assert_eq!(log.place().position, 20);
         }
     }
 
