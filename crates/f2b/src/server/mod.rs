@@ -18,6 +18,7 @@ mod core;
 mod cymru;
 mod database;
 mod errors;
+mod generations;
 mod ignorer;
 mod ipv6;
 mod jail_options;
@@ -76,6 +77,10 @@ pub(crate) enum Msg {
     Remembered { jail: JailKey, ban: u64 },
     /// An action of a jail has repaired its environment.
     Repaired { jail: JailKey },
+    /// The reader has come this far in a log; what it found before stands in front of this.
+    ReadUpTo(database::Ask),
+    /// The reader has heard what it was told of a jail.
+    Settled { jail: JailKey },
     /// The worker of a jail has stopped its actions and is gone.
     Stopped { jail: JailKey },
     /// A signal has come.

@@ -14,7 +14,7 @@ use super::errors::{
 };
 use super::jail_options::{check_settable, readable};
 use super::jails::WatchedFile;
-use super::log_file;
+use super::log_file::{self, Place};
 use super::transmitter::{Answer, Outcome, Result};
 use super::words::Words;
 use super::worker::{Change, Work};
@@ -153,8 +153,14 @@ impl Core {
                 let before = running.files.len();
                 running.files.retain(|file| file.path != path);
                 running.changed = true;
+                let (key, started) = (running.key, running.started);
                 if running.files.len() < before {
                     self.log(Level::INFO, "filter", format!("Removed logfile: '{path}'"));
+                    if started {
+                        // The database has to know the place in it before somebody adds it again.
+                        self.ship_changes();
+                        self.wait_for_reader(key);
+                    }
                 }
             }
             "addjournalmatch" => self.add_journal_match(name, &words.texts())?,
@@ -247,12 +253,18 @@ impl Core {
             let position = Number::Int(if tail { size as i64 } else { 0 });
             database.ask(|answer| Ask::AddLog { jail, path, position, hash, answer }).flatten()
         });
-        let known = known.and_then(|known| u64::try_from(known.as_i64()).ok());
-        let position = if tail { size } else { known.unwrap_or(0) };
+        let known = known.filter(|_| !tail).and_then(|known| {
+            let position = u64::try_from(known.position.as_i64()).ok()?;
+            Some(Place { position, hash: known.md5.unwrap_or_else(|| hash.clone()) })
+        });
+        let place =
+            known.unwrap_or_else(|| Place { position: if tail { size } else { 0 }, hash: hash.clone() });
+        // Of another file the reader looks for what is left of it.
+        let position = if place.hash == hash { place.position } else { 0 };
         let message = format!("Added logfile: '{path}' (pos = {position}, hash = {hash})");
         self.log(Level::INFO, "filter", message);
         let running = self.jail(name)?;
-        running.files.push(WatchedFile { path, position, hash, tail });
+        running.files.push(WatchedFile { path, place, tail });
         running.changed = true;
         Ok(())
     }

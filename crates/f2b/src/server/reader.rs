@@ -18,10 +18,10 @@ use f2b_types::{Level, Log, Number, Record};
 use jiff::tz::TimeZone;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::database::{Ask, Database};
+use super::database::Ask;
 use super::jails::WatchedFile;
 use super::journal::{self, FollowedJournal, WatchedJournal};
-use super::log_file::{self, LogFile, Place, Progress, RawLine};
+use super::log_file::{LineStart, LogFile, Place, Progress, RawLine};
 use super::notify::Notify;
 use super::resolver::Resolver;
 use super::ways::Ways;
@@ -39,6 +39,9 @@ const RECHECK_INTERVAL: Duration = Duration::from_secs(2);
 /// How often a file is looked for that is not there, or that can't be read.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How long a rotation is left alone that is under way.
+const UNSETTLED_INTERVAL: Duration = Duration::from_millis(5);
+
 /// How long a jail is left alone that has too much on its way.
 const BACKLOG_INTERVAL: Duration = Duration::from_millis(5);
 
@@ -53,10 +56,10 @@ pub(super) enum Watch {
     Start(JailKey),
     /// A jail pauses or goes on.
     Idle(JailKey, bool),
-    /// The database is there, or another one.
-    Database(Option<Database>),
-    /// A jail is gone. Answers when its positions are on their way to the database.
-    Stop(JailKey, Sender<()>),
+    /// A jail is gone.
+    Stop(JailKey),
+    /// Somebody waits until everything up to here has been heard, and what came of it is on its way to the core.
+    Settle(JailKey),
 }
 
 /// What the reader needs to know of a jail.
@@ -100,7 +103,6 @@ impl Reader {
                 woken,
                 notify: Notify::new(&*ways.log),
                 ways,
-                database: None,
                 jails: Vec::new(),
                 next_save: Instant::now() + SAVE_INTERVAL,
             };
@@ -114,13 +116,6 @@ impl Reader {
         // The thread lives as long as this handle; a wake-up that doesn't fit means that one is there already.
         let _ = self.watches.send(watch);
         let _ = (&self.wake).write(&[1]);
-    }
-
-    /// Ends reading for a jail and waits until its positions are on their way to the database.
-    pub(super) fn stop(&self, key: JailKey) {
-        let (done, receiver) = mpsc::channel();
-        self.tell(Watch::Stop(key, done));
-        let _ = receiver.recv();
     }
 }
 
@@ -142,8 +137,8 @@ struct Jail {
 /// A file that is being followed.
 struct Followed {
     log: LogFile,
-    hash: String,
-    saved: u64,
+    /// The place that the database has been told of.
+    saved: Place,
     /// It is to be searched for the first line that counts, before anything is read.
     unsought: bool,
     /// It may have something new; the time says from when on to look.
@@ -159,7 +154,7 @@ struct Followed {
     format_warned: Option<Instant>,
     /// Messages that go on in another line, and where the first of them begins.
     open: OpenMessages,
-    open_from: Option<Place>,
+    open_from: Option<LineStart>,
 }
 
 struct Follower {
@@ -167,7 +162,6 @@ struct Follower {
     woken: UnixStream,
     ways: Ways,
     notify: Notify,
-    database: Option<Database>,
     jails: Vec<Jail>,
     next_save: Instant,
 }
@@ -232,11 +226,12 @@ impl Follower {
             Watch::Jail(watched) => self.update(*watched),
             Watch::Start(key) => self.with(key, |jail| jail.started = true),
             Watch::Idle(key, idle) => self.with(key, |jail| jail.idle = idle),
-            Watch::Database(database) => self.database = database,
-            Watch::Stop(key, done) => {
+            Watch::Stop(key) => {
                 self.save_all(Some(key));
                 self.jails.retain(|jail| jail.key != key);
-                let _ = done.send(());
+            }
+            Watch::Settle(jail) => {
+                let _ = self.ways.core.send(Msg::Settled { jail });
             }
         }
     }
@@ -289,6 +284,8 @@ impl Follower {
             followed.due = Some(Instant::now());
             jail.files.push(followed);
         }
+        // Whoever adds one of them again goes on there.
+        old.iter_mut().for_each(|file| file.save(&jail.name, &self.ways.core));
         for file in &mut jail.files {
             file.notified = !jail.polling && self.notify.add(file.log.path());
         }
@@ -325,6 +322,9 @@ impl Follower {
                     false => jail.read(index, &self.ways),
                 };
                 let file = &mut jail.files[index];
+                if file.is_another() {
+                    file.save(&jail.name, &self.ways.core);
+                }
                 file.due = pause.map(|pause| Instant::now() + pause);
                 if file.openings != file.log.openings() {
                     file.openings = file.log.openings();
@@ -341,9 +341,8 @@ impl Follower {
         }
     }
 
-    /// Tells the database how far reading has come, for one jail or for all.
+    /// Has the database told how far reading has come, for one jail or for all.
     fn save_all(&mut self, only: Option<JailKey>) {
-        let Some(database) = &self.database else { return };
         for jail in self.jails.iter_mut().filter(|jail| only.is_none_or(|key| jail.key == key)) {
             if let Some((time, date)) = jail.journal.as_mut().and_then(FollowedJournal::unsaved) {
                 let position = Ask::UpdateLog {
@@ -352,22 +351,10 @@ impl Follower {
                     position: Number::Float(time),
                     hash: date,
                 };
-                let _ = database.tell(position);
+                let _ = self.ways.core.send(Msg::ReadUpTo(position));
             }
-            for file in jail.files.iter_mut().filter(|file| file.saved != file.position()) {
-                file.saved = file.position();
-                // The hash is of the file as it is now; one that can't be read keeps the old hash.
-                if let Ok(hash) = log_file::first_line_hash(file.log.path()) {
-                    file.hash = hash;
-                }
-                let position = Ask::UpdateLog {
-                    jail: jail.name.clone(),
-                    path: file.log.path().display().to_string(),
-                    position: Number::Int(file.saved as i64),
-                    hash: file.hash.clone(),
-                };
-                // Without a database the place is not kept, and reading goes on.
-                let _ = database.tell(position);
+            for file in &mut jail.files {
+                file.save(&jail.name, &self.ways.core);
             }
         }
     }
@@ -404,7 +391,7 @@ impl Jail {
             Ok(Progress::End) if journal.journal.as_ref().is_some_and(|journal| journal.fd().is_some()) => {
                 RECHECK_INTERVAL
             }
-            Ok(Progress::End) => POLL_INTERVAL,
+            Ok(Progress::End | Progress::Unsettled) => POLL_INTERVAL,
             Ok(Progress::Missing) | Err(_) => RETRY_INTERVAL,
         }
     }
@@ -417,11 +404,11 @@ impl Jail {
         filter.set_log_level(ways.log.level());
         let (now, path) = (clock::now(), log.path().to_owned());
         let (encoding, format) = (filter.log_encoding().clone(), filter.log_format().cloned());
-        if *unsought && let Ok(Some(size)) = log.open() {
+        if *unsought && matches!(log.open(), Ok(None)) {
             *unsought = false;
-            ways.seek(filter, log, &encoding, size);
+            ways.seek(filter, log, &encoding);
         }
-        let progress = log.read_lines(&encoding, |RawLine { bytes, encoding, is_news, at }| {
+        let progress = log.read_lines(&encoding, |RawLine { bytes, encoding, is_news, start }| {
             let context = LineContext { now, zone: &ways.zone, in_operation: is_news, check_find_time: true };
             let (line, valid) = encoding.decode_line(bytes);
             if !valid {
@@ -435,12 +422,13 @@ impl Jail {
                 Some(Entry::Part) => {}
                 Some(Entry::Other) => ways.warn_of_format(&line, &path, format.as_ref(), format_warned),
             }
-            *open_from = if open.is_empty() { None } else { open_from.or(Some(at)) };
+            *open_from = if open.is_empty() { None } else { open_from.or(Some(start)) };
         });
         let again = match progress {
             Ok(Progress::More) => return Some(Duration::ZERO),
             Ok(Progress::End) if *polling || !file.notified => Some(POLL_INTERVAL),
             Ok(Progress::End) => Some(RECHECK_INTERVAL),
+            Ok(Progress::Unsettled) => return Some(UNSETTLED_INTERVAL),
             Ok(Progress::Missing) | Err(_) => Some(RETRY_INTERVAL),
         };
         file.report(name, progress, &ways.log);
@@ -451,9 +439,8 @@ impl Jail {
 impl Followed {
     fn new(file: &WatchedFile) -> Self {
         Self {
-            log: LogFile::new(PathBuf::from(&file.path), file.position, file.tail),
-            hash: file.hash.clone(),
-            saved: file.position,
+            log: LogFile::new(PathBuf::from(&file.path), file.place.clone(), file.tail),
+            saved: file.place.clone(),
             unsought: !file.tail,
             due: None,
             troubled: false,
@@ -466,16 +453,34 @@ impl Followed {
         }
     }
 
-    /// Where to go on after a restart: where a message begins that isn't whole yet.
-    fn position(&self) -> u64 {
-        self.log.position(self.open_from)
+    /// Whether another file is being read than the one that the database knows of: it has to know before a crash comes,
+    /// since nothing else leads to this one once it is renamed.
+    fn is_another(&self) -> bool {
+        self.log.place(None).hash != self.saved.hash
+    }
+
+    /// Has the database told how far reading has come, behind the failures that were found up to there: after a crash
+    /// they would be missed otherwise.
+    fn save(&mut self, jail: &str, core: &Sender<Msg>) {
+        let place = self.log.place(self.open_from);
+        if place == self.saved {
+            return;
+        }
+        let position = Ask::UpdateLog {
+            jail: jail.into(),
+            path: self.log.path().display().to_string(),
+            position: Number::Int(i64::try_from(place.position).unwrap_or(i64::MAX)),
+            hash: place.hash.clone(),
+        };
+        self.saved = place;
+        let _ = core.send(Msg::ReadUpTo(position));
     }
 
     /// Says in the log, once, that a file has gone or can't be read, and that it is back.
     fn report(&mut self, jail: &str, progress: io::Result<Progress>, log: &ServerLog) {
         let path = self.log.path().display();
         let (troubled, level, message) = match progress {
-            Ok(Progress::End | Progress::More) => {
+            Ok(Progress::End | Progress::More | Progress::Unsettled) => {
                 (false, Level::MSG, format!("[{jail}] Log presence detected for file {path}"))
             }
             Ok(Progress::Missing) => {

@@ -65,10 +65,10 @@ impl Ways {
         self.log.write(Record::new(Level::WARNING, "filter", message));
     }
 
-    /// Searches a log of that size for the first line that counts (`FileFilter.seekToTime`): what is older than `findtime`
+    /// Searches a log that is open for the first line that counts (`FileFilter.seekToTime`): what is older than `findtime`
     /// need not be read.
-    pub(super) fn seek(&self, filter: &mut Filter, log: &mut LogFile, encoding: &Encoding, size: u64) {
-        let now = clock::now();
+    pub(super) fn seek(&self, filter: &mut Filter, log: &mut LogFile, encoding: &Encoding) {
+        let (now, size) = (clock::now(), log.size());
         let wanted = now - filter.find_time().as_f64();
         let debug = |message: &dyn Fn() -> String| {
             if self.log.enabled(Level::DEBUG) {
@@ -84,7 +84,7 @@ impl Ways {
             return;
         }
         let context = LineContext { now, zone: &self.zone, in_operation: false, check_find_time: true };
-        let sought = log.seek_to_time(encoding, size, wanted.0, |line| filter.time_of(line, &context));
+        let sought = log.seek_to_time(encoding, wanted.0, |line| filter.time_of(line, &context));
         for record in filter.take_records() {
             self.log.write(record);
         }
