@@ -3,13 +3,15 @@
 //! A server that refuses one command in the middle of its configuration is of no use to anybody. Here a fault still has
 //! a place in a file, and it concerns one jail.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
 
 use f2b_config::{Fault, Judge, TagUser};
 use f2b_filter::{Filter, UseDns};
 use f2b_jail::Increment;
 use f2b_protocol::{Command, Value};
 use f2b_types::str2seconds;
+use nix::fcntl::OFlag;
 
 use crate::server::{Refusal, refusal};
 
@@ -85,9 +87,10 @@ fn text(error: impl std::error::Error) -> String {
     error.to_string()
 }
 
-/// Whether a log file can be read; a directory opens, but has no lines.
+/// Whether a log file can be read; a directory opens, but has no lines. Nobody waits for the writer of a FIFO.
 fn open(path: &str) -> Result<(), String> {
-    let opened = File::open(path).and_then(|file| file.metadata());
+    let options = |options: &mut OpenOptions| options.custom_flags(OFlag::O_NONBLOCK.bits()).open(path);
+    let opened = options(File::options().read(true)).and_then(|file| file.metadata());
     match opened {
         Ok(meta) if meta.is_dir() => Err(format!("Unable to open {path}: it is a directory")),
         Ok(_) => Ok(()),

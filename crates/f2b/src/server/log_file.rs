@@ -14,6 +14,7 @@
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom};
+use std::os::fd::BorrowedFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -23,6 +24,7 @@ use f2b_types::Number;
 use nix::fcntl::OFlag;
 use sha1::{Digest, Sha1};
 
+use super::fifo::{self, Fifo};
 use super::generations::{self, Inode, inode};
 use super::seek::{self, Sought};
 use crate::line_buffer::LineBuffer;
@@ -94,6 +96,8 @@ pub(super) struct Place {
 pub(super) struct LogFile {
     path: PathBuf,
     tail: Option<Tail>,
+    /// In place of a file.
+    fifo: Option<Fifo>,
     /// Where to begin in the file that is opened first.
     start: Place,
     /// Files that have lost the name and have been read, and since when.
@@ -109,7 +113,8 @@ pub(super) struct LogFile {
 impl LogFile {
     /// The file at `path`, to be read from `start` on. `in_operation` where everything from there on is news.
     pub(super) fn new(path: PathBuf, start: Place, in_operation: bool) -> Self {
-        Self { path, tail: None, start, retired: VecDeque::new(), rotated: None, openings: 0, in_operation }
+        let retired = VecDeque::new();
+        Self { path, tail: None, fifo: None, start, retired, rotated: None, openings: 0, in_operation }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -127,6 +132,11 @@ impl LogFile {
     /// Changes whenever another file than before is read under the name.
     pub(super) fn openings(&self) -> u64 {
         self.openings
+    }
+
+    /// What becomes readable when something has been written, if this is a FIFO.
+    pub(super) fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.fifo.as_ref()?.fd()
     }
 
     /// Opens the file, if it isn't open yet. Answers why that isn't possible now.
@@ -176,12 +186,18 @@ impl LogFile {
         if self.drain_retired(encoding, &mut each)? == Progress::More {
             return Ok(Progress::More);
         }
+        if let Some(progress) = self.read_fifo(encoding, &mut each)? {
+            return Ok(progress);
+        }
         if let Some(tail) = &mut self.tail
             && tail.was_rewritten(tail.end())? != Some(false)
         {
             tail.rewind()?;
         }
         for _ in 0..BUDGET {
+            if self.tail.is_none() && fifo::is_fifo(&self.path) {
+                break;
+            }
             if let Some(progress) = self.open()? {
                 return Ok(progress);
             }
@@ -219,6 +235,31 @@ impl LogFile {
         Ok(Progress::End)
     }
 
+    /// Reads what is in the FIFO that has the name; `None` if that is no FIFO. Whatever comes out of one is news.
+    fn read_fifo(
+        &mut self,
+        encoding: &Encoding,
+        each: &mut impl FnMut(RawLine<'_>),
+    ) -> io::Result<Option<Progress>> {
+        if self.fifo.is_none() && self.tail.is_none() {
+            self.fifo = Fifo::open(&self.path)?;
+            self.openings += u64::from(self.fifo.is_some());
+        }
+        let Some(fifo) = &mut self.fifo else { return Ok(None) };
+        self.in_operation = true;
+        let start = LineStart { file: self.openings, offset: 0 };
+        for _ in 0..BUDGET {
+            if !fifo.read(encoding, |bytes| each(RawLine { bytes, encoding, is_news: true, start }))? {
+                if fifo.is_at(&self.path) {
+                    return Ok(Some(Progress::End));
+                }
+                self.fifo = None;
+                return Ok(None);
+            }
+        }
+        Ok(Some(Progress::More))
+    }
+
     /// Opens the file where reading was left before the start: if another one has the name by now, the old one is read on
     /// first.
     fn open_first(&mut self) -> io::Result<Option<Progress>> {
@@ -250,6 +291,10 @@ impl LogFile {
             self.rotated = None;
             return Ok(Some(Progress::End));
         }
+        if fifo::is_fifo(&self.path) {
+            self.retire();
+            return Ok(None);
+        }
         let named = open_if_there(&self.path)?;
         if !self.rotation_is_over() {
             return Ok(Some(Progress::Unsettled));
@@ -263,13 +308,19 @@ impl LogFile {
             Err(_) => return Ok(Some(Progress::Unsettled)),
         };
         let Some(next) = next else { return Ok(Some(Progress::Missing)) };
+        self.retire();
+        self.begin(next, 0)?;
+        Ok(None)
+    }
+
+    /// The file has lost its name.
+    fn retire(&mut self) {
+        let Some(tail) = self.tail.take() else { return };
         self.start = tail.place();
-        self.retired.extend(self.tail.take().map(|tail| (tail, Instant::now())));
+        self.retired.push_back((tail, Instant::now()));
         if self.retired.len() > MAX_RETIRED {
             self.retired.pop_front();
         }
-        self.begin(next, 0)?;
-        Ok(None)
     }
 
     fn begin(&mut self, file: File, position: u64) -> io::Result<()> {
@@ -432,7 +483,7 @@ fn open_if_there(path: &Path) -> io::Result<Option<File>> {
     }
 }
 
-/// Opens a file to read, and nothing else: to open a FIFO would wait for somebody who writes, and every jail with it.
+/// Opens a file to read, and nothing else: to open a FIFO like this would wait for somebody who writes, and every jail with it.
 pub(super) fn open_regular(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
     let kind = file.metadata()?.file_type();
@@ -449,9 +500,12 @@ pub(super) fn open_regular(path: &Path) -> io::Result<File> {
 ///
 /// # Errors
 ///
-/// The file can't be read, or is no regular file.
+/// The file can't be read, or is neither a regular file nor a FIFO.
 pub(super) fn first_line_hash(path: &Path) -> io::Result<String> {
-    first_line_hash_of(&open_regular(path)?)
+    match Fifo::open(path)? {
+        Some(_) => Ok(String::new()),
+        None => first_line_hash_of(&open_regular(path)?),
+    }
 }
 
 /// The same of a file that is open, wherever it is being read.
@@ -638,10 +692,11 @@ mod tests {
     fn what_is_no_file_is_refused_at_once() {
         let mut file = Fixture::new();
         let path = file.dir.path().join("log");
-        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("a fifo");
+        let socket = std::os::unix::net::UnixListener::bind(&path).expect("a socket");
         assert!(first_line_hash(&path).is_err());
         assert!(file.log.read_lines(&Encoding::default(), |_| {}).is_err());
-        fs::remove_file(&path).expect("the fifo");
+        drop(socket);
+        fs::remove_file(&path).expect("the socket");
         fs::create_dir(&path).expect("a directory");
         let error = file.log.read_lines(&Encoding::default(), |_| {}).expect_err("a directory");
         assert_eq!(error.kind(), io::ErrorKind::IsADirectory);

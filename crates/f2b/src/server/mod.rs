@@ -18,6 +18,7 @@ mod core;
 mod cymru;
 mod database;
 mod errors;
+mod fifo;
 mod generations;
 mod ignorer;
 mod ipv6;

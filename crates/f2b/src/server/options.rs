@@ -12,6 +12,7 @@ use super::database::Ask;
 use super::errors::{
     attribute_error, general, key_error, os_error, regex_error, too_short, type_error, type_name, value_error,
 };
+use super::fifo;
 use super::jail_options::{check_settable, readable};
 use super::jails::WatchedFile;
 use super::log_file::{self, Place};
@@ -248,7 +249,9 @@ impl Core {
         let fail = |error: std::io::Error| os_error(&error, &path);
         let hash = log_file::first_line_hash(Path::new(&path)).map_err(fail)?;
         let size = std::fs::metadata(&path).map_err(fail)?.len();
-        let known = self.database.clone().and_then(|database| {
+        // There is no place in a FIFO.
+        let database = self.database.clone().filter(|_| !fifo::is_fifo(Path::new(&path)));
+        let known = database.and_then(|database| {
             let (jail, path, hash) = (name.to_owned(), path.clone(), Some(hash.clone()));
             let position = Number::Int(if tail { size as i64 } else { 0 });
             database.ask(|answer| Ask::AddLog { jail, path, position, hash, answer }).flatten()

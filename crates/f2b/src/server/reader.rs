@@ -200,15 +200,23 @@ impl Follower {
         let mut fds = vec![PollFd::new(self.woken.as_fd(), PollFlags::POLLIN)];
         fds.extend(self.notify.fd().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
         let journals: Vec<(usize, BorrowedFd<'_>)> = self.journal_fds().collect();
+        let fifos: Vec<((usize, usize), BorrowedFd<'_>)> = self.fifo_fds().collect();
         let first = fds.len();
         fds.extend(journals.iter().map(|(_, fd)| PollFd::new(*fd, PollFlags::POLLIN)));
+        fds.extend(fifos.iter().map(|(_, fd)| PollFd::new(*fd, PollFlags::POLLIN)));
         // An interrupted poll is a short sleep.
         let _ = poll(&mut fds, timeout);
         let is_ready = |fd: &PollFd<'_>| fd.any().unwrap_or(false);
-        let ready = fds[first..].iter().zip(&journals).filter(|(fd, _)| is_ready(fd));
+        let (of_journals, of_fifos) = fds[first..].split_at(journals.len());
+        let ready = of_journals.iter().zip(&journals).filter(|(fd, _)| is_ready(fd));
         let ready: Vec<usize> = ready.map(|(_, (index, _))| *index).collect();
+        let written = of_fifos.iter().zip(&fifos).filter(|(fd, _)| is_ready(fd));
+        let written: Vec<(usize, usize)> = written.map(|(_, (place, _))| *place).collect();
         for index in ready {
             self.jails[index].journal_due = Some(Instant::now());
+        }
+        for (jail, file) in written {
+            self.jails[jail].files[file].due = Some(Instant::now());
         }
         let mut drained = [0; 64];
         while self.woken.read(&mut drained).is_ok_and(|count| count > 0) {}
@@ -216,9 +224,21 @@ impl Follower {
 
     /// What becomes readable when the journal of a jail changes. A jail that does not read now leaves it alone.
     fn journal_fds(&self) -> impl Iterator<Item = (usize, BorrowedFd<'_>)> {
-        let reading =
-            self.jails.iter().enumerate().filter(|(_, jail)| jail.reads() && !jail.backlog.is_full());
-        reading.filter_map(|(index, jail)| Some((index, jail.journal.as_ref()?.journal.as_ref()?.fd()?)))
+        self.reading()
+            .filter_map(|(index, jail)| Some((index, jail.journal.as_ref()?.journal.as_ref()?.fd()?)))
+    }
+
+    /// The FIFOs among the logs, each with the places of its jail and of itself.
+    fn fifo_fds(&self) -> impl Iterator<Item = ((usize, usize), BorrowedFd<'_>)> {
+        self.reading().flat_map(|(jail, reading)| {
+            let files = reading.files.iter().enumerate();
+            files.filter_map(move |(file, followed)| Some(((jail, file), followed.log.fd()?)))
+        })
+    }
+
+    /// The jails that take lines now.
+    fn reading(&self) -> impl Iterator<Item = (usize, &Jail)> {
+        self.jails.iter().enumerate().filter(|(_, jail)| jail.reads() && !jail.backlog.is_full())
     }
 
     fn hear(&mut self, watch: Watch) {
@@ -404,6 +424,7 @@ impl Jail {
         filter.set_log_level(ways.log.level());
         let (now, path) = (clock::now(), log.path().to_owned());
         let (encoding, format) = (filter.log_encoding().clone(), filter.log_format().cloned());
+        *unsought &= !log.in_operation;
         if *unsought && matches!(log.open(), Ok(None)) {
             *unsought = false;
             ways.seek(filter, log, &encoding);
@@ -426,6 +447,7 @@ impl Jail {
         });
         let again = match progress {
             Ok(Progress::More) => return Some(Duration::ZERO),
+            Ok(Progress::End) if file.log.fd().is_some() => Some(RECHECK_INTERVAL),
             Ok(Progress::End) if *polling || !file.notified => Some(POLL_INTERVAL),
             Ok(Progress::End) => Some(RECHECK_INTERVAL),
             Ok(Progress::Unsettled) => return Some(UNSETTLED_INTERVAL),
