@@ -67,7 +67,7 @@ fn jail(place: &Place, failregex: &str) {
         "jail.conf",
         &format!(
             "[j]\nenabled = true\nbackend = auto\nfilter = f1\naction = note\nusedns = no\nmaxretry = 1\n\
-             ignoreself = false\ndatepattern = {{NONE}}\nlogpath = {}/j.log\n",
+             ignoreself = false\nfindtime = 2d\ndatepattern = {{NONE}}\nlogpath = {}/j.log\n",
             place.path().display()
         ),
     );

@@ -56,6 +56,7 @@ pub(crate) const TEMPLATE: &[Wanted] = &[
     want(Text, "filter", Fallback::Text("")),
     want(Text, "logtimezone", Unset),
     want(Text, "logencoding", Unset),
+    want(Text, "logformat", Unset),
     want(Text, "logpath", Unset),
     want(Bool, "skip_if_nologs", Fallback::Bool(false)),
     want(Bool, "systemd_if_nologs", Fallback::Bool(true)),

@@ -3,6 +3,7 @@
 //! | step | module | upstream's counterpart |
 //! |---|---|---|
 //! | bytes to text | [`Encoding`] | `FileContainer.decode_line` |
+//! | the message of an entry in JSON | [`LogFormat`] | |
 //! | the date of a line | [`DateDetector`] | `datedetector`, `datetemplate`, `strptime` |
 //! | tags to groups | `tags` | `failregex.Regex._resolveHostTag` |
 //! | Python's regular expressions | `dialect`, `pattern`, `tagged` | Python's `re` |
@@ -20,6 +21,7 @@ mod dialect;
 mod failregex;
 mod fields;
 mod filter;
+mod log_format;
 #[cfg(test)]
 mod oracle;
 mod pattern;
@@ -38,6 +40,7 @@ pub use crate::filter::{
     Explainer, Explanation, Filter, Found, InvalidMaxLines, LineContext, LineDate, LineError, Nearest,
     Sought, StepCounter, Steps, Who,
 };
+pub use crate::log_format::{Entry, EntryTime, LogFormat, LogFormatError, OpenMessages};
 pub use crate::pytext::repr;
 pub use crate::settings::UseDns;
 pub use crate::tags::{expand as expand_tags, group_of as group_of_field};

@@ -1,14 +1,18 @@
-//! A line that is missed takes no memory, once lines like it came up.
+//! A line that is missed takes no memory, once lines like it came up; nor does an entry in JSON.
 
 use std::alloc::System;
+use std::sync::Mutex;
 
-use f2b_filter::{Filter, LineContext};
+use f2b_filter::{Entry, Filter, LineContext, LogFormat, OpenMessages};
 use f2b_types::Time;
 use jiff::tz::TimeZone;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// One test at a time, since what others allocate counts.
+static ALONE: Mutex<()> = Mutex::new(());
 
 const MISSED: [&str; 6] = [
     "Aug 14 11:59:59 host sshd[17]: Accepted password for root from 192.0.2.1 port 22",
@@ -21,6 +25,7 @@ const MISSED: [&str; 6] = [
 
 #[test]
 fn a_missed_line_takes_no_memory() {
+    let _alone = ALONE.lock();
     let mut filter = Filter::new("j", 2005);
     filter.set_prefregex(r"^\s*\S+ <F-MLFID>sshd\[\d+\]</F-MLFID>: <F-CONTENT>.+</F-CONTENT>$").unwrap();
     for regex in [
@@ -49,4 +54,31 @@ fn a_missed_line_takes_no_memory() {
     let line = "Aug 14 11:59:59 host sshd[17]: Invalid user x from 192.0.2.1";
     assert_eq!(filter.process_line(line, &context).unwrap().len(), 1);
     assert!(region.change().allocations > 0);
+}
+
+#[test]
+fn an_entry_takes_no_memory() {
+    let _alone = ALONE.lock();
+    let json = [("message".to_owned(), "log.msg".to_owned())];
+    let formats = [LogFormat::new("docker-json", &[]).unwrap(), LogFormat::new("json", &json).unwrap()];
+    let lines = [
+        r#"{"log":"plain text\n","stream":"stderr","time":"2005-08-14T10:00:00.5Z"}"#,
+        r#"{"log":"GET \"/\" \u003chtml\u003e\n","stream":"stdout","time":"2005-08-14T10:00:00.5Z"}"#,
+        r#"{"log":{"msg":"text"},"time":1124013600,"other":[[{"x":7}],"y"],"level":"info"}"#,
+        "no entry",
+    ];
+    let mut open = OpenMessages::default();
+    let mut read =
+        |line: &str, format: &LogFormat| matches!(format.read(line, &mut open), Entry::Message(..));
+    for format in formats {
+        for line in lines {
+            read(line, &format);
+            let region = Region::new(ALLOCATOR);
+            read(line, &format);
+            let change = region.change();
+            // serde_json keeps the brackets that are open, and what is wrong with a line, in memory of its own.
+            let expected = if line.contains("[[") || line == "no entry" { 1 } else { 0 };
+            assert!(change.allocations <= expected, "{line}: {change:?}");
+        }
+    }
 }

@@ -16,4 +16,5 @@ mod store;
 
 pub use crate::bans::{CurrentBans, History, NewBan};
 pub use crate::error::StoreError;
+pub use crate::logs::KnownLog;
 pub use crate::store::Store;

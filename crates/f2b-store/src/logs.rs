@@ -12,9 +12,20 @@ use rusqlite::{OptionalExtension, ToSql};
 use crate::error::{Doing, StoreError};
 use crate::store::Store;
 
+/// How far a jail has read a log before.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KnownLog {
+    /// Where it went on.
+    pub position: Number,
+    /// What told it from others then.
+    pub md5: Option<String>,
+    /// It is the same log still.
+    pub is_same: bool,
+}
+
 impl Store {
-    /// The position up to which the jail has read the log before, if it is still the same log; otherwise takes note of
-    /// the log where there is something to note.
+    /// How far the jail has read the log before; takes note of the log where there is something to note. (fail2ban gives
+    /// the position of the same log only.)
     ///
     /// # Errors
     ///
@@ -25,14 +36,14 @@ impl Store {
         path: &str,
         position: Number,
         md5: Option<&str>,
-    ) -> Result<Option<Number>, StoreError> {
+    ) -> Result<Option<KnownLog>, StoreError> {
         let known = self.log_position(jail, path).doing("look up a log")?;
         let (known_md5, known_position) = known.unwrap_or((None, None));
         if known_md5.is_none() && (position.as_f64() != 0.0 || md5.is_some()) {
             self.insert_log(jail, path, position, md5).doing("add a log")?;
         }
-        let other = md5.is_some() && md5 != known_md5.as_deref();
-        Ok(if other { None } else { known_position })
+        let is_same = md5.is_none() || md5 == known_md5.as_deref();
+        Ok(known_position.map(|position| KnownLog { position, md5: known_md5, is_same }))
     }
 
     /// Takes note of the position up to which the jail has read the log.
@@ -141,11 +152,9 @@ mod tests {
         let mut store = store();
         assert_eq!(store.add_log("sshd", LOG, Number::Int(0), Some("abc")).expect("noted"), None);
         store.update_log("sshd", LOG, Number::Int(42), Some("abc")).expect("noted");
-        assert_eq!(
-            store.add_log("sshd", LOG, Number::Int(0), Some("abc")).expect("known"),
-            Some(Number::Int(42))
-        );
-        assert_eq!(store.add_log("sshd", LOG, Number::Int(0), Some("new")).expect("known"), None);
+        let known = |is_same| Some(KnownLog { position: Number::Int(42), md5: Some("abc".into()), is_same });
+        assert_eq!(store.add_log("sshd", LOG, Number::Int(0), Some("abc")).expect("known"), known(true));
+        assert_eq!(store.add_log("sshd", LOG, Number::Int(0), Some("new")).expect("known"), known(false));
         assert_eq!(store.log_paths(Some("sshd")).expect("a list"), [LOG]);
     }
 
@@ -155,7 +164,8 @@ mod tests {
         assert_eq!(store.add_log("sshd", LOG, Number::Int(0), None).expect("nothing"), None);
         assert!(store.log_paths(None).expect("a list").is_empty());
         store.update_log("sshd", LOG, Number::Int(7), None).expect("noted");
-        assert_eq!(store.add_log("sshd", LOG, Number::Int(0), None).expect("known"), Some(Number::Int(7)));
+        let known = KnownLog { position: Number::Int(7), md5: None, is_same: true };
+        assert_eq!(store.add_log("sshd", LOG, Number::Int(0), None).expect("known"), Some(known));
     }
 
     #[test]
@@ -163,10 +173,8 @@ mod tests {
         let mut store = store();
         let (path, time) = ("systemd-journal", Number::Float(1124012400.5));
         store.update_log("sshd", path, time, Some("2005-08-14 09:40:00")).expect("noted");
-        assert_eq!(
-            store.add_log("sshd", path, Number::Int(0), Some("2005-08-14 09:40:00")).expect("known"),
-            Some(time)
-        );
+        let known = store.add_log("sshd", path, Number::Int(0), None).expect("an answer").expect("a place");
+        assert_eq!((known.position, known.is_same), (time, true));
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub mod clock;
 pub mod cmdline;
 mod complete;
 mod line_buffer;
+mod log_format;
 pub mod logging;
 pub mod regex;
 pub mod server;

@@ -85,9 +85,34 @@ impl Filter {
     ///
     /// [`LineError`] where upstream raises an exception, as for an unknown abbreviation of a time zone.
     pub fn process_line(&mut self, line: &str, context: &LineContext<'_>) -> Result<Vec<Found>, LineError> {
-        let date =
-            self.state.detector.as_mut().map_or_else(LineDate::none, |dates| dates.find(line, context));
-        self.process_found(line, date, context)
+        let date = self.find_date(line, context);
+        self.process_found(line, &date, context)
+    }
+
+    /// The same for a message whose source knows when it was written. A date in it is cut out all the same, as the
+    /// expressions expect it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Filter::process_line`].
+    pub fn process_entry(
+        &mut self,
+        message: &str,
+        time: Number,
+        context: &LineContext<'_>,
+    ) -> Result<Vec<Found>, LineError> {
+        let date = self.find_date(message, context).at(time);
+        self.process_found(message, &date, context)
+    }
+
+    /// Takes note of a line in which nothing is to be searched.
+    pub fn skip_line(&mut self) {
+        self.state.ignored_by.clear();
+        self.state.prefix_match = None;
+    }
+
+    fn find_date(&mut self, line: &str, context: &LineContext<'_>) -> LineDate {
+        self.state.detector.as_mut().map_or_else(LineDate::none, |dates| dates.find(line, context))
     }
 
     /// The same for a line whose date was found already, by the detector of this filter, which found those of all lines
@@ -99,20 +124,20 @@ impl Filter {
     pub fn process_found(
         &mut self,
         line: &str,
-        date: LineDate,
+        date: &LineDate,
         context: &LineContext<'_>,
     ) -> Result<Vec<Found>, LineError> {
         let Self { rules, state } = self;
         state.ignored_by.clear();
         state.debug(Level::TRACEDEBUG, || format!("Working on line {}", repr(line)));
-        state.records.extend(date.records);
+        state.records.extend_from_slice(&date.records);
         let whole = Split { before: "", date: "", behind: line };
-        let (split, date, no_date) = match date.found? {
+        let (split, date, no_date) = match date.found.as_ref().map_err(Clone::clone)? {
             Dated::Date(place, date) => {
                 let split = cut(line, place);
                 split.date.clone_into(&mut state.last_time_text);
-                state.last_date = Some(date);
-                (split, Some(date), false)
+                state.last_date = Some(*date);
+                (split, Some(*date), false)
             }
             Dated::Nothing(place) => (cut(line, place), None, false),
             Dated::Invalid(place) => {
@@ -145,12 +170,18 @@ impl Filter {
         Ok(found)
     }
 
-    /// The date of a line, which is neither searched nor remembered: to find a time in a log
-    /// (`FileFilter.seekToTime`).
-    pub fn date_of(&mut self, line: &str, context: &LineContext<'_>) -> Option<Number> {
-        let detector = self.state.detector.as_mut()?;
-        let found = detector.match_line(Subject::new(line), context.now).ok()??;
-        detector.moment(line, &found, Clock { now: context.now, zone: context.zone }).ok()
+    /// The time that the date in a line stands for, which is neither searched nor remembered: to find a time in a log
+    /// (`FileFilter.seekToTime`). `None` without a date, `Some(None)` where what looks like one isn't.
+    pub fn time_of(&mut self, line: &str, context: &LineContext<'_>) -> Option<Option<Number>> {
+        if let Some(format) = &self.rules.log_format {
+            let time = format.time(line).and_then(|time| self.entry_time(time, context));
+            return time.map(Some);
+        }
+        let State { detector, records, .. } = &mut self.state;
+        let detector = detector.as_mut()?;
+        let time = detector.time_of(line, context);
+        records.extend(detector.take_records());
+        time
     }
 
     /// Reads one line whose date its source knows (a journal), given as what stands before the date, the date's text,
@@ -174,6 +205,16 @@ impl Filter {
 }
 
 impl LineDate {
+    /// The date in the line says where to cut it, but its source knows when it was written.
+    #[must_use]
+    pub fn at(self, time: Number) -> Self {
+        let place = match self.found {
+            Ok(Dated::Date(place, _) | Dated::Nothing(place) | Dated::Invalid(place)) => place,
+            Ok(Dated::Missing) | Err(_) => 0..0,
+        };
+        Self { found: Ok(Dated::Date(place, time)), ..self }
+    }
+
     /// Nobody looked for one.
     fn none() -> Self {
         Self { found: Ok(Dated::Missing), records: Vec::new() }
@@ -188,6 +229,15 @@ impl DateDetector {
             DateError::Invalid => LineError { exception: "ValueError()".into() },
         });
         LineDate { found, records: self.take_records() }
+    }
+
+    fn time_of(&mut self, line: &str, context: &LineContext<'_>) -> Option<Option<Number>> {
+        let found = self.match_line(Subject::new(line), context.now).ok()??;
+        let time = self.moment(line, &found, Clock { now: context.now, zone: context.zone }).ok();
+        if let Some(date) = time {
+            self.debug_moment(date, line.get(found.spans.whole()).unwrap_or(""), &found);
+        }
+        Some(time)
     }
 
     fn dated(&mut self, line: &str, context: &LineContext<'_>) -> Result<Dated, DateError> {
@@ -277,7 +327,7 @@ impl State {
     }
 }
 
-fn cut(line: &str, place: Range<usize>) -> Split<'_> {
+fn cut<'l>(line: &'l str, place: &Range<usize>) -> Split<'l> {
     match (line.get(..place.start), line.get(place.clone()), line.get(place.end..)) {
         (Some(before), Some(date), Some(behind)) => Split { before, date, behind },
         _ => Split { before: "", date: "", behind: line },
@@ -391,8 +441,9 @@ mod tests {
         let mut filter = filter();
         let context =
             LineContext { now: Time(NOW), zone: &TimeZone::UTC, in_operation: true, check_find_time: true };
-        assert_eq!(filter.date_of("2005-08-14 10:00:00 x", &context), Some(Number::Float(NOW)));
-        assert_eq!(filter.date_of("x", &context), None);
+        assert_eq!(filter.time_of("2005-08-14 10:00:00 x", &context), Some(Some(Number::Float(NOW))));
+        assert_eq!(filter.time_of("Feb 30 10:00:00 x", &context), Some(None));
+        assert_eq!(filter.time_of("x", &context), None);
         assert_eq!(filter.last_date(), None);
     }
 

@@ -37,6 +37,7 @@ use crate::date::{DateDetector, DatePatternError, UnknownZone, validate_time_zon
 use crate::decode::{Encoding, UnknownEncoding};
 use crate::failregex::{Options, Regex, RegexError};
 use crate::fields::Fields;
+use crate::log_format::{EntryTime, LogFormat};
 use crate::pattern::Spans;
 use crate::pytext::{repr, strip};
 use crate::settings::UseDns;
@@ -63,6 +64,7 @@ struct Rules {
     max_lines: usize,
     log_time_zone: Option<String>,
     encoding: Encoding,
+    log_format: Option<LogFormat>,
     raw_hosts: bool,
     check_all: bool,
     ignore_pending: bool,
@@ -116,6 +118,7 @@ impl Filter {
                 max_lines: 1,
                 log_time_zone: None,
                 encoding: Encoding::default(),
+                log_format: None,
                 raw_hosts: false,
                 check_all: false,
                 ignore_pending: true,
@@ -349,6 +352,21 @@ impl Filter {
     /// `logencoding`
     pub fn log_encoding(&self) -> &Encoding {
         &self.rules.encoding
+    }
+
+    /// Sets `logformat`; `None` where the lines are the messages.
+    pub fn set_log_format(&mut self, format: Option<LogFormat>) {
+        self.rules.log_format = format;
+    }
+
+    /// `logformat`
+    pub fn log_format(&self) -> Option<&LogFormat> {
+        self.rules.log_format.as_ref()
+    }
+
+    /// Seconds since 1970 of the time of an entry, which is in `logtimezone` if it names no zone itself.
+    pub fn entry_time(&self, time: EntryTime, context: &LineContext<'_>) -> Option<Number> {
+        time.seconds(self.default_offset(), context.zone).map(Number::Float)
     }
 
     /// Whether to take host names as they are, whatever `usedns` says.

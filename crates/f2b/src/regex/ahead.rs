@@ -7,7 +7,7 @@ use std::io;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
-use f2b_filter::{DateDetector, LineDate};
+use f2b_filter::{DateDetector, EntryTime, LineDate, LogFormat, OpenMessages};
 use f2b_types::{Record, Time};
 use jiff::tz::TimeZone;
 
@@ -37,24 +37,29 @@ struct DatedLine {
     end: usize,
     records: Option<[Record; 2]>,
     date: Option<LineDate>,
+    time: Option<EntryTime>,
+    is_entry: bool,
 }
 
 impl Batch {
     /// What there is to say of the bytes of each line, and the line unless it is not to be tried.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = (Option<[Record; 2]>, Option<Line<'_>>)> {
         let (text, mut start) = (&self.text, 0);
-        self.lines.drain(..).map(move |DatedLine { end, records, date }| {
+        self.lines.drain(..).map(move |DatedLine { end, records, date, time, is_entry }| {
             let line = text.get(start..end).filter(|line| !line.is_empty());
             start = end;
-            (records, line.map(|line| Line::Text(line, date)))
+            (
+                records,
+                line.map(|line| if is_entry { Line::Text(line, date, time) } else { Line::Other(line) }),
+            )
         })
     }
 }
 
-/// Reads `lines` and gives them to `take`, until that fails, with their dates if there is a detector to find them. Answers
-/// with the detector.
+/// Reads `lines`, in a format if they have one, and gives them to `take`, until that fails, with their dates if there is a
+/// detector to find them. Answers with the detector.
 pub(super) fn each_batch(
-    lines: FileLines,
+    (lines, format): (FileLines, Option<LogFormat>),
     dates: Option<DateDetector>,
     zone: TimeZone,
     mut take: impl FnMut(&mut Batch) -> Result<(), Failure>,
@@ -62,7 +67,7 @@ pub(super) fn each_batch(
     let (full, to_empty) = sync_channel::<Batch>(BATCHES);
     let (empty, to_fill) = sync_channel::<Batch>(BATCHES);
     // After a failure nobody waits for it, since it may be waiting for more of standard input.
-    let reader = thread::spawn(move || fill(lines, dates, &zone, &full, &to_fill));
+    let reader = thread::spawn(move || fill((lines, format), dates, &zone, &full, &to_fill));
     for mut batch in to_empty {
         take(&mut batch)?;
         if let Some(error) = batch.error {
@@ -76,13 +81,13 @@ pub(super) fn each_batch(
 
 /// Sends all lines in batches, as long as somebody wants them.
 fn fill(
-    mut lines: FileLines,
+    (mut lines, format): (FileLines, Option<LogFormat>),
     mut dates: Option<DateDetector>,
     zone: &TimeZone,
     full: &SyncSender<Batch>,
     to_fill: &Receiver<Batch>,
 ) -> Option<DateDetector> {
-    let mut more = true;
+    let (mut open, mut more) = (OpenMessages::default(), true);
     while more {
         let mut batch = to_fill.try_recv().unwrap_or_default();
         batch.text.clear();
@@ -93,10 +98,17 @@ fn fill(
         batch.now = crate::clock::now();
         let context = trial::context(batch.now, zone);
         while let Some(line) = lines.next_line() {
-            let text = lines::tried(&line.text);
-            let date = text.zip(dates.as_mut()).map(|(text, dates)| dates.find(text, &context));
-            batch.text.push_str(text.unwrap_or(""));
-            batch.lines.push(DatedLine { end: batch.text.len(), records: line.records, date });
+            let entry = lines::entry(&line.text, format.as_ref(), &mut open);
+            let (text, time, is_entry) = match entry {
+                Some(Line::Text(text, _, time)) => (text, time, true),
+                Some(Line::Other(text)) => (text, None, false),
+                Some(Line::Entry(_)) | None => ("", None, true),
+            };
+            let dates = dates.as_mut().filter(|_| is_entry && !text.is_empty());
+            let date = dates.map(|dates| dates.find(text, &context));
+            batch.text.push_str(text);
+            let (end, records) = (batch.text.len(), line.records);
+            batch.lines.push(DatedLine { end, records, date, time, is_entry });
         }
         batch.read_bytes = lines.read_bytes();
         if full.send(batch).is_err() {

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use f2b_filter::{Encoding, LineDate};
+use f2b_filter::{Encoding, Entry, EntryTime, LineDate, LogFormat, OpenMessages};
 use f2b_journal::EntryLine;
 use f2b_types::{Level, Record};
 
@@ -16,8 +16,10 @@ use crate::logging::of_invalid_bytes;
 /// What is tried.
 #[derive(Debug)]
 pub(super) enum Line<'a> {
-    /// A line without its end, and its date if that was found ahead.
-    Text(&'a str, Option<LineDate>),
+    /// A line without its end, its date if that was found ahead, and the time of the entry if that is known.
+    Text(&'a str, Option<LineDate>, Option<EntryTime>),
+    /// A line that is no entry of the format of the log, and is not searched.
+    Other(&'a str),
     /// An entry of the journal, which knows its date.
     Entry(&'a EntryLine),
 }
@@ -26,7 +28,7 @@ impl Line<'_> {
     /// All of it.
     pub(super) fn whole(&self) -> Cow<'_, str> {
         match self {
-            Self::Text(text, _) => (*text).into(),
+            Self::Text(text, ..) | Self::Other(text) => (*text).into(),
             Self::Entry(entry) => entry.parts().concat().into(),
         }
     }
@@ -34,7 +36,7 @@ impl Line<'_> {
     /// What is searched.
     pub(super) fn text(&self) -> &str {
         match self {
-            Self::Text(text, _) => text,
+            Self::Text(text, ..) | Self::Other(text) => text,
             Self::Entry(entry) => &entry.text,
         }
     }
@@ -139,8 +141,24 @@ impl FileLines {
     }
 }
 
+/// What is tried of the next line of a log: nothing if it is empty, a comment, or a part of a message that goes on.
+pub(super) fn entry<'l>(
+    line: &'l str,
+    format: Option<&LogFormat>,
+    open: &'l mut OpenMessages,
+) -> Option<Line<'l>> {
+    let line = tried(line)?;
+    let (text, time) = match format.map(|format| format.read(line, open)) {
+        None => (line, None),
+        Some(Entry::Message(text, time)) => (tried(text)?, time),
+        Some(Entry::Part) => return None,
+        Some(Entry::Other) => return Some(Line::Other(line)),
+    };
+    Some(Line::Text(text, None, time))
+}
+
 /// The line without its end, if it counts: not if it is empty or a comment.
-pub(super) fn tried(line: &str) -> Option<&str> {
+fn tried(line: &str) -> Option<&str> {
     let line = f2b_filter::trim_line_end(line);
     (!line.is_empty() && !line.starts_with('#')).then_some(line)
 }

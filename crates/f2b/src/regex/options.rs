@@ -38,6 +38,8 @@ pub(super) struct Options {
     pub(super) explain: bool,
     /// What each expression costs.
     pub(super) profile: bool,
+    /// The lines are entries in JSON.
+    pub(super) log_format: Option<String>,
     /// The log, the regex and maybe the ignoreregex.
     pub(super) args: Vec<String>,
 }
@@ -100,12 +102,14 @@ const EXTENSIONS: &[(&str, &str)] = &[
     ("--json", "print an object of JSON for each line, and one with the summary"),
     ("--explain", "say of missed lines which expression got farthest, and where it broke"),
     ("--profile", "say what each failregex costs, and which are not linear"),
+    ("--logformat=FORMAT", "read JSON: docker-json, or json[message=<key>, time=<key>]"),
 ];
 
 /// Every spelling of an option.
 pub(crate) fn spellings() -> impl Iterator<Item = &'static str> {
     let own = OPTIONS.iter().flat_map(|(names, _, _)| names.iter().copied());
-    own.chain(EXTENSIONS.iter().map(|(name, _)| *name))
+    let beyond = EXTENSIONS.iter().map(|(name, _)| name.split_once('=').map_or(*name, |(name, _)| name));
+    own.chain(beyond)
 }
 
 impl Default for Options {
@@ -134,6 +138,7 @@ impl Default for Options {
             json: false,
             explain: false,
             profile: false,
+            log_format: None,
             args: Vec::new(),
         }
     }
@@ -149,7 +154,7 @@ impl Options {
         // Words travel as text; bytes that are none are replaced.
         let mut words: Vec<OsString> = words.iter().map(|word| text(word).into()).collect();
         let mut options = Self::default();
-        options.take_extensions(&mut words);
+        options.take_extensions(&mut words).map_err(|what| misuse(program, what))?;
         let line = reader().read(&words);
         options.args = line.words.iter().map(text).collect();
         for Opt { name, value } in &line.options {
@@ -161,10 +166,24 @@ impl Options {
         }
     }
 
-    fn take_extensions(&mut self, words: &mut Vec<OsString>) {
-        let mut ended = false;
+    fn take_extensions(&mut self, words: &mut Vec<OsString>) -> Result<(), &'static str> {
+        let (mut ended, mut is_value) = (false, false);
         words.retain(|word| {
+            if std::mem::take(&mut is_value) {
+                self.log_format = Some(text(word));
+                return false;
+            }
             ended |= word == "--";
+            if let Some(rest) = word.to_str().and_then(|word| word.strip_prefix("--logformat"))
+                && !ended
+            {
+                match rest.strip_prefix('=') {
+                    Some(format) => self.log_format = Some(format.into()),
+                    None if rest.is_empty() => is_value = true,
+                    None => return true,
+                }
+                return false;
+            }
             let set = match word.to_str() {
                 Some("--json") => &mut self.json,
                 Some("--explain") => &mut self.explain,
@@ -174,6 +193,7 @@ impl Options {
             *set |= !ended;
             ended
         });
+        if is_value { Err("--logformat option requires 1 argument") } else { Ok(()) }
     }
 
     /// The level from which on log messages are shown.

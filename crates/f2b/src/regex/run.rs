@@ -2,12 +2,13 @@
 
 use std::time::Instant;
 
+use f2b_filter::OpenMessages;
 use f2b_types::Level;
 
 use super::Failure;
 use super::ahead;
 use super::journal::JournalLines;
-use super::lines::{FileLines, Line, tried};
+use super::lines::{self, FileLines, Line};
 use super::options::Options;
 use super::output::Output;
 use super::progress::Progress;
@@ -70,7 +71,8 @@ impl Run<'_> {
             false => self.trial.filter.take_date_detector(),
         };
         let zone = self.trial.zone().clone();
-        let dates = ahead::each_batch(lines, dates, zone, |batch| {
+        let format = self.trial.filter.log_format().cloned();
+        let dates = ahead::each_batch((lines, format), dates, zone, |batch| {
             self.trial.now = batch.now;
             self.progress.read(batch.read_bytes);
             for (records, line) in batch.drain() {
@@ -90,10 +92,12 @@ impl Run<'_> {
     }
 
     fn given(&mut self, lines: std::vec::IntoIter<String>) -> Result<(), Failure> {
+        let format = self.trial.filter.log_format().cloned();
+        let mut open = OpenMessages::default();
         for line in lines {
             self.trial.now = crate::clock::now();
-            if let Some(line) = tried(&line) {
-                self.take(Line::Text(line, None))?;
+            if let Some(line) = lines::entry(&line, format.as_ref(), &mut open) {
+                self.take(line)?;
             }
         }
         Ok(())

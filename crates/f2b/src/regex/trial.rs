@@ -134,6 +134,13 @@ impl Trial {
         {
             fail(out, error)?;
         }
+        if let Some(text) = &options.log_format {
+            match crate::log_format::parse(text) {
+                Ok(format) => trial.filter.set_log_format(format),
+                Err(error) => fail(out, error)?,
+            }
+            out.say(&format!("Use        logformat : {text}"))?;
+        }
         if let Some(word) = options.use_dns.as_deref().filter(|word| !word.is_empty()) {
             trial.filter.set_use_dns(word);
             let message = format!("Setting usedns = {} for Filter(None)", trial.filter.use_dns());
@@ -291,7 +298,10 @@ impl Trial {
         };
         lines.count += 1;
         if keep && options.explain && verdict == Verdict::Missed {
-            lines.explained.push(beyond::explain(&mut self.explainer, &self.filter, line.text(), &context));
+            lines.explained.push(match (&line, self.filter.log_format()) {
+                (Line::Other(_), Some(format)) => vec![format!("no entry of the logformat {format}")],
+                _ => beyond::explain(&mut self.explainer, &self.filter, line.text(), &context),
+            });
         }
         if keep {
             let line = line.whole().into_owned();
@@ -364,10 +374,19 @@ impl Trial {
     fn find(&mut self, line: &mut Line<'_>, out: &mut Output) -> Result<Vec<Identified>, Failure> {
         let context = context(self.now, &self.zone);
         let found = match line {
-            Line::Text(text, date) => match date.take() {
-                Some(date) => self.filter.process_found(text, date, &context),
-                None => self.filter.process_line(text, &context),
-            },
+            Line::Text(text, date, time) => {
+                let time = time.and_then(|time| self.filter.entry_time(time, &context));
+                match (date.take(), time) {
+                    (Some(date), None) => self.filter.process_found(text, &date, &context),
+                    (Some(date), Some(time)) => self.filter.process_found(text, &date.at(time), &context),
+                    (None, Some(time)) => self.filter.process_entry(text, time, &context),
+                    (None, None) => self.filter.process_line(text, &context),
+                }
+            }
+            Line::Other(_) => {
+                self.filter.skip_line();
+                Ok(Vec::new())
+            }
             Line::Entry(entry) => {
                 Ok(self.filter.process_dated(entry.parts(), Number::Float(entry.time), &context))
             }

@@ -190,6 +190,12 @@ impl Core {
                     running.jail.was_repaired = true;
                 }
             }
+            Msg::ReadUpTo(position) => self.tell_database(position),
+            Msg::Settled { jail } => {
+                if let Some(running) = self.by_key(jail) {
+                    running.awaits_reader = false;
+                }
+            }
             Msg::Stopped { jail } => {
                 if let Some(running) = self.by_key(jail) {
                     running.worker = None;
@@ -213,6 +219,8 @@ impl Core {
             self.flush_logs();
         } else {
             self.log(Level::DEBUG, "server", format!("Caught signal {signal}. Exiting"));
+            // Nobody's command is carried out by a server that is about to go.
+            self.busy = true;
             self.quit();
         }
     }
@@ -252,6 +260,14 @@ impl Core {
 
     pub(super) fn by_key(&mut self, key: JailKey) -> Option<&mut Running> {
         self.jails.iter_mut().find(|jail| jail.key == key)
+    }
+
+    /// Waits until the reader has heard what it was told of a jail and what it had found before has been dealt with.
+    pub(super) fn wait_for_reader(&mut self, key: JailKey) {
+        let Some(running) = self.by_key(key) else { return };
+        running.awaits_reader = true;
+        self.reader.tell(Watch::Settle(key));
+        self.pump_until(|core| !core.jails.iter().any(|jail| jail.key == key && jail.awaits_reader));
     }
 
     fn leave(&mut self, key: JailKey) {
@@ -441,7 +457,6 @@ impl Core {
             self.database = Some(database);
         }
         self.lists.keep_beside((!none).then_some(filename));
-        self.reader.tell(Watch::Database(self.database.clone()));
         Ok(())
     }
 

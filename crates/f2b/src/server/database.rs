@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use f2b_jail::{Asked, History};
-use f2b_store::{CurrentBans, NewBan, Store};
+use f2b_store::{CurrentBans, KnownLog, NewBan, Store};
 use f2b_types::{FailData, Id, Level, Log, Number, Record, Ticket};
 
 use super::{JailKey, Msg, listener};
@@ -21,18 +21,18 @@ use crate::clock;
 use crate::logging::ServerLog;
 
 /// What the database is asked.
-pub(super) enum Ask {
+pub(crate) enum Ask {
     /// A jail is there.
     AddJail(String),
     /// A jail is gone.
     DeleteJail(String),
-    /// Where did reading of this file end, if it is still the same file? Of a journal, the time of the last entry is asked.
+    /// Where did reading of this file end, and is it still the same file? Of a journal, the time of the last entry is asked.
     AddLog {
         jail: String,
         path: String,
         position: Number,
         hash: Option<String>,
-        answer: Sender<Option<Number>>,
+        answer: Sender<Option<KnownLog>>,
     },
     /// Reading has come this far.
     UpdateLog { jail: String, path: String, position: Number, hash: String },
@@ -58,7 +58,7 @@ pub(super) enum Ask {
 
 /// Which bans a jail wants back at its start.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Wanted {
+pub(crate) struct Wanted {
     /// Seconds; without `bantime.increment` older bans than this are of no interest.
     pub(super) for_ban_time: Option<f64>,
     /// Seconds; longer bans are cut to this.

@@ -18,6 +18,7 @@ const PLAIN: &[&str] = &[
     "ignorecommand",
     "ignorecache",
     "logencoding",
+    "logformat",
     "prefregex",
     "usedns",
     "findtime",
@@ -104,6 +105,11 @@ impl Running {
             "logencoding" => {
                 let encoding = words.next_str("lower")?;
                 filter.set_log_encoding(encoding).map_err(|error| lookup_error(error.to_string()))?;
+            }
+            "logformat" => {
+                let text = words.next_text()?;
+                filter.set_log_format(crate::log_format::parse(&text).map_err(value_error)?);
+                say("filter", format!("  logformat: {text}"));
             }
             "prefregex" => {
                 filter.set_prefregex(words.next_plain()?).map_err(|error| regex_error(error.to_string()))?
@@ -194,6 +200,7 @@ impl Running {
             "ignorecache" => self.ignore_cache.clone(),
             "logpath" => Value::strings(self.files.iter().map(|file| file.path.as_str())),
             "logencoding" => text(filter.log_encoding().name()),
+            "logformat" => filter.log_format().map_or(Value::None, |format| text(&format.to_string())),
             "journalmatch" => {
                 let matches = self.journal.iter().flat_map(|journal| &journal.matches);
                 Value::List(matches.map(|words| Value::strings(words.iter().map(String::as_str))).collect())

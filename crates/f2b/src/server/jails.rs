@@ -11,6 +11,7 @@ use f2b_types::Ticket;
 
 use super::ignorer::{CacheOptions, Ignorer, Question};
 use super::journal::WatchedJournal;
+use super::log_file::Place;
 use super::reader::{Reader, Watch, Watched};
 use super::refusal::Backend;
 use super::worker::{Deed, LastAnswer, Work, Worker};
@@ -40,6 +41,8 @@ pub(super) struct Running {
     pub(super) ignorer: Option<Ignorer>,
     pub(super) started: bool,
     pub(super) idle: bool,
+    /// The reader has been asked whether it has heard everything, and has not answered yet.
+    pub(super) awaits_reader: bool,
     /// The filter or the files have changed since the reader got them.
     pub(super) changed: bool,
     /// Files that the reload under way has not named yet.
@@ -50,8 +53,7 @@ pub(super) struct Running {
 #[derive(Debug, Clone)]
 pub(super) struct WatchedFile {
     pub(super) path: String,
-    pub(super) position: u64,
-    pub(super) hash: String,
+    pub(super) place: Place,
     pub(super) tail: bool,
 }
 
@@ -82,6 +84,7 @@ impl Running {
             ignorer: None,
             started: false,
             idle: false,
+            awaits_reader: false,
             changed: true,
             stale_files: Vec::new(),
         }

@@ -128,8 +128,8 @@ impl Core {
         let (jail, path) = (running.jail.name().to_owned(), journal::PATH.to_owned());
         let (position, hash) = (Number::Int(0), None);
         let known = database.ask(|answer| Ask::AddLog { jail, path, position, hash, answer }).flatten();
-        if let Some(position) = known {
-            running.go_on_in_journal(position.as_f64());
+        if let Some(known) = known {
+            running.go_on_in_journal(known.position.as_f64());
         }
     }
 
@@ -193,7 +193,8 @@ impl Core {
     }
 
     fn begin_stop(&mut self, key: JailKey) {
-        self.reader.stop(key);
+        self.reader.tell(Watch::Stop(key));
+        self.wait_for_reader(key);
         let Some(running) = self.by_key(key) else { return };
         let (name, started) = (running.jail.name().to_owned(), running.started);
         let files: Vec<String> = running.files.iter().map(|file| file.path.clone()).collect();

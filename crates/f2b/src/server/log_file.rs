@@ -1,23 +1,32 @@
 //! A growing file, read line by line, whatever its owner does with it.
 //!
-//! The file stays open, so that a rotation by renaming loses nothing: the old file is read on for a while beside the new
-//! one under the same name, until whoever wrote it has noticed. A file that got shorter is read from its start, and so is
-//! one that was emptied and has grown as long again since: the last bytes read are no longer there. Where reading goes on
-//! is the offset of the first byte that no whole line has covered yet.
+//! The file stays open, so that a rotation by renaming loses nothing: it is read to its end, then the one that was begun
+//! after it (which may have been renamed as well by then), and so on up to the one that has the name now. Old ones are read
+//! on for a while, until whoever wrote them has noticed. A file that got shorter is read from its start, and so is one that
+//! was emptied and has grown as long again since: the last bytes read are no longer there.
+//!
+//! Where reading goes on is the offset of the first byte that no whole line has covered yet, in the file with a certain first
+//! line. After a restart this is found among the old ones, if it has been renamed meanwhile.
 //!
 //! Upstream (`filter.FileContainer`) opens the file for each change, recognises it by inode, size and the hash of its
 //! first line, and loses what was written around a rotation.
 
+use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::io::{self, Seek, SeekFrom};
+use std::os::fd::BorrowedFd;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use f2b_filter::Encoding;
+use f2b_types::Number;
 use nix::fcntl::OFlag;
 use sha1::{Digest, Sha1};
 
+use super::fifo::{self, Fifo};
+use super::generations::{self, Inode, inode};
+use super::seek::{self, Sought};
 use crate::line_buffer::LineBuffer;
 
 /// Chunks after which the reader takes care of other files before it goes on with this one.
@@ -27,13 +36,19 @@ const BUDGET: usize = 16;
 const TRACE: usize = 64;
 
 /// Bytes of a line that count.
-const MAX_LINE: usize = 1 << 20;
+pub(super) const MAX_LINE: usize = 1 << 20;
 
 /// Bytes of the longest byte order mark.
 const LONGEST_MARK: usize = 4;
 
 /// How long a file is read on that has lost its name.
 const GRACE: Duration = Duration::from_secs(30);
+
+/// How many files are read on that have lost their name.
+const MAX_RETIRED: usize = 16;
+
+/// How long a rotation is waited for that does not come to its end.
+const LONGEST_ROTATION: Duration = Duration::from_secs(1);
 
 /// How far reading has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +59,36 @@ pub(super) enum Progress {
     End,
     /// There is no such file at the moment.
     Missing,
+    /// Names are being changed: it is to be looked at again very soon.
+    Unsettled,
+}
+
+/// A line as it stands in a file.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RawLine<'l> {
+    pub(super) bytes: &'l [u8],
+    /// What to read it by.
+    pub(super) encoding: &'l Encoding,
+    /// It was written since the end of the file was reached.
+    pub(super) is_news: bool,
+    pub(super) start: LineStart,
+}
+
+/// Where a line begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct LineStart {
+    /// How many files were opened before the one that it is in.
+    file: u64,
+    offset: u64,
+}
+
+/// How far a log has been read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    /// Offset of the first byte that has not been handed out.
+    pub(super) position: u64,
+    /// The hash of the first line of the file that this is an offset in; empty if it had none.
+    pub(super) hash: String,
 }
 
 /// A log file by its name, and the places in the files that have it and had it.
@@ -51,10 +96,14 @@ pub(super) enum Progress {
 pub(super) struct LogFile {
     path: PathBuf,
     tail: Option<Tail>,
-    /// Where to begin in the file that is opened next.
-    start: u64,
-    /// Files that have lost the name, and when.
-    retired: Vec<(Tail, Instant)>,
+    /// In place of a file.
+    fifo: Option<Fifo>,
+    /// Where to begin in the file that is opened first.
+    start: Place,
+    /// Files that have lost the name and have been read, and since when.
+    retired: VecDeque<(Tail, Instant)>,
+    /// Since when the file under the name has been another one.
+    rotated: Option<Instant>,
     /// How often a file has been opened under the name.
     openings: u64,
     /// The end has been reached once: what comes now is news.
@@ -63,17 +112,21 @@ pub(super) struct LogFile {
 
 impl LogFile {
     /// The file at `path`, to be read from `start` on. `in_operation` where everything from there on is news.
-    pub(super) fn new(path: PathBuf, start: u64, in_operation: bool) -> Self {
-        Self { path, tail: None, start, retired: Vec::new(), openings: 0, in_operation }
+    pub(super) fn new(path: PathBuf, start: Place, in_operation: bool) -> Self {
+        let retired = VecDeque::new();
+        Self { path, tail: None, fifo: None, start, retired, rotated: None, openings: 0, in_operation }
     }
 
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Where reading goes on after a restart.
-    pub(super) fn position(&self) -> u64 {
-        self.tail.as_ref().map_or(self.start, |tail| tail.position)
+    /// Where reading goes on after a restart: at the line `open` if it is in the file that is being read.
+    pub(super) fn place(&self, open: Option<LineStart>) -> Place {
+        let Some(tail) = &self.tail else { return self.start.clone() };
+        let Place { position, hash } = tail.place();
+        let open = open.filter(|open| open.file == tail.number).map(|open| open.offset);
+        Place { position: open.unwrap_or(u64::MAX).min(position), hash }
     }
 
     /// Changes whenever another file than before is read under the name.
@@ -81,7 +134,46 @@ impl LogFile {
         self.openings
     }
 
-    /// Hands out the whole lines that have come, up to a budget, each with the encoding to read it by and whether it is news.
+    /// What becomes readable when something has been written, if this is a FIFO.
+    pub(super) fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.fifo.as_ref()?.fd()
+    }
+
+    /// Opens the file, if it isn't open yet. Answers why that isn't possible now.
+    ///
+    /// # Errors
+    ///
+    /// The file is there and can't be read.
+    pub(super) fn open(&mut self) -> io::Result<Option<Progress>> {
+        if self.tail.is_none() { self.open_first() } else { Ok(None) }
+    }
+
+    /// The size of the file that is open.
+    pub(super) fn size(&self) -> u64 {
+        self.tail.as_ref().and_then(|tail| tail.file.metadata().ok()).map_or(0, |meta| meta.len())
+    }
+
+    /// Goes on to where lines are no older than `wanted`, as far as that can be told without reading all of them. `time_of`
+    /// is asked for the time of a line, if there is a date in it, and if that is one.
+    ///
+    /// # Errors
+    ///
+    /// The file can't be read.
+    pub(super) fn seek_to_time(
+        &mut self,
+        encoding: &Encoding,
+        wanted: f64,
+        time_of: impl FnMut(&str) -> Option<Option<Number>>,
+    ) -> io::Result<Option<Sought>> {
+        let size = self.size();
+        let Some(tail) = &mut self.tail else { return Ok(None) };
+        let encoding = tail.encoding(encoding)?;
+        let sought = seek::seek_to_time(&tail.file, &encoding, (tail.position, size), wanted, time_of)?;
+        tail.go_to(sought.position)?;
+        Ok(Some(sought))
+    }
+
+    /// Hands out the whole lines that have come, up to a budget, oldest first.
     ///
     /// # Errors
     ///
@@ -89,20 +181,25 @@ impl LogFile {
     pub(super) fn read_lines(
         &mut self,
         encoding: &Encoding,
-        mut each: impl FnMut(&[u8], &Encoding, bool),
+        mut each: impl FnMut(RawLine<'_>),
     ) -> io::Result<Progress> {
         if self.drain_retired(encoding, &mut each)? == Progress::More {
             return Ok(Progress::More);
         }
+        if let Some(progress) = self.read_fifo(encoding, &mut each)? {
+            return Ok(progress);
+        }
         if let Some(tail) = &mut self.tail
-            && tail.was_rewritten()?
+            && tail.was_rewritten(tail.end())? != Some(false)
         {
             tail.rewind()?;
         }
         for _ in 0..BUDGET {
-            if self.tail.is_none() {
-                self.tail = Tail::open(&self.path, self.start)?;
-                self.openings += u64::from(self.tail.is_some());
+            if self.tail.is_none() && fifo::is_fifo(&self.path) {
+                break;
+            }
+            if let Some(progress) = self.open()? {
+                return Ok(progress);
             }
             let Some(tail) = &mut self.tail else { return Ok(Progress::Missing) };
             if tail.fill()? > 0 {
@@ -121,14 +218,14 @@ impl LogFile {
     fn drain_retired(
         &mut self,
         encoding: &Encoding,
-        each: &mut impl FnMut(&[u8], &Encoding, bool),
+        each: &mut impl FnMut(RawLine<'_>),
     ) -> io::Result<Progress> {
         for (tail, _) in &mut self.retired {
             for round in 0.. {
                 if tail.fill()? == 0 {
                     break;
                 }
-                tail.hand_out(encoding, true, each)?;
+                tail.hand_out(encoding, self.in_operation, each)?;
                 if round == BUDGET {
                     return Ok(Progress::More);
                 }
@@ -138,6 +235,51 @@ impl LogFile {
         Ok(Progress::End)
     }
 
+    /// Reads what is in the FIFO that has the name; `None` if that is no FIFO. Whatever comes out of one is news.
+    fn read_fifo(
+        &mut self,
+        encoding: &Encoding,
+        each: &mut impl FnMut(RawLine<'_>),
+    ) -> io::Result<Option<Progress>> {
+        if self.fifo.is_none() && self.tail.is_none() {
+            self.fifo = Fifo::open(&self.path)?;
+            self.openings += u64::from(self.fifo.is_some());
+        }
+        let Some(fifo) = &mut self.fifo else { return Ok(None) };
+        self.in_operation = true;
+        let start = LineStart { file: self.openings, offset: 0 };
+        for _ in 0..BUDGET {
+            if !fifo.read(encoding, |bytes| each(RawLine { bytes, encoding, is_news: true, start }))? {
+                if fifo.is_at(&self.path) {
+                    return Ok(Some(Progress::End));
+                }
+                self.fifo = None;
+                return Ok(None);
+            }
+        }
+        Ok(Some(Progress::More))
+    }
+
+    /// Opens the file where reading was left before the start: if another one has the name by now, the old one is read on
+    /// first.
+    fn open_first(&mut self) -> io::Result<Option<Progress>> {
+        let Some(file) = open_if_there(&self.path)? else { return Ok(Some(Progress::Missing)) };
+        let Place { position, hash } = self.start.clone();
+        if hash.is_empty() || first_line_hash_of(&file)? == hash {
+            self.begin(file, position)?;
+            return Ok(None);
+        }
+        if !self.rotation_is_over() {
+            return Ok(Some(Progress::Unsettled));
+        }
+        match generations::with_hash(&self.path, &hash, position) {
+            Ok(Some(old)) => self.begin(old, position)?,
+            Ok(None) => self.begin(file, 0)?,
+            Err(_) => return Ok(Some(Progress::Unsettled)),
+        }
+        Ok(None)
+    }
+
     /// At the end of the file: whether it is still the one under its name, and still as long. `None` means to go on.
     fn look_behind(&mut self) -> io::Result<Option<Progress>> {
         let Some(tail) = &mut self.tail else { return Ok(None) };
@@ -145,16 +287,53 @@ impl LogFile {
             tail.rewind()?;
             return Ok(None);
         }
-        match fs::metadata(&self.path) {
-            Ok(meta) if (meta.dev(), meta.ino()) == tail.inode => Ok(Some(Progress::End)),
-            Ok(_) => {
-                self.start = 0;
-                self.retired.extend(self.tail.take().map(|tail| (tail, Instant::now())));
-                Ok(None)
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Some(Progress::Missing)),
-            Err(error) => Err(error),
+        if fs::metadata(&self.path).is_ok_and(|meta| inode(&meta) == tail.inode) {
+            self.rotated = None;
+            return Ok(Some(Progress::End));
         }
+        if fifo::is_fifo(&self.path) {
+            self.retire();
+            return Ok(None);
+        }
+        let named = open_if_there(&self.path)?;
+        if !self.rotation_is_over() {
+            return Ok(Some(Progress::Unsettled));
+        }
+        let Some(tail) = &self.tail else { return Ok(None) };
+        let known = || self.retired.iter().map(|(retired, _)| retired).chain([tail]);
+        let is_known = |file: &File| known().any(|known| known.is_of(file));
+        // The file is open already: another rotation at this moment takes no generation away.
+        let next = match generations::next(&self.path, &tail.file, is_known) {
+            Ok(next) => next.or(named),
+            Err(_) => return Ok(Some(Progress::Unsettled)),
+        };
+        let Some(next) = next else { return Ok(Some(Progress::Missing)) };
+        self.retire();
+        self.begin(next, 0)?;
+        Ok(None)
+    }
+
+    /// The file has lost its name.
+    fn retire(&mut self) {
+        let Some(tail) = self.tail.take() else { return };
+        self.start = tail.place();
+        self.retired.push_back((tail, Instant::now()));
+        if self.retired.len() > MAX_RETIRED {
+            self.retired.pop_front();
+        }
+    }
+
+    fn begin(&mut self, file: File, position: u64) -> io::Result<()> {
+        self.tail = Some(Tail::new(file, (position, self.openings), self.place(None))?);
+        self.openings += 1;
+        self.rotated = None;
+        Ok(())
+    }
+
+    /// Whether names have stopped changing, or have gone on for too long.
+    fn rotation_is_over(&mut self) -> bool {
+        let since = self.rotated.get_or_insert_with(Instant::now).elapsed();
+        since >= LONGEST_ROTATION || generations::is_settled(&self.path)
     }
 }
 
@@ -162,7 +341,13 @@ impl LogFile {
 #[derive(Debug)]
 struct Tail {
     file: File,
-    inode: (u64, u64),
+    inode: Inode,
+    /// How many files were opened before.
+    number: u64,
+    /// The hash of its first line, as long as that was there when it was looked for.
+    hash: String,
+    /// Where reading was before: in the file before this one, or in this one before it was emptied.
+    before: Place,
     /// Offset of the first byte that has not been handed out.
     position: u64,
     /// Bytes from `position` on that have been read.
@@ -174,25 +359,38 @@ struct Tail {
 }
 
 impl Tail {
-    /// Opens the file at `start`, or at its beginning where it isn't that long; `None` if there is none.
-    fn open(path: &Path, start: u64) -> io::Result<Option<Self>> {
-        let mut file = match open_regular(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
+    /// Goes to `start`, or to the beginning where the file isn't that long.
+    fn new(file: File, (start, number): (u64, u64), before: Place) -> io::Result<Self> {
         let meta = file.metadata()?;
         let position = if meta.len() < start { 0 } else { start };
-        file.seek(SeekFrom::Start(position))?;
-        let inode = (meta.dev(), meta.ino());
-        Ok(Some(Self {
+        let mut tail = Self {
+            hash: first_line_hash_of(&file)?,
+            before,
+            inode: inode(&meta),
+            number,
             file,
-            inode,
-            position,
+            position: 0,
             buffer: LineBuffer::new(MAX_LINE),
             head: Vec::new(),
             trace: Vec::new(),
-        }))
+        };
+        tail.go_to(position)?;
+        Ok(tail)
+    }
+
+    /// Whether it is this file, or a copy of what was in it before it was emptied.
+    fn is_of(&self, file: &File) -> bool {
+        let is_this = file.metadata().is_ok_and(|meta| inode(&meta) == self.inode);
+        is_this || first_line_hash_of(file).is_ok_and(|hash| !hash.is_empty() && hash == self.before.hash)
+    }
+
+    /// How far reading has come. Before its first line is there, nothing tells a file from others; but the way leads to it
+    /// from where reading was before.
+    fn place(&self) -> Place {
+        if self.position == 0 && self.hash.is_empty() {
+            return self.before.clone();
+        }
+        Place { position: self.position, hash: self.hash.clone() }
     }
 
     /// Offset behind the last byte that has been read.
@@ -200,30 +398,58 @@ impl Tail {
         self.position + self.buffer.len() as u64
     }
 
-    /// Whether the bytes that were read last are no longer where they were.
-    fn was_rewritten(&self) -> io::Result<bool> {
+    /// Whether the bytes that were read last are no longer where they were; `None` if the file does not get there.
+    fn was_rewritten(&self, end: u64) -> io::Result<Option<bool>> {
         let mut there = [0; TRACE];
         let there = &mut there[..self.trace.len()];
-        match self.file.read_exact_at(there, self.end().saturating_sub(there.len() as u64)) {
-            Ok(()) => Ok(*there != *self.trace),
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(true),
+        match self.file.read_exact_at(there, end.saturating_sub(there.len() as u64)) {
+            Ok(()) => Ok(Some(*there != *self.trace)),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
             Err(error) => Err(error),
         }
     }
 
+    /// Another text begins in the file.
     fn rewind(&mut self) -> io::Result<()> {
-        self.file.seek(SeekFrom::Start(0))?;
-        self.position = 0;
-        self.buffer.clear();
+        self.before = self.place();
+        self.hash.clear();
         self.head.clear();
-        self.trace.clear();
-        Ok(())
+        self.go_to(0)
+    }
+
+    /// Goes on reading elsewhere.
+    fn go_to(&mut self, position: u64) -> io::Result<()> {
+        self.file.seek(SeekFrom::Start(position))?;
+        self.position = position;
+        self.buffer.clear();
+        let length = position.min(TRACE as u64);
+        self.trace.resize(length as usize, 0);
+        self.file.read_exact_at(&mut self.trace, position - length)
+    }
+
+    /// The encoding to read the file by: its first bytes may tell the order of the others.
+    fn encoding(&mut self, encoding: &Encoding) -> io::Result<Encoding> {
+        if self.head.is_empty() && encoding.unit() > 1 {
+            let mut head = [0; LONGEST_MARK];
+            let count = self.file.read_at(&mut head, 0)?;
+            self.head.extend_from_slice(&head[..count]);
+        }
+        Ok(encoding.clone().by_mark(&self.head))
     }
 
     /// Reads the next chunk behind what is in the buffer.
     fn fill(&mut self) -> io::Result<usize> {
-        let count = self.buffer.fill(&mut self.file)?;
+        let end = self.end();
+        let mut count = self.buffer.fill(&mut self.file)?;
+        if count > 0 && self.was_rewritten(end)? == Some(true) {
+            // It was emptied and has grown since somebody looked: these bytes are from its middle.
+            self.rewind()?;
+            count = self.buffer.fill(&mut self.file)?;
+        }
         if count > 0 {
+            if self.hash.is_empty() {
+                self.hash = first_line_hash_of(&self.file)?;
+            }
             let bytes = self.buffer.bytes();
             self.trace.clear();
             self.trace.extend_from_slice(&bytes[bytes.len() - count.min(TRACE)..]);
@@ -234,25 +460,30 @@ impl Tail {
     fn hand_out(
         &mut self,
         encoding: &Encoding,
-        news: bool,
-        each: &mut impl FnMut(&[u8], &Encoding, bool),
+        is_news: bool,
+        each: &mut impl FnMut(RawLine<'_>),
     ) -> io::Result<()> {
-        if self.head.is_empty() && encoding.unit() > 1 {
-            let mut head = [0; LONGEST_MARK];
-            let count = self.file.read_at(&mut head, 0)?;
-            self.head.extend_from_slice(&head[..count]);
+        let encoding = self.encoding(encoding)?;
+        let end = self.end();
+        loop {
+            let start = LineStart { file: self.number, offset: end - self.buffer.len() as u64 };
+            let Some(bytes) = self.buffer.next_line(&encoding) else { break };
+            each(RawLine { bytes, encoding: &encoding, is_news, start });
         }
-        let encoding = encoding.clone().by_mark(&self.head);
-        let before = self.buffer.len();
-        while let Some(line) = self.buffer.next_line(&encoding) {
-            each(line, &encoding, news);
-        }
-        self.position += (before - self.buffer.len()) as u64;
+        self.position = end - self.buffer.len() as u64;
         Ok(())
     }
 }
 
-/// Opens a file to read, and nothing else: to open a FIFO would wait for somebody who writes, and every jail with it.
+fn open_if_there(path: &Path) -> io::Result<Option<File>> {
+    match open_regular(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Opens a file to read, and nothing else: to open a FIFO like this would wait for somebody who writes, and every jail with it.
 pub(super) fn open_regular(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
     let kind = file.metadata()?.file_type();
@@ -269,10 +500,29 @@ pub(super) fn open_regular(path: &Path) -> io::Result<File> {
 ///
 /// # Errors
 ///
-/// The file can't be read, or is no regular file.
+/// The file can't be read, or is neither a regular file nor a FIFO.
 pub(super) fn first_line_hash(path: &Path) -> io::Result<String> {
-    let mut line = Vec::new();
-    BufReader::new(open_regular(path)?).take(MAX_LINE as u64).read_until(b'\n', &mut line)?;
+    match Fifo::open(path)? {
+        Some(_) => Ok(String::new()),
+        None => first_line_hash_of(&open_regular(path)?),
+    }
+}
+
+/// The same of a file that is open, wherever it is being read.
+pub(super) fn first_line_hash_of(file: &File) -> io::Result<String> {
+    let (mut line, mut part) = (Vec::new(), [0; 512]);
+    while line.len() < MAX_LINE {
+        let count = file.read_at(&mut part, line.len() as u64)?;
+        let Some(end) = memchr::memchr(b'\n', &part[..count]) else {
+            line.extend_from_slice(&part[..count]);
+            if count == 0 {
+                break;
+            }
+            continue;
+        };
+        line.extend_from_slice(&part[..=end]);
+        break;
+    }
     if !line.ends_with(b"\n") && !line.ends_with(b"\r") {
         return Ok(String::new());
     }
@@ -285,6 +535,10 @@ mod tests {
 
     use super::*;
 
+    fn from_the_start() -> Place {
+        Place { position: 0, hash: String::new() }
+    }
+
     struct Fixture {
         dir: tempfile::TempDir,
         log: LogFile,
@@ -293,7 +547,7 @@ mod tests {
     impl Fixture {
         fn new() -> Self {
             let dir = tempfile::tempdir().expect("a temporary directory");
-            let log = LogFile::new(dir.path().join("log"), 0, false);
+            let log = LogFile::new(dir.path().join("log"), from_the_start(), false);
             Self { dir, log }
         }
 
@@ -310,9 +564,15 @@ mod tests {
         #[track_caller]
         fn expect(&mut self, lines: &[&str], progress: Progress) {
             let mut seen = Vec::new();
-            let result = self.log.read_lines(&Encoding::default(), |line, encoding, _| {
-                seen.push(encoding.decode_line(line).0.into_owned());
-            });
+            let result = loop {
+                let result = self.log.read_lines(&Encoding::default(), |line| {
+                    seen.push(line.encoding.decode_line(line.bytes).0.into_owned());
+                });
+                match result {
+                    Ok(Progress::Unsettled) => std::thread::sleep(Duration::from_millis(5)),
+                    result => break result,
+                }
+            };
             assert_eq!(result.ok(), Some(progress));
             assert_eq!(seen, lines);
         }
@@ -324,7 +584,7 @@ mod tests {
         file.expect(&[], Progress::Missing);
         file.append("one\ntw");
         file.expect(&["one"], Progress::End);
-        assert_eq!(file.log.position(), 4);
+        assert_eq!(file.log.place(None).position, 4);
         file.append("o\n\n");
         file.expect(&["two", ""], Progress::End);
     }
@@ -339,7 +599,7 @@ mod tests {
         file.expect(&["two"], Progress::Missing);
         file.append("three\n");
         file.expect(&["three"], Progress::End);
-        assert_eq!(file.log.position(), 6);
+        assert_eq!(file.log.place(None).position, 6);
     }
 
     #[test]
@@ -354,19 +614,91 @@ mod tests {
         file.expect(&["new"], Progress::End);
         writer.write_all(b"late\n").expect("a write");
         file.expect(&["late"], Progress::End);
-        assert_eq!(file.log.position(), 4);
+        assert_eq!(file.log.place(None).position, 4);
+    }
+
+    /// As long as this two files are not told apart by their times.
+    fn pass_time() {
+        std::thread::sleep(Duration::from_millis(15));
+    }
+
+    #[test]
+    fn generations_that_came_and_went_unseen_are_read_in_their_order() {
+        let mut file = Fixture::new();
+        file.append("one\n");
+        file.expect(&["one"], Progress::End);
+        for (number, text) in ["two\n", "three\n", "four\n"].iter().enumerate() {
+            pass_time();
+            let name = format!("log.{}", 9 - number);
+            fs::rename(file.dir.path().join("log"), file.dir.path().join(name)).expect("a rotation");
+            file.append(text);
+        }
+        file.expect(&["two", "three", "four"], Progress::End);
+    }
+
+    #[test]
+    fn a_copy_of_what_has_been_read_is_no_generation() {
+        let mut file = Fixture::new();
+        let path = |name: &str| file.dir.path().join(name);
+        let (log, copy, old) = (path("log"), path("log.2"), path("log.1"));
+        file.append("one\ntwo\n");
+        file.expect(&["one", "two"], Progress::End);
+        pass_time();
+        fs::copy(&log, copy).expect("a copy");
+        fs::write(&log, "six\n").expect("an emptied log");
+        file.expect(&["six"], Progress::End);
+        fs::rename(&log, old).expect("a rotation");
+        pass_time();
+        file.append("seven\n");
+        file.expect(&["seven"], Progress::End);
+    }
+
+    #[test]
+    fn reading_goes_on_in_a_file_that_was_renamed_while_nobody_read() {
+        let mut file = Fixture::new();
+        file.append("one\n");
+        file.expect(&["one"], Progress::End);
+        let place = file.log.place(None);
+        file.append("two\n");
+        fs::rename(file.dir.path().join("log"), file.dir.path().join("log-20261125")).expect("a rotation");
+        pass_time();
+        file.append("three\n");
+        file.log = LogFile::new(file.dir.path().join("log"), place, false);
+        file.expect(&["two", "three"], Progress::End);
+        // One that nobody knows of any more takes nothing with it.
+        let place = Place { position: 4, hash: "0".repeat(40) };
+        file.log = LogFile::new(file.dir.path().join("log"), place, false);
+        file.expect(&["three"], Progress::End);
+    }
+
+    #[test]
+    fn a_new_file_without_a_line_is_found_from_the_one_before() {
+        let mut file = Fixture::new();
+        file.append("one\n");
+        file.expect(&["one"], Progress::End);
+        let place = file.log.place(None);
+        file.rename();
+        pass_time();
+        file.append("tw");
+        file.expect(&[], Progress::End);
+        assert_eq!(file.log.place(None), place);
+        file.append("o\n");
+        file.expect(&["two"], Progress::End);
+        assert_eq!(file.log.place(None).position, 4);
+        assert_ne!(file.log.place(None).hash, place.hash);
     }
 
     #[test]
     fn what_is_no_file_is_refused_at_once() {
         let mut file = Fixture::new();
         let path = file.dir.path().join("log");
-        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("a fifo");
+        let socket = std::os::unix::net::UnixListener::bind(&path).expect("a socket");
         assert!(first_line_hash(&path).is_err());
-        assert!(file.log.read_lines(&Encoding::default(), |_, _, _| {}).is_err());
-        fs::remove_file(&path).expect("the fifo");
+        assert!(file.log.read_lines(&Encoding::default(), |_| {}).is_err());
+        drop(socket);
+        fs::remove_file(&path).expect("the socket");
         fs::create_dir(&path).expect("a directory");
-        let error = file.log.read_lines(&Encoding::default(), |_, _, _| {}).expect_err("a directory");
+        let error = file.log.read_lines(&Encoding::default(), |_| {}).expect_err("a directory");
         assert_eq!(error.kind(), io::ErrorKind::IsADirectory);
     }
 
@@ -395,9 +727,9 @@ mod tests {
         let mut file = Fixture::new();
         file.append("old\n");
         let mut seen = Vec::new();
-        file.log.read_lines(&Encoding::default(), |_, _, news| seen.push(news)).expect("lines");
+        file.log.read_lines(&Encoding::default(), |line| seen.push(line.is_news)).expect("lines");
         file.append("new\n");
-        file.log.read_lines(&Encoding::default(), |_, _, news| seen.push(news)).expect("lines");
+        file.log.read_lines(&Encoding::default(), |line| seen.push(line.is_news)).expect("lines");
         assert_eq!(seen, [false, true]);
     }
 
@@ -409,15 +741,14 @@ mod tests {
         fs::write(&path, bytes("\u{feff}one\n\u{0a0a}two\n")).expect("a write");
         let encoding = Encoding::parse("utf-16").expect("an encoding");
         // From its start, and from behind the first line.
-        for (start, expected) in [(0, &["one", "\u{0a0a}two"][..]), (10, &["\u{0a0a}two"])] {
+        for (position, expected) in [(0, &["one", "\u{0a0a}two"][..]), (10, &["\u{0a0a}two"])] {
+            let start = Place { position, hash: String::new() };
             let mut log = LogFile::new(path.clone(), start, false);
             let mut seen = Vec::new();
-            log.read_lines(&encoding, |line, encoding, _| {
-                seen.push(encoding.decode_line(line).0.into_owned())
-            })
-            .expect("lines");
+            log.read_lines(&encoding, |line| seen.push(line.encoding.decode_line(line.bytes).0.into_owned()))
+                .expect("lines");
             assert_eq!(seen, expected);
-            assert_eq!(log.position(), 20);
+            assert_eq!(log.place(None).position, 20);
         }
     }
 

@@ -18,6 +18,8 @@ mod core;
 mod cymru;
 mod database;
 mod errors;
+mod fifo;
+mod generations;
 mod ignorer;
 mod ipv6;
 mod jail_options;
@@ -36,6 +38,7 @@ mod refusal;
 mod reload;
 mod resolver;
 mod run;
+mod seek;
 mod status;
 mod transmitter;
 mod trial;
@@ -75,6 +78,10 @@ pub(crate) enum Msg {
     Remembered { jail: JailKey, ban: u64 },
     /// An action of a jail has repaired its environment.
     Repaired { jail: JailKey },
+    /// The reader has come this far in a log; what it found before stands in front of this.
+    ReadUpTo(database::Ask),
+    /// The reader has heard what it was told of a jail.
+    Settled { jail: JailKey },
     /// The worker of a jail has stopped its actions and is gone.
     Stopped { jail: JailKey },
     /// A signal has come.

@@ -12,9 +12,10 @@ use super::database::Ask;
 use super::errors::{
     attribute_error, general, key_error, no_text, os_error, regex_error, too_short, value_error,
 };
+use super::fifo;
 use super::jail_options::{check_settable, readable};
 use super::jails::WatchedFile;
-use super::log_file;
+use super::log_file::{self, Place};
 use super::transmitter::{Answer, Outcome, Result};
 use super::words::Words;
 use super::worker::{Change, Work};
@@ -158,8 +159,14 @@ impl Core {
                 let before = running.files.len();
                 running.files.retain(|file| file.path != path);
                 running.changed = true;
+                let (key, started) = (running.key, running.started);
                 if running.files.len() < before {
                     self.log_removed(path);
+                    if started {
+                        // The database has to know the place in it before somebody adds it again.
+                        self.ship_changes();
+                        self.wait_for_reader(key);
+                    }
                 }
             }
             "addjournalmatch" => self.add_journal_match(name, &words.texts())?,
@@ -252,18 +259,31 @@ impl Core {
         let fail = |error: std::io::Error| os_error(&error, &path);
         let hash = log_file::first_line_hash(Path::new(&path)).map_err(fail)?;
         let size = std::fs::metadata(&path).map_err(fail)?.len();
-        let known = self.database.clone().and_then(|database| {
+        // There is no place in a FIFO.
+        let database = self.database.clone().filter(|_| !fifo::is_fifo(Path::new(&path)));
+        let known = database.and_then(|database| {
             let (jail, path, hash) = (name.to_owned(), path.clone(), Some(hash.clone()));
             let position = Number::Int(if tail { size as i64 } else { 0 });
             database.ask(|answer| Ask::AddLog { jail, path, position, hash, answer }).flatten()
         });
+<<<<<<< HEAD
         let known = known.and_then(|known| u64::try_from(known.as_i64()).ok());
         let position = if tail { size } else { known.unwrap_or(0) };
         let name_of_file = Value::from(path.as_str());
         let message = format!("Added logfile: {name_of_file} (pos = {position}, hash = {hash})");
+=======
+        let known = known.filter(|_| !tail).and_then(|known| {
+            let position = u64::try_from(known.position.as_i64()).ok()?;
+            Some(Place { position, hash: known.md5.unwrap_or_else(|| hash.clone()) })
+        });
+        let place =
+            known.unwrap_or_else(|| Place { position: if tail { size } else { 0 }, hash: hash.clone() });
+        // Of another file the reader looks for what is left of it.
+        let position = if place.hash == hash { place.position } else { 0 };
+        let message = format!("Added logfile: '{path}' (pos = {position}, hash = {hash})");
         self.log(Level::INFO, "filter", message);
         let running = self.jail(name)?;
-        running.files.push(WatchedFile { path, position, hash, tail });
+        running.files.push(WatchedFile { path, place, tail });
         running.changed = true;
         Ok(())
     }

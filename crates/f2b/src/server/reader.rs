@@ -13,15 +13,15 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use f2b_filter::{Filter, LineContext};
+use f2b_filter::{Entry, Filter, LineContext, OpenMessages};
 use f2b_types::{Level, Log, Number, Record};
 use jiff::tz::TimeZone;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::database::{Ask, Database};
+use super::database::Ask;
 use super::jails::WatchedFile;
 use super::journal::{self, FollowedJournal, WatchedJournal};
-use super::log_file::{self, LogFile, Progress};
+use super::log_file::{LineStart, LogFile, Place, Progress, RawLine};
 use super::notify::Notify;
 use super::resolver::Resolver;
 use super::ways::Ways;
@@ -39,6 +39,9 @@ const RECHECK_INTERVAL: Duration = Duration::from_secs(2);
 /// How often a file is looked for that is not there, or that can't be read.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How long a rotation is left alone that is under way.
+const UNSETTLED_INTERVAL: Duration = Duration::from_millis(5);
+
 /// How long a jail is left alone that has too much on its way.
 const BACKLOG_INTERVAL: Duration = Duration::from_millis(5);
 
@@ -53,10 +56,10 @@ pub(super) enum Watch {
     Start(JailKey),
     /// A jail pauses or goes on.
     Idle(JailKey, bool),
-    /// The database is there, or another one.
-    Database(Option<Database>),
-    /// A jail is gone. Answers when its positions are on their way to the database.
-    Stop(JailKey, Sender<()>),
+    /// A jail is gone.
+    Stop(JailKey),
+    /// Somebody waits until everything up to here has been heard, and what came of it is on its way to the core.
+    Settle(JailKey),
 }
 
 /// What the reader needs to know of a jail.
@@ -100,7 +103,6 @@ impl Reader {
                 woken,
                 notify: Notify::new(&*ways.log),
                 ways,
-                database: None,
                 jails: Vec::new(),
                 next_save: Instant::now() + SAVE_INTERVAL,
             };
@@ -114,13 +116,6 @@ impl Reader {
         // The thread lives as long as this handle; a wake-up that doesn't fit means that one is there already.
         let _ = self.watches.send(watch);
         let _ = (&self.wake).write(&[1]);
-    }
-
-    /// Ends reading for a jail and waits until its positions are on their way to the database.
-    pub(super) fn stop(&self, key: JailKey) {
-        let (done, receiver) = mpsc::channel();
-        self.tell(Watch::Stop(key, done));
-        let _ = receiver.recv();
     }
 }
 
@@ -142,8 +137,10 @@ struct Jail {
 /// A file that is being followed.
 struct Followed {
     log: LogFile,
-    hash: String,
-    saved: u64,
+    /// The place that the database has been told of.
+    saved: Place,
+    /// It is to be searched for the first line that counts, before anything is read.
+    unsought: bool,
     /// It may have something new; the time says from when on to look.
     due: Option<Instant>,
     /// The last look found no file, or one that can't be read; said in the log once.
@@ -152,8 +149,12 @@ struct Followed {
     notified: bool,
     /// Which file under the name it does so for.
     openings: u64,
-    /// When the log was told last that lines are not in the encoding of the jail.
+    /// When the log was told last that lines are not in the encoding of the jail, or in its format.
     decode_warned: Option<Instant>,
+    format_warned: Option<Instant>,
+    /// Messages that go on in another line, and where the first of them begins.
+    open: OpenMessages,
+    open_from: Option<LineStart>,
 }
 
 struct Follower {
@@ -161,7 +162,6 @@ struct Follower {
     woken: UnixStream,
     ways: Ways,
     notify: Notify,
-    database: Option<Database>,
     jails: Vec<Jail>,
     next_save: Instant,
 }
@@ -200,15 +200,23 @@ impl Follower {
         let mut fds = vec![PollFd::new(self.woken.as_fd(), PollFlags::POLLIN)];
         fds.extend(self.notify.fd().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
         let journals: Vec<(usize, BorrowedFd<'_>)> = self.journal_fds().collect();
+        let fifos: Vec<((usize, usize), BorrowedFd<'_>)> = self.fifo_fds().collect();
         let first = fds.len();
         fds.extend(journals.iter().map(|(_, fd)| PollFd::new(*fd, PollFlags::POLLIN)));
+        fds.extend(fifos.iter().map(|(_, fd)| PollFd::new(*fd, PollFlags::POLLIN)));
         // An interrupted poll is a short sleep.
         let _ = poll(&mut fds, timeout);
         let is_ready = |fd: &PollFd<'_>| fd.any().unwrap_or(false);
-        let ready = fds[first..].iter().zip(&journals).filter(|(fd, _)| is_ready(fd));
+        let (of_journals, of_fifos) = fds[first..].split_at(journals.len());
+        let ready = of_journals.iter().zip(&journals).filter(|(fd, _)| is_ready(fd));
         let ready: Vec<usize> = ready.map(|(_, (index, _))| *index).collect();
+        let written = of_fifos.iter().zip(&fifos).filter(|(fd, _)| is_ready(fd));
+        let written: Vec<(usize, usize)> = written.map(|(_, (place, _))| *place).collect();
         for index in ready {
             self.jails[index].journal_due = Some(Instant::now());
+        }
+        for (jail, file) in written {
+            self.jails[jail].files[file].due = Some(Instant::now());
         }
         let mut drained = [0; 64];
         while self.woken.read(&mut drained).is_ok_and(|count| count > 0) {}
@@ -216,9 +224,21 @@ impl Follower {
 
     /// What becomes readable when the journal of a jail changes. A jail that does not read now leaves it alone.
     fn journal_fds(&self) -> impl Iterator<Item = (usize, BorrowedFd<'_>)> {
-        let reading =
-            self.jails.iter().enumerate().filter(|(_, jail)| jail.reads() && !jail.backlog.is_full());
-        reading.filter_map(|(index, jail)| Some((index, jail.journal.as_ref()?.journal.as_ref()?.fd()?)))
+        self.reading()
+            .filter_map(|(index, jail)| Some((index, jail.journal.as_ref()?.journal.as_ref()?.fd()?)))
+    }
+
+    /// The FIFOs among the logs, each with the places of its jail and of itself.
+    fn fifo_fds(&self) -> impl Iterator<Item = ((usize, usize), BorrowedFd<'_>)> {
+        self.reading().flat_map(|(jail, reading)| {
+            let files = reading.files.iter().enumerate();
+            files.filter_map(move |(file, followed)| Some(((jail, file), followed.log.fd()?)))
+        })
+    }
+
+    /// The jails that take lines now.
+    fn reading(&self) -> impl Iterator<Item = (usize, &Jail)> {
+        self.jails.iter().enumerate().filter(|(_, jail)| jail.reads() && !jail.backlog.is_full())
     }
 
     fn hear(&mut self, watch: Watch) {
@@ -226,11 +246,12 @@ impl Follower {
             Watch::Jail(watched) => self.update(*watched),
             Watch::Start(key) => self.with(key, |jail| jail.started = true),
             Watch::Idle(key, idle) => self.with(key, |jail| jail.idle = idle),
-            Watch::Database(database) => self.database = database,
-            Watch::Stop(key, done) => {
+            Watch::Stop(key) => {
                 self.save_all(Some(key));
                 self.jails.retain(|jail| jail.key != key);
-                let _ = done.send(());
+            }
+            Watch::Settle(jail) => {
+                let _ = self.ways.core.send(Msg::Settled { jail });
             }
         }
     }
@@ -283,6 +304,8 @@ impl Follower {
             followed.due = Some(Instant::now());
             jail.files.push(followed);
         }
+        // Whoever adds one of them again goes on there.
+        old.iter_mut().for_each(|file| file.save(&jail.name, &self.ways.core));
         for file in &mut jail.files {
             file.notified = !jail.polling && self.notify.add(file.log.path());
         }
@@ -319,6 +342,9 @@ impl Follower {
                     false => jail.read(index, &self.ways),
                 };
                 let file = &mut jail.files[index];
+                if file.is_another() {
+                    file.save(&jail.name, &self.ways.core);
+                }
                 file.due = pause.map(|pause| Instant::now() + pause);
                 if file.openings != file.log.openings() {
                     file.openings = file.log.openings();
@@ -335,9 +361,8 @@ impl Follower {
         }
     }
 
-    /// Tells the database how far reading has come, for one jail or for all.
+    /// Has the database told how far reading has come, for one jail or for all.
     fn save_all(&mut self, only: Option<JailKey>) {
-        let Some(database) = &self.database else { return };
         for jail in self.jails.iter_mut().filter(|jail| only.is_none_or(|key| jail.key == key)) {
             if let Some((time, date)) = jail.journal.as_mut().and_then(FollowedJournal::unsaved) {
                 let position = Ask::UpdateLog {
@@ -346,22 +371,10 @@ impl Follower {
                     position: Number::Float(time),
                     hash: date,
                 };
-                let _ = database.tell(position);
+                let _ = self.ways.core.send(Msg::ReadUpTo(position));
             }
-            for file in jail.files.iter_mut().filter(|file| file.saved != file.log.position()) {
-                file.saved = file.log.position();
-                // The hash is of the file as it is now; one that can't be read keeps the old hash.
-                if let Ok(hash) = log_file::first_line_hash(file.log.path()) {
-                    file.hash = hash;
-                }
-                let position = Ask::UpdateLog {
-                    jail: jail.name.clone(),
-                    path: file.log.path().display().to_string(),
-                    position: Number::Int(file.saved as i64),
-                    hash: file.hash.clone(),
-                };
-                // Without a database the place is not kept, and reading goes on.
-                let _ = database.tell(position);
+            for file in &mut jail.files {
+                file.save(&jail.name, &self.ways.core);
             }
         }
     }
@@ -398,7 +411,7 @@ impl Jail {
             Ok(Progress::End) if journal.journal.as_ref().is_some_and(|journal| journal.fd().is_some()) => {
                 RECHECK_INTERVAL
             }
-            Ok(Progress::End) => POLL_INTERVAL,
+            Ok(Progress::End | Progress::Unsettled) => POLL_INTERVAL,
             Ok(Progress::Missing) | Err(_) => RETRY_INTERVAL,
         }
     }
@@ -407,22 +420,37 @@ impl Jail {
     fn read(&mut self, index: usize, ways: &Ways) -> Option<Duration> {
         let Self { key, name, filter, backlog, files, polling, .. } = self;
         let file = &mut files[index];
-        let Followed { log, decode_warned, .. } = file;
+        let Followed { log, decode_warned, format_warned, open, open_from, unsought, .. } = file;
         filter.set_log_level(ways.log.level());
         let (now, path) = (clock::now(), log.path().to_owned());
-        let encoding = filter.log_encoding().clone();
-        let progress = log.read_lines(&encoding, |bytes, encoding, in_operation| {
-            let context = LineContext { now, zone: &ways.zone, in_operation, check_find_time: true };
+        let (encoding, format) = (filter.log_encoding().clone(), filter.log_format().cloned());
+        *unsought &= !log.in_operation;
+        if *unsought && matches!(log.open(), Ok(None)) {
+            *unsought = false;
+            ways.seek(filter, log, &encoding);
+        }
+        let progress = log.read_lines(&encoding, |RawLine { bytes, encoding, is_news, start }| {
+            let context = LineContext { now, zone: &ways.zone, in_operation: is_news, check_find_time: true };
             let (line, valid) = encoding.decode_line(bytes);
             if !valid {
                 ways.warn_of_bytes(bytes, &path, encoding.name(), decode_warned);
             }
-            ways.line(*key, filter, backlog, &line, &context);
+            match format.as_ref().map(|format| format.read(&line, open)) {
+                None => ways.line(*key, filter, backlog, (&line, None), &context),
+                Some(Entry::Message(text, time)) => {
+                    ways.line(*key, filter, backlog, (text, time), &context);
+                }
+                Some(Entry::Part) => {}
+                Some(Entry::Other) => ways.warn_of_format(&line, &path, format.as_ref(), format_warned),
+            }
+            *open_from = if open.is_empty() { None } else { open_from.or(Some(start)) };
         });
         let again = match progress {
             Ok(Progress::More) => return Some(Duration::ZERO),
+            Ok(Progress::End) if file.log.fd().is_some() => Some(RECHECK_INTERVAL),
             Ok(Progress::End) if *polling || !file.notified => Some(POLL_INTERVAL),
             Ok(Progress::End) => Some(RECHECK_INTERVAL),
+            Ok(Progress::Unsettled) => return Some(UNSETTLED_INTERVAL),
             Ok(Progress::Missing) | Err(_) => Some(RETRY_INTERVAL),
         };
         file.report(name, progress, &ways.log);
@@ -433,22 +461,48 @@ impl Jail {
 impl Followed {
     fn new(file: &WatchedFile) -> Self {
         Self {
-            log: LogFile::new(PathBuf::from(&file.path), file.position, file.tail),
-            hash: file.hash.clone(),
-            saved: file.position,
+            log: LogFile::new(PathBuf::from(&file.path), file.place.clone(), file.tail),
+            saved: file.place.clone(),
+            unsought: !file.tail,
             due: None,
             troubled: false,
             notified: false,
             openings: 0,
             decode_warned: None,
+            format_warned: None,
+            open: OpenMessages::default(),
+            open_from: None,
         }
+    }
+
+    /// Whether another file is being read than the one that the database knows of: it has to know before a crash comes,
+    /// since nothing else leads to this one once it is renamed.
+    fn is_another(&self) -> bool {
+        self.log.place(None).hash != self.saved.hash
+    }
+
+    /// Has the database told how far reading has come, behind the failures that were found up to there: after a crash
+    /// they would be missed otherwise.
+    fn save(&mut self, jail: &str, core: &Sender<Msg>) {
+        let place = self.log.place(self.open_from);
+        if place == self.saved {
+            return;
+        }
+        let position = Ask::UpdateLog {
+            jail: jail.into(),
+            path: self.log.path().display().to_string(),
+            position: Number::Int(i64::try_from(place.position).unwrap_or(i64::MAX)),
+            hash: place.hash.clone(),
+        };
+        self.saved = place;
+        let _ = core.send(Msg::ReadUpTo(position));
     }
 
     /// Says in the log, once, that a file has gone or can't be read, and that it is back.
     fn report(&mut self, jail: &str, progress: io::Result<Progress>, log: &ServerLog) {
         let path = self.log.path().display();
         let (troubled, level, message) = match progress {
-            Ok(Progress::End | Progress::More) => {
+            Ok(Progress::End | Progress::More | Progress::Unsettled) => {
                 (false, Level::MSG, format!("[{jail}] Log presence detected for file {path}"))
             }
             Ok(Progress::Missing) => {

@@ -3,13 +3,15 @@
 //! A server that refuses one command in the middle of its configuration is of no use to anybody. Here a fault still has
 //! a place in a file, and it concerns one jail.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
 
 use f2b_config::{Fault, Judge, TagUser};
 use f2b_filter::{Filter, UseDns};
 use f2b_jail::Increment;
 use f2b_protocol::{Command, Value};
 use f2b_types::str2seconds;
+use nix::fcntl::OFlag;
 
 use super::refusal::{Refusal, refusal};
 use crate::client::Judges;
@@ -88,6 +90,7 @@ fn attempt(option: &str, value: &str, filter: &mut Filter, increment: &mut Incre
         "datepattern" => filter.set_date_pattern(value).map_err(text),
         "logtimezone" => filter.set_log_time_zone(Some(value)).map_err(text),
         "logencoding" => filter.set_log_encoding(value).map_err(text),
+        "logformat" => crate::log_format::parse(value).map(|format| filter.set_log_format(format)),
         "findtime" | "bantime" => str2seconds(value).map(drop).map_err(|error| format!("{option}: {error}")),
         "addlogpath" => open(value),
         _ => match option.strip_prefix("bantime.") {
@@ -101,9 +104,10 @@ fn text(error: impl std::error::Error) -> String {
     error.to_string()
 }
 
-/// Whether a log file can be read; a directory opens, but has no lines.
+/// Whether a log file can be read; a directory opens, but has no lines. Nobody waits for the writer of a FIFO.
 fn open(path: &str) -> Result<(), String> {
-    let opened = File::open(path).and_then(|file| file.metadata());
+    let options = |options: &mut OpenOptions| options.custom_flags(OFlag::O_NONBLOCK.bits()).open(path);
+    let opened = options(File::options().read(true)).and_then(|file| file.metadata());
     match opened {
         Ok(meta) if meta.is_dir() => Err(format!("Unable to open {path}: it is a directory")),
         Ok(_) => Ok(()),
@@ -132,6 +136,11 @@ mod tests {
         check(&["set", "j", "bantime", "soon"], Some(("bantime", "soon")));
         check(&["set", "j", "bantime.rndtime", "x"], Some(("bantime.rndtime", "x")));
         check(&["set", "j", "logencoding", "klingon"], Some(("logencoding", "klingon")));
+        check(&["set", "j", "logformat", "docker-json"], None);
+        check(&["set", "j", "logformat", "json[message=log.msg, time=ts]"], None);
+        check(&["set", "j", "logformat", "json[msg=x]"], Some(("logformat", "json[msg=x]")));
+        check(&["set", "j", "logformat", "xml"], Some(("logformat", "xml")));
+        check(&["set", "j", "logformat", "json[time"], Some(("logformat", "json[time")));
         check(&["set", "j", "addlogpath", "/nowhere", "head"], Some(("logpath", "/nowhere")));
         check(&["set", "j", "addlogpath", "/", "head"], Some(("logpath", "/")));
         check(&["add", "j", "auto"], None);

@@ -5,13 +5,18 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
-use f2b_filter::{Filter, Found, LineContext, UseDns, Who};
-use f2b_types::{Id, Level, Log, Record};
+use f2b_filter::{Encoding, EntryTime, Filter, Found, LineContext, LogFormat, UseDns, Who};
+use f2b_types::{Id, Level, Log, Number, Record, Time, time2str};
 use jiff::tz::TimeZone;
 
+use super::log_file::LogFile;
 use super::resolver::Resolver;
 use super::{Backlog, JailKey, Msg};
+use crate::clock;
 use crate::logging::{ServerLog, of_invalid_bytes};
+
+/// Characters of a line that are shown.
+const SHOWN: usize = 200;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -33,10 +38,8 @@ impl Ways {
         encoding: &str,
         warned: &mut Option<Instant>,
     ) {
-        let is_first = warned.is_none_or(|last| last.elapsed() >= DAY);
-        if is_first {
-            *warned = Some(Instant::now());
-        } else if !self.log.enabled(Level::TRACEDEBUG) {
+        let is_first = is_first_of_day(warned);
+        if !is_first && !self.log.enabled(Level::TRACEDEBUG) {
             return;
         }
         for record in of_invalid_bytes(bytes, path, encoding, is_first) {
@@ -44,16 +47,77 @@ impl Ways {
         }
     }
 
-    /// Matches one line; failures leave for the core, host names for the resolver.
+    /// Says once a day for each file that a line is left out, since it isn't what the jail says that lines are.
+    pub(super) fn warn_of_format(
+        &self,
+        line: &str,
+        path: &Path,
+        format: Option<&LogFormat>,
+        warned: &mut Option<Instant>,
+    ) {
+        let Some(format) = format.filter(|_| is_first_of_day(warned)) else { return };
+        let shown: String = line.chars().take(SHOWN).collect();
+        let message = format!(
+            "A line of '{}' is no entry of the logformat {format} of this jail and is left out, as every such line is: {}",
+            path.display(),
+            f2b_filter::repr(&shown)
+        );
+        self.log.write(Record::new(Level::WARNING, "filter", message));
+    }
+
+    /// Searches a log that is open for the first line that counts (`FileFilter.seekToTime`): what is older than `findtime`
+    /// need not be read.
+    pub(super) fn seek(&self, filter: &mut Filter, log: &mut LogFile, encoding: &Encoding) {
+        let (now, size) = (clock::now(), log.size());
+        let wanted = now - filter.find_time().as_f64();
+        let debug = |message: &dyn Fn() -> String| {
+            if self.log.enabled(Level::DEBUG) {
+                self.log.write(Record::new(Level::DEBUG, "filter", message()));
+            }
+        };
+        let shown = |time: f64| time2str(Time(time), &self.zone);
+        debug(&|| {
+            let time = Number::Float(wanted.0);
+            format!("Seek to find time {time} ({}), file size {size}", shown(wanted.0))
+        });
+        if size == 0 {
+            return;
+        }
+        let context = LineContext { now, zone: &self.zone, in_operation: false, check_find_time: true };
+        let sought = log.seek_to_time(encoding, wanted.0, |line| filter.time_of(line, &context));
+        for record in filter.take_records() {
+            self.log.write(record);
+        }
+        match sought {
+            Ok(Some(sought)) => debug(&|| {
+                let last = sought.last.map_or_else(|| "-1".into(), |last| last.to_string());
+                let found = sought.found.map_or_else(|| "None".into(), |time| time.to_string());
+                let shown = sought.found.map_or_else(String::new, |time| shown(time.as_f64()));
+                let seeks = sought.seeks;
+                format!("Position {last} from {size}, found time {found} ({shown}) within {seeks} seeks")
+            }),
+            Ok(None) => {}
+            Err(error) => {
+                let message =
+                    format!("Error during seek to start time in \"{}\": {error}", log.path().display());
+                self.log.write(Record::new(Level::ERROR, "filter", message));
+            }
+        }
+    }
+
+    /// Matches one line, or the message of an entry and its time; failures leave for the core, host names for the resolver.
     pub(super) fn line(
         &self,
         jail: JailKey,
         filter: &mut Filter,
         backlog: &Backlog,
-        line: &str,
+        (line, time): (&str, Option<EntryTime>),
         context: &LineContext<'_>,
     ) {
-        let outcome = filter.process_line(line, context);
+        let outcome = match time.and_then(|time| filter.entry_time(time, context)) {
+            Some(time) => filter.process_entry(line, time, context),
+            None => filter.process_line(line, context),
+        };
         let error = outcome.as_ref().err().map(ToString::to_string);
         self.pass_on(jail, filter, backlog, outcome.unwrap_or_default(), context);
         if let Some(error) = error {
@@ -91,4 +155,13 @@ impl Ways {
             }
         }
     }
+}
+
+/// Whether something is to be said that is said once a day.
+fn is_first_of_day(said: &mut Option<Instant>) -> bool {
+    let is_first = said.is_none_or(|last| last.elapsed() >= DAY);
+    if is_first {
+        *said = Some(Instant::now());
+    }
+    is_first
 }

@@ -1,0 +1,123 @@
+//! The generations of a log: what a rotation has renamed stands beside the new one, under its name and a number or a date.
+//!
+//! Which of them comes behind which is told by when they were made and when they were written to: names say it in too
+//! many ways. A compressed one is of no use, since another rotation has made it of one that could be read.
+
+use std::fs::{self, File, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use super::log_file::{first_line_hash_of, open_regular};
+
+/// As long after the last change of a name in its directory a rotation is over.
+const SETTLED: Duration = Duration::from_millis(20);
+
+/// Which file it is, whatever its names.
+pub(super) type Inode = (u64, u64);
+
+/// Which file that is.
+pub(super) fn inode(meta: &Metadata) -> Inode {
+    (meta.dev(), meta.ino())
+}
+
+/// When a file was made, and when it was written to last.
+type Times = (SystemTime, SystemTime);
+
+fn times(meta: &Metadata) -> io::Result<Times> {
+    Ok((meta.created()?, meta.modified()?))
+}
+
+/// Whether nobody is in the middle of a rotation: names that change while a directory is read may be missed.
+pub(super) fn is_settled(path: &Path) -> bool {
+    let since = changed(path).and_then(|time| SystemTime::now().duration_since(time).ok());
+    since.is_none_or(|since| since >= SETTLED)
+}
+
+/// The generation that was begun next after `old` and is not under the log's own name any more. Where the file system
+/// does not tell when a file was made, there is none.
+///
+/// # Errors
+///
+/// The names have changed meanwhile.
+pub(super) fn next(path: &Path, old: &File, is_known: impl Fn(&File) -> bool) -> io::Result<Option<File>> {
+    let Ok((created, modified)) = times(&old.metadata()?) else { return Ok(None) };
+    let before = changed(path);
+    // A copy of the old one is younger, but has not been written to since.
+    let is_later = |times: &Times| times.0 >= created && times.1 >= modified;
+    let later = rotated(path).filter_map(|(name, meta)| Some((times(&meta).ok()?, name)));
+    let mut later: Vec<(Times, PathBuf)> = later.filter(|(times, _)| is_later(times)).collect();
+    later.sort();
+    let mut files = later.iter().filter_map(|(_, name)| open_regular(name).ok());
+    let next = files.find(|file| !is_known(file));
+    unchanged(path, before, next)
+}
+
+/// The generation with that first line, if at least so long.
+///
+/// # Errors
+///
+/// The names have changed meanwhile.
+pub(super) fn with_hash(path: &Path, hash: &str, length: u64) -> io::Result<Option<File>> {
+    let before = changed(path);
+    let files = rotated(path).filter(|(_, meta)| meta.len() >= length);
+    let files = files.filter_map(|(name, meta)| {
+        let file = open_regular(&name).ok()?;
+        (first_line_hash_of(&file).ok()? == hash).then_some((meta.modified().ok()?, file))
+    });
+    let found = files.max_by_key(|(modified, _)| *modified).map(|(_, file)| file);
+    unchanged(path, before, found)
+}
+
+fn unchanged<T>(path: &Path, before: Option<SystemTime>, found: T) -> io::Result<T> {
+    if before == changed(path) { Ok(found) } else { Err(io::ErrorKind::Interrupted.into()) }
+}
+
+/// When a name in the directory of a log has changed last.
+fn changed(path: &Path) -> Option<SystemTime> {
+    fs::metadata(path.parent()?).ok()?.modified().ok()
+}
+
+/// The files beside a log that have its name and something behind it.
+fn rotated(path: &Path) -> impl Iterator<Item = (PathBuf, Metadata)> {
+    let log = path.file_name().unwrap_or_default().to_owned();
+    let entries = path.parent().and_then(|directory| fs::read_dir(directory).ok()).into_iter().flatten();
+    entries.flatten().filter_map(move |entry| {
+        let name = entry.file_name();
+        let suffix = name.as_encoded_bytes().strip_prefix(log.as_encoded_bytes())?;
+        if !is_of_a_rotation(suffix) {
+            return None;
+        }
+        let meta = fs::metadata(entry.path()).ok()?;
+        meta.is_file().then(|| (entry.path(), meta))
+    })
+}
+
+/// `.1`, `-20261125`, `.2026-11-25_12:00`, `.old`: no other log, and nothing compressed.
+fn is_of_a_rotation(suffix: &[u8]) -> bool {
+    let is_number = |byte: u8| byte.is_ascii_digit() || b".-_:T".contains(&byte);
+    match suffix {
+        b".old" | b".0" => true,
+        [b'.' | b'-' | b'_', rest @ ..] => {
+            rest.iter().any(u8::is_ascii_digit) && rest.iter().all(|byte| is_number(*byte))
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rotations_give_numbers_and_dates() {
+        for suffix in [".1", ".12", "-20261125", ".2026-11-25_12:00", "-20261125T120000", ".old", "_1"] {
+            assert!(is_of_a_rotation(suffix.as_bytes()), "{suffix}");
+        }
+        for suffix in ["", ".", ".gz", ".1.gz", ".2.xz", "-error", "1", ".err", "-20261125.zst", ".swp", "~"]
+        {
+            assert!(!is_of_a_rotation(suffix.as_bytes()), "{suffix}");
+        }
+    }
+}

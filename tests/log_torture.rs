@@ -1,0 +1,291 @@
+//! Logs that are written at full speed and rotated in every way, while the server is stopped, started, killed and told to
+//! look elsewhere. In the end each line has been found: once, where the server was stopped in order; once or more often,
+//! where it was killed.
+//!
+//! What a line is worth depends on what happens to it, and on nothing else:
+//!
+//! - A log that is *renamed* keeps its lines: at any time, also while no server runs, as often as one likes.
+//! - Lines of a log that is *emptied* are lost for every reader that has not read them. So they are waited for.
+//! - A log that is *removed* or *replaced*, whose *link* or *directory* goes elsewhere, can be read to its end by a server
+//!   that has it open, and only by it. So nobody stops the server until the new log is known; but nobody waits for lines.
+//! - Who *goes on writing* in a log that has been renamed is heard while the server runs: as before.
+//!
+//! `F2B_TORTURE_SEED` is the seed, `F2B_TORTURE_SECONDS` the time that each test takes.
+
+#[path = "support/rotated.rs"]
+mod rotated;
+mod support;
+
+use std::collections::{HashMap, HashSet};
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom, Write, stderr};
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, RwLock};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use rotated::{Deed, RotatedLog};
+use support::{Place, Process, binary};
+
+const LOGS: [&str; 3] = ["a", "b", "c"];
+
+/// So many lines of a log may be on their way to the server.
+const AHEAD: u64 = 3000;
+
+/// How long a line is waited for.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The lines that the server has found, and how often.
+#[derive(Default)]
+struct Found {
+    read: u64,
+    rest: String,
+    times: HashMap<String, u32>,
+}
+
+/// What the threads of a test share.
+struct Torture {
+    place: Place,
+    seed: u64,
+    found: Mutex<Found>,
+    /// Who holds this to read needs a server that goes on running.
+    running: RwLock<()>,
+    /// Who holds this to read has taken the log away: nobody may look for it.
+    looking: RwLock<()>,
+    end: Instant,
+}
+
+impl Torture {
+    fn new(backend: &str, seed: u64, seconds: u64) -> Self {
+        let place = Place::new();
+        place.write("filter.d/f1.conf", "[Definition]\nfailregex = ^ line <F-ID>[abc]\\d+</F-ID>$\n");
+        place.write("action.d/none.conf", "[Definition]\nactionban = true\n");
+        fs::create_dir(place.file("logs")).expect("a directory");
+        place.write(
+            "jail.conf",
+            &format!(
+                "[torture]\nenabled = true\nbackend = {backend}\nfilter = f1\naction = none\nusedns = no\n\
+                 maxretry = 1000\nfindtime = 1d\ndatepattern = ^EPOCH\nlogpath = {}/logs/?/f.log\n",
+                place.path().display()
+            ),
+        );
+        Self {
+            place,
+            seed,
+            found: Mutex::default(),
+            running: RwLock::default(),
+            looking: RwLock::default(),
+            end: Instant::now() + Duration::from_secs(seconds),
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        Instant::now() >= self.end
+    }
+
+    /// How often a line has been found.
+    fn times(&self, id: &str) -> u32 {
+        let mut found = self.found.lock().expect("nobody has failed");
+        found.read_log(&self.place);
+        found.times.get(id).copied().unwrap_or(0)
+    }
+
+    #[track_caller]
+    fn wait_for(&self, log: &RotatedLog, number: u64) {
+        let (id, until) = (log.id(number), Instant::now() + PATIENCE);
+        while self.times(&id) == 0 {
+            if Instant::now() >= until {
+                let missed = (1..=log.lines).filter(|number| self.times(&log.id(*number)) == 0);
+                let missed: Vec<u64> = missed.collect();
+                let deeds = &log.history[log.history.len().saturating_sub(20)..];
+                let (seed, said) = (self.seed, self.last_words());
+                panic!("seed {seed}: {id} of {} is not found: {missed:?}, {deeds:?}\n{said}", log.lines);
+            }
+            thread::sleep(Duration::from_millis(3));
+        }
+    }
+
+    /// What the server has said last, but for what it has found.
+    fn last_words(&self) -> String {
+        let log = self.place.log();
+        let lines: Vec<&str> = log.lines().filter(|line| !line.contains("] Found ")).collect();
+        lines[lines.len().saturating_sub(20)..].join("\n")
+    }
+
+    /// Writes a log and does to it what may be done, until the time is over.
+    fn write(&self, log: &mut RotatedLog, rng: &mut Rng) {
+        while !self.is_over() {
+            if log.lines > AHEAD {
+                self.wait_for(log, log.lines - AHEAD);
+            }
+            match rng.u8(..10) {
+                0 => log.append_noise(),
+                1 | 2 => log.append_in_pieces(rng.u64(1..20)),
+                3 | 4 => self.rotate(log, rng),
+                5 => thread::sleep(Duration::from_millis(rng.u64(..30))),
+                _ => log.append(rng.u64(1..500)),
+            }
+        }
+        log.append(1);
+    }
+
+    fn rotate(&self, log: &mut RotatedLog, rng: &mut Rng) {
+        let deed = Deed::ALL[rng.usize(..Deed::ALL.len())];
+        let is_needed = deed.destroys_lines() || deed.needs_an_open_file();
+        let _running = is_needed.then(|| self.running.read().expect("nobody has failed"));
+        if is_needed {
+            // The server that runs now has this log open, and if need be has read all of it.
+            log.append(1);
+            self.wait_for(log, log.lines);
+            if !deed.destroys_lines() {
+                log.append(rng.u64(1..200));
+            }
+        }
+        let looking = self.looking.read().expect("nobody has failed");
+        log.rotate(deed, &mut |log| self.wait_for(log, log.lines));
+        drop(looking);
+        if is_needed {
+            log.append(1);
+            self.wait_for(log, log.lines);
+        }
+    }
+
+    /// Stops and starts the server in every way, until the time is over; gives the one that runs then.
+    fn restart(&self, mut server: Process, kills: bool, rng: &mut Rng) -> Process {
+        while !self.is_over() {
+            thread::sleep(Duration::from_millis(rng.u64(200..1500)));
+            match rng.u8(..6) {
+                0 => {
+                    let _looking = self.looking.write().expect("nobody has failed");
+                    self.place.ask(&["reload"]);
+                }
+                1 => {
+                    self.place.ask(&["set", "torture", "idle", "on"]);
+                    thread::sleep(Duration::from_millis(rng.u64(..300)));
+                    self.place.ask(&["set", "torture", "idle", "off"]);
+                }
+                2 => {
+                    let _running = self.running.write().expect("nobody has failed");
+                    let path = self.place.file(&format!("logs/{}/f.log", LOGS[rng.usize(..LOGS.len())]));
+                    let path = path.to_str().expect("a name");
+                    self.place.ask(&["set", "torture", "dellogpath", path]);
+                    thread::sleep(Duration::from_millis(rng.u64(..100)));
+                    let _looking = self.looking.write().expect("nobody has failed");
+                    self.place.ask(&["set", "torture", "addlogpath", path]);
+                }
+                _ => {
+                    let _running = self.running.write().expect("nobody has failed");
+                    self.end(&mut server, kills && rng.bool(), rng.bool());
+                    thread::sleep(Duration::from_millis(rng.u64(..200)));
+                    let _looking = self.looking.write().expect("nobody has failed");
+                    server = self.start();
+                }
+            }
+        }
+        server
+    }
+
+    fn end(&self, server: &mut Process, killed: bool, by_signal: bool) {
+        let pid = Pid::from_raw(i32::try_from(server.0.id()).expect("a process id"));
+        match (killed, by_signal) {
+            (true, _) => kill(pid, Signal::SIGKILL).expect("the process is there"),
+            (false, true) => kill(pid, Signal::SIGTERM).expect("the process is there"),
+            (false, false) => drop(self.place.ask(&["stop"])),
+        }
+        assert_eq!(server.0.wait().expect("a process").success(), !killed);
+    }
+
+    fn start(&self) -> Process {
+        let mut command = Command::new(binary("f2b-server"));
+        command.arg("-c").arg(self.place.path()).args(["-x", "-f", "start"]);
+        self.place.spawn(command.stdin(Stdio::null()).stderr(Stdio::null()))
+    }
+}
+
+impl Found {
+    fn read_log(&mut self, place: &Place) {
+        let Ok(mut file) = File::open(place.file("f2b.log")) else { return };
+        file.seek(SeekFrom::Start(self.read)).expect("a place in the log");
+        self.read += file.read_to_string(&mut self.rest).expect("the log is text") as u64;
+        let Some(whole) = self.rest.rfind('\n') else { return };
+        let behind = self.rest.split_off(whole + 1);
+        for line in std::mem::replace(&mut self.rest, behind).lines() {
+            if let Some((_, found)) = line.split_once("[torture] Found ") {
+                let id = found.split(' ').next().unwrap_or_default();
+                *self.times.entry(id.into()).or_default() += 1;
+            }
+        }
+    }
+}
+
+fn number_from(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().map(|text| text.parse().expect("a number"))
+}
+
+fn torture(backend: &str, kills: bool) {
+    let seed = number_from("F2B_TORTURE_SEED").unwrap_or_else(|| fastrand::u64(..1_000_000));
+    let torture = Torture::new(backend, seed, number_from("F2B_TORTURE_SECONDS").unwrap_or(15));
+    let mut rng = Rng::with_seed(seed);
+    let below = torture.place.file("logs");
+    let mut logs: Vec<RotatedLog> =
+        LOGS.iter().map(|name| RotatedLog::new(&below, name, rng.u64(..))).collect();
+    let server = torture.start();
+    let mut server = thread::scope(|scope| {
+        for log in &mut logs {
+            let mut rng = rng.fork();
+            let torture = &torture;
+            scope.spawn(move || torture.write(log, &mut rng));
+        }
+        torture.restart(server, kills, &mut rng)
+    });
+    for log in &logs {
+        torture.wait_for(log, log.lines);
+    }
+    torture.end(&mut server, false, false);
+    let mut wrong = Vec::new();
+    for log in &logs {
+        let is_wrong = |times| times == 0 || (times > 1 && !kills);
+        let times = (1..=log.lines).map(|number| (number, torture.times(&log.id(number))));
+        let lines: Vec<(u64, u32)> = times.filter(|(_, times)| is_wrong(*times)).collect();
+        for run in lines.chunk_by(|one, next| (one.0 + 1, one.1) == *next) {
+            let (first, last) = (run[0], run[run.len() - 1].0);
+            let around = log.history.iter().filter(|(line, _)| line + 1000 > first.0 && *line < last + 1000);
+            let around: Vec<_> = around.collect();
+            wrong.push(format!("{} to {last}: {} times; {around:?}", log.id(first.0), first.1));
+        }
+    }
+    let lines: u64 = logs.iter().map(|log| log.lines).sum();
+    let deeds = logs.iter().flat_map(|log| &log.history);
+    let kinds: HashSet<Deed> = deeds.clone().map(|(_, deed)| *deed).collect();
+    let what = format!(
+        "{backend}, kills: {kills}, F2B_TORTURE_SEED={seed}: {lines} lines, {} rotations of {} kinds",
+        deeds.count(),
+        kinds.len(),
+    );
+    let _ = writeln!(stderr(), "{what}");
+    assert!(wrong.is_empty(), "{what}\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn stopped_in_order_inotify_finds_each_line_once() {
+    torture("pyinotify", false);
+}
+
+#[test]
+fn stopped_in_order_polling_finds_each_line_once() {
+    torture("polling", false);
+}
+
+#[test]
+fn killed_at_any_time_inotify_skips_no_line() {
+    torture("pyinotify", true);
+}
+
+#[test]
+fn killed_at_any_time_polling_skips_no_line() {
+    torture("polling", true);
+}

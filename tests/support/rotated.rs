@@ -1,0 +1,265 @@
+//! A log file with all that happens to one: how its lines come, and how it is rotated.
+#![allow(dead_code, unreachable_pub, reason = "each test includes this file and uses its own part of it")]
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use fastrand::Rng;
+
+/// What is done to a log between two of its lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Deed {
+    /// It is renamed, and a new one is there at once.
+    Rename,
+    /// It is renamed, as others were before, each of which moves on by one.
+    Shift,
+    /// It is renamed, and whoever writes goes on in the old one for a while. There is a new one meanwhile.
+    RenameLate,
+    /// The same, but the new one is made by whoever writes, later.
+    RenameMissing,
+    /// It is copied and emptied.
+    CopyTruncate,
+    /// It is emptied.
+    Truncate,
+    /// It is emptied, and as long as before when somebody looks.
+    Rewrite,
+    /// It is removed, and comes back later.
+    Delete,
+    /// Another file is renamed to its name.
+    Replace,
+    /// It is a link, which points elsewhere from now on.
+    Retarget,
+    /// Its directory is renamed, written in, and renamed back.
+    MoveDirectory,
+    /// Its directory is renamed, and another one with another log takes its place.
+    ReplaceDirectory,
+}
+
+impl Deed {
+    pub const ALL: [Self; 12] = [
+        Self::Rename,
+        Self::Shift,
+        Self::RenameLate,
+        Self::RenameMissing,
+        Self::CopyTruncate,
+        Self::Truncate,
+        Self::Rewrite,
+        Self::Delete,
+        Self::Replace,
+        Self::Retarget,
+        Self::MoveDirectory,
+        Self::ReplaceDirectory,
+    ];
+
+    /// What nobody has read of the old log before is lost for every reader.
+    pub fn destroys_lines(self) -> bool {
+        matches!(self, Self::CopyTruncate | Self::Truncate | Self::Rewrite)
+    }
+
+    /// The old log can be read to its end only by somebody who has it open: its name tells nobody where it is.
+    pub fn needs_an_open_file(self) -> bool {
+        !matches!(self, Self::Rename | Self::Shift)
+    }
+}
+
+/// A log and the directory that is its own.
+pub struct RotatedLog {
+    path: PathBuf,
+    name: String,
+    file: File,
+    rng: Rng,
+    /// Lines that have been written.
+    pub lines: u64,
+    /// What has been done, and behind which line.
+    pub history: Vec<(u64, Deed)>,
+    /// Old logs that have a name.
+    generations: usize,
+    others: usize,
+}
+
+impl RotatedLog {
+    /// An empty log below a directory, whose lines begin with `name`.
+    pub fn new(below: &Path, name: &str, seed: u64) -> Self {
+        let path = below.join(name).join("f.log");
+        fs::create_dir(below.join(name)).expect("a directory");
+        let file = create(&path);
+        let rng = Rng::with_seed(seed);
+        Self { path, name: name.into(), file, rng, lines: 0, history: Vec::new(), generations: 0, others: 0 }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What stands for the line of that number.
+    pub fn id(&self, number: u64) -> String {
+        format!("{}{number}", self.name)
+    }
+
+    /// What stands for the line that was written last.
+    pub fn last_id(&self) -> String {
+        self.id(self.lines)
+    }
+
+    /// Writes lines in one piece, with one kind of line end or the other.
+    pub fn append(&mut self, count: u64) {
+        let text: String = (0..count).map(|_| self.next_line()).collect();
+        self.write(text.as_bytes());
+    }
+
+    /// Writes lines in pieces that have nothing to do with where they end.
+    pub fn append_in_pieces(&mut self, count: u64) {
+        let text: String = (0..count).map(|_| self.next_line()).collect();
+        let mut rest = text.as_bytes();
+        while !rest.is_empty() {
+            let (piece, behind) = rest.split_at(self.rng.usize(1..=rest.len()));
+            self.write(piece);
+            rest = behind;
+            if self.rng.u8(..) < 40 {
+                thread::sleep(Duration::from_millis(self.rng.u64(1..8)));
+            }
+        }
+    }
+
+    /// Writes what is no line of ours: nothing, zeros, bytes of no encoding, very much.
+    pub fn append_noise(&mut self) {
+        let noise: &[u8] = match self.rng.u8(..6) {
+            0 => b"\n",
+            1 => b"\0\0\0\0\0\0\n",
+            2 => b"\xff\xfe \xc3\x28 line \xe2\x82\n",
+            3 => b"\r\r\n",
+            4 => &[b'x'; 70_000],
+            _ => b"1 line without a number\r\n",
+        };
+        self.write(noise);
+        self.write(b"\n");
+    }
+
+    /// Does it. What is written meanwhile is heard of: `pause` waits for whatever has to be waited for.
+    pub fn rotate(&mut self, deed: Deed, pause: &mut impl FnMut(&Self)) {
+        self.history.push((self.lines, deed));
+        match deed {
+            Deed::Rename => {
+                let name = self.next_name();
+                fs::rename(&self.path, name).expect("a rotation");
+                self.file = create(&self.path);
+            }
+            Deed::Shift => {
+                for number in (1..=self.generations).rev() {
+                    // Those that were renamed otherwise have no number.
+                    let _ = fs::rename(self.numbered(number), self.numbered(number + 1));
+                }
+                self.generations += 1;
+                fs::rename(&self.path, self.numbered(1)).expect("a rotation");
+                self.file = create(&self.path);
+            }
+            Deed::RenameLate => {
+                let name = self.next_name();
+                fs::rename(&self.path, name).expect("a rotation");
+                let new = create(&self.path);
+                self.append_in_pieces(3);
+                pause(self);
+                self.append(5);
+                pause(self);
+                self.file = new;
+            }
+            Deed::RenameMissing => {
+                let name = self.next_name();
+                fs::rename(&self.path, name).expect("a rotation");
+                self.append_in_pieces(3);
+                pause(self);
+                self.file = create(&self.path);
+            }
+            Deed::CopyTruncate => {
+                let name = self.next_name();
+                fs::copy(&self.path, name).expect("a copy");
+                self.file.set_len(0).expect("an empty log");
+            }
+            Deed::Truncate => self.file.set_len(0).expect("an empty log"),
+            Deed::Rewrite => {
+                let length = self.file.metadata().expect("a log").len();
+                self.file.set_len(0).expect("an empty log");
+                while self.file.metadata().expect("a log").len() < length {
+                    self.append(100);
+                }
+            }
+            Deed::Delete => {
+                fs::remove_file(&self.path).expect("a log");
+                self.append(2);
+                pause(self);
+                self.file = create(&self.path);
+            }
+            Deed::Replace => {
+                let aside = self.other_name();
+                self.file = create(&aside);
+                self.append(1);
+                fs::rename(aside, &self.path).expect("another log");
+            }
+            Deed::Retarget => {
+                let (target, link) = (self.other_name(), self.other_name());
+                self.file = create(&target);
+                symlink(target, &link).expect("a link");
+                fs::rename(link, &self.path).expect("a link in place of the other");
+            }
+            Deed::MoveDirectory => {
+                let (directory, aside) = (self.directory(), self.other_directory());
+                fs::rename(&directory, &aside).expect("another name");
+                self.append_in_pieces(5);
+                pause(self);
+                fs::rename(aside, directory).expect("the name it had");
+            }
+            Deed::ReplaceDirectory => {
+                let (directory, aside) = (self.directory(), self.other_directory());
+                fs::rename(&directory, aside).expect("another name");
+                self.append(3);
+                pause(self);
+                fs::create_dir(&directory).expect("a directory");
+                self.file = create(&self.path);
+            }
+        }
+    }
+
+    fn next_line(&mut self) -> String {
+        self.lines += 1;
+        let seconds = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time after 1970").as_secs();
+        let end = if self.rng.bool() { "\n" } else { "\r\n" };
+        format!("{seconds} line {}{end}", self.last_id())
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.file.write_all(bytes).expect("a write");
+    }
+
+    fn numbered(&self, number: usize) -> PathBuf {
+        self.path.with_file_name(format!("f.log.{number}"))
+    }
+
+    /// A name for an old log, as rotations give them.
+    fn next_name(&mut self) -> PathBuf {
+        self.others += 1;
+        self.path.with_file_name(format!("f.log-20261125-{:06}", self.others))
+    }
+
+    /// A name that says nothing.
+    fn other_name(&mut self) -> PathBuf {
+        self.others += 1;
+        self.path.with_file_name(format!("other{}", self.others))
+    }
+
+    fn directory(&self) -> PathBuf {
+        self.path.parent().expect("a directory").into()
+    }
+
+    fn other_directory(&mut self) -> PathBuf {
+        self.others += 1;
+        self.directory().with_file_name(format!("away-{}-{}", self.name, self.others))
+    }
+}
+
+fn create(path: &Path) -> File {
+    File::options().append(true).create_new(true).open(path).expect("a new log")
+}
