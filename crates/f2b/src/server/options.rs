@@ -266,12 +266,6 @@ impl Core {
             let position = Number::Int(if tail { size as i64 } else { 0 });
             database.ask(|answer| Ask::AddLog { jail, path, position, hash, answer }).flatten()
         });
-<<<<<<< HEAD
-        let known = known.and_then(|known| u64::try_from(known.as_i64()).ok());
-        let position = if tail { size } else { known.unwrap_or(0) };
-        let name_of_file = Value::from(path.as_str());
-        let message = format!("Added logfile: {name_of_file} (pos = {position}, hash = {hash})");
-=======
         let known = known.filter(|_| !tail).and_then(|known| {
             let position = u64::try_from(known.position.as_i64()).ok()?;
             Some(Place { position, hash: known.md5.unwrap_or_else(|| hash.clone()) })
@@ -280,7 +274,8 @@ impl Core {
             known.unwrap_or_else(|| Place { position: if tail { size } else { 0 }, hash: hash.clone() });
         // Of another file the reader looks for what is left of it.
         let position = if place.hash == hash { place.position } else { 0 };
-        let message = format!("Added logfile: '{path}' (pos = {position}, hash = {hash})");
+        let name_of_file = Value::from(path.as_str());
+        let message = format!("Added logfile: {name_of_file} (pos = {position}, hash = {hash})");
         self.log(Level::INFO, "filter", message);
         let running = self.jail(name)?;
         running.files.push(WatchedFile { path, place, tail });
