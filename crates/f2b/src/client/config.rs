@@ -71,8 +71,11 @@ impl Reader {
         Self { root: root.into(), judges, begun: None }
     }
 
-    /// The options of `line`, and where it is silent, those of `fail2ban.conf`.
+    /// The options of `line`, and where it is silent, those of `fail2ban.conf`, which need not be there otherwise.
     pub(super) fn conf(&mut self, line: &CmdLine, log: &dyn Log) -> Result<Conf, ConfError> {
+        if line.says_all() {
+            return Conf::new(line, Early::default());
+        }
         let reader = self.begun.insert(reader(&self.root, log));
         let options = reader.early_options();
         report(&reader.take_diagnostics(), log);

@@ -235,3 +235,32 @@ fn configure_self(conf: &Conf, stream: Vec<Command>, log: &Arc<ServerLog>, core:
     thread::Builder::new().name("f2b/configure".into()).spawn(configure)?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::tz::TimeZone;
+
+    use super::*;
+
+    #[test]
+    fn a_panic_stands_in_the_log() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("f2b.log");
+        let log = Arc::new(ServerLog::new(TimeZone::UTC, 1));
+        log.set_target(&path.display().to_string(), "auto").expect("a file target");
+        log_panics(&log);
+        let thread = thread::Builder::new().name("f2b/test".into()).spawn(|| panic!("of no use"));
+        assert!(thread.expect("a thread").join().is_err());
+        drop(std::panic::take_hook());
+        let text = fs::read_to_string(path).expect("a log");
+        assert!(text.contains("CRITICAL The thread f2b/test has ended: panicked at "), "{text}");
+        assert!(text.contains("run.rs:") && text.contains("of no use"), "{text}");
+    }
+
+    #[test]
+    fn an_ignored_signal_is_seen() {
+        assert!(!is_ignored(SIGUSR1));
+        // Rust's own start ignores this one.
+        assert!(is_ignored(signal_hook::consts::SIGPIPE));
+    }
+}

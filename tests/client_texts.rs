@@ -1,0 +1,60 @@
+//! What the client prints of the server, command by command and error by error, as it is pinned in
+//! `snapshots/client.txt`. `server_interop.rs` compares the same commands with upstream's programs; with `F2B_UPDATE` set
+//! this test writes the file anew.
+
+#[path = "support/commands.rs"]
+mod commands;
+mod support;
+#[path = "support/upstream.rs"]
+mod upstream;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use commands::{PINNED, Pinned, ask_ours, configure, is_output, pinned, shown};
+use support::{Place, repository, wait_until};
+
+#[test]
+fn texts_are_as_pinned() {
+    let place = Place::new();
+    let now = Timestamp::now();
+    configure(&place, now);
+    let _server = place.spawn(place.server().env("TZ", "UTC"));
+    let settle = |jail: &str, text: &str| {
+        wait_until(&format!("{text} in {jail}"), || place.ask(&["status", jail]).contains(text));
+    };
+    settle("j1", "Total banned:\t1");
+    settle("j2", "Total failed:\t1");
+    let time = now.to_zoned(TimeZone::UTC).strftime("%Y-%m-%d %H:%M:%S");
+    place.append("j1.log", &format!("{time} other joe 198.51.100.4\n").repeat(3));
+    settle("j1", "Total banned:\t2");
+
+    let found: Vec<(Pinned, String)> = pinned()
+        .into_iter()
+        .map(|pinned| {
+            let text = shown(&pinned.command, &ask_ours(&place, &pinned.command));
+            (pinned, text)
+        })
+        .collect();
+    if std::env::var_os("F2B_UPDATE").is_some() {
+        write(found.iter().map(|(_, text)| text.as_str()));
+        return;
+    }
+    let wrong = found.iter().filter(|(pinned, text)| pinned.expected != *text);
+    let wrong: Vec<String> = wrong
+        .map(|(Pinned { command, expected, .. }, text)| format!("$ {command}\n{expected}has become\n{text}"))
+        .collect();
+    assert!(wrong.is_empty(), "{} texts:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// Writes the file anew: its commands and headings, with these texts.
+fn write<'a>(mut texts: impl Iterator<Item = &'a str>) {
+    let mut file = String::new();
+    for line in PINNED.lines().filter(|line| !is_output(line)) {
+        file += &format!("{line}\n");
+        if line.starts_with("$ ") {
+            file += texts.next().expect("a text for each command");
+        }
+    }
+    std::fs::write(repository().join("tests/snapshots/client.txt"), file).expect("the file is written");
+}
