@@ -212,7 +212,7 @@ impl Running {
             "findtime" => filter.find_time().into(),
             "datepattern" => match filter.date_pattern() {
                 Some((pattern, name)) => {
-                    Value::Tuple(vec![pattern.map_or(Value::None, Value::Str), Value::Str(name)])
+                    Value::Tuple(vec![pattern.map_or(Value::None, Value::from), Value::from(name)])
                 }
                 None => Value::None,
             },
