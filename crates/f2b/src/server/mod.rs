@@ -17,6 +17,7 @@ mod agenda;
 mod core;
 mod cymru;
 mod database;
+mod descriptors;
 mod errors;
 mod fifo;
 mod generations;

@@ -1,18 +1,24 @@
 //! inotify: which of the files that are followed have changed.
+//!
+//! What it cannot report is polled: files beyond the limit of watches, and those of a network, which others change.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 use f2b_types::{Level, Log, Record};
+use nix::errno::Errno;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
+use nix::sys::statfs::{FsType, statfs};
 
 /// The inotify instance: reports changes of the files that are followed, and what appears beside them under their names.
 pub(super) struct Notify {
     inotify: Option<Inotify>,
     /// What a watch stands for: the files that it reports directly, or the directory in which names appear.
     names: HashMap<WatchDescriptor, Vec<PathBuf>>,
+    /// The log has been told that there are no watches left.
+    warned: bool,
 }
 
 impl Notify {
@@ -23,7 +29,7 @@ impl Notify {
             let message = format!("inotify is not available ({error}), all log files are polled");
             log.write(Record::new(Level::WARNING, "filter", message));
         }
-        Self { inotify: inotify.ok(), names: HashMap::new() }
+        Self { inotify: inotify.ok(), names: HashMap::new(), warned: false }
     }
 
     /// What becomes readable when something has changed.
@@ -32,23 +38,43 @@ impl Notify {
     }
 
     /// Watches a file and its directory; false if that isn't possible.
-    pub(super) fn add(&mut self, path: &Path) -> bool {
-        let Some(inotify) = &self.inotify else { return false };
+    pub(super) fn add(&mut self, path: &Path, log: &dyn Log) -> bool {
+        match self.watch(path) {
+            Ok(is_watched) => is_watched,
+            Err(Errno::ENOSPC | Errno::ENOMEM) if !std::mem::replace(&mut self.warned, true) => {
+                let message = format!(
+                    "inotify has no watches left for {} (sysctl fs.inotify.max_user_watches), this and further log files \
+                     are polled",
+                    path.display()
+                );
+                log.write(Record::new(Level::WARNING, "filter", message));
+                false
+            }
+            Err(_) => false,
+        }
+    }
+
+    fn watch(&mut self, path: &Path) -> nix::Result<bool> {
+        let Some(inotify) = &self.inotify else { return Ok(false) };
         let directory = path.parent().unwrap_or(Path::new("."));
         let appears = AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_ONLYDIR;
-        let Ok(watch) = inotify.add_watch(directory, appears) else { return false };
+        if is_remote(path) || is_remote(directory) {
+            return Ok(false);
+        }
+        let watch = inotify.add_watch(directory, appears)?;
         note(&mut self.names, watch, directory);
         match inotify.add_watch(path, AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_MOVE_SELF) {
             Ok(watch) => note(&mut self.names, watch, path),
             // The directory will tell when it is there.
-            Err(_) => return fs::symlink_metadata(path).is_err(),
+            Err(Errno::ENOENT) => return Ok(fs::symlink_metadata(path).is_err()),
+            Err(error) => return Err(error),
         }
-        true
+        Ok(true)
     }
 
     /// The paths that something has happened to.
-    pub(super) fn changed(&mut self) -> Vec<PathBuf> {
-        let mut changed: Vec<PathBuf> = Vec::new();
+    pub(super) fn changed(&mut self) -> HashSet<PathBuf> {
+        let mut changed = HashSet::new();
         let Some(inotify) = &self.inotify else { return changed };
         while let Ok(events) = inotify.read_events() {
             for event in events {
@@ -57,12 +83,11 @@ impl Notify {
                     return self.names.values().flatten().cloned().collect();
                 }
                 let Some(paths) = self.names.get(&event.wd) else { continue };
-                for path in paths {
-                    let path = event.name.as_ref().map_or_else(|| path.clone(), |name| path.join(name));
-                    if !changed.contains(&path) {
-                        changed.push(path);
-                    }
-                }
+                changed.extend(
+                    paths
+                        .iter()
+                        .map(|path| event.name.as_ref().map_or_else(|| path.clone(), |name| path.join(name))),
+                );
                 if event.mask.contains(AddWatchFlags::IN_IGNORED) {
                     self.names.remove(&event.wd);
                 }
@@ -77,5 +102,52 @@ fn note(names: &mut HashMap<WatchDescriptor, Vec<PathBuf>>, watch: WatchDescript
     let paths = names.entry(watch).or_default();
     if !paths.iter().any(|known| known == path) {
         paths.push(path.into());
+    }
+}
+
+/// Whether others than this machine may change what is there: inotify reports nothing of them.
+fn is_remote(path: &Path) -> bool {
+    statfs(path).is_ok_and(|stat| is_network(stat.filesystem_type()))
+}
+
+/// The kinds of file systems whose files are elsewhere, by their numbers in the kernel. FUSE may be anything; `sshfs` and
+/// its like are.
+fn is_network(kind: FsType) -> bool {
+    const NFS: u32 = 0x6969;
+    const SMB: u32 = 0x517b;
+    const CIFS: u32 = 0xff53_4d42;
+    const SMB2: u32 = 0xfe53_4d42;
+    const FUSE: u32 = 0x6573_5546;
+    const PLAN_9: u32 = 0x0102_1997;
+    const AFS: u32 = 0x5346_414f;
+    const CEPH: u32 = 0x00c3_6400;
+    const CODA: u32 = 0x7375_7245;
+    const LUSTRE: u32 = 0x0bd0_0bd0;
+    const OCFS2: u32 = 0x7461_636f;
+    const GFS2: u32 = 0x0116_1970;
+    const VIRTUALBOX: u32 = 0x786f_4256;
+    const VMWARE: u32 = 0xbacb_acbc;
+    let elsewhere =
+        [NFS, SMB, CIFS, SMB2, FUSE, PLAN_9, AFS, CEPH, CODA, LUSTRE, OCFS2, GFS2, VIRTUALBOX, VMWARE];
+    // The number has 32 bits, whatever the width of the machine's own.
+    elsewhere.contains(&(kind.0 as u32))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_a_network_are_told_by_their_file_system() {
+        for magic in
+            [0x6969_u32, 0xff53_4d42, 0xfe53_4d42, 0x6573_5546, 0x0102_1997, 0x00c3_6400, 0x786f_4256]
+        {
+            assert!(is_network(FsType(magic as _)), "{magic:x}");
+        }
+        // ext4, xfs, btrfs, tmpfs, overlayfs, zfs
+        for magic in [0xef53_u32, 0x5846_5342, 0x9123_683e, 0x0102_1994, 0x794c_7630, 0x2fc1_2fc1] {
+            assert!(!is_network(FsType(magic as _)), "{magic:x}");
+        }
+        assert!(!is_remote(Path::new("/proc")));
     }
 }

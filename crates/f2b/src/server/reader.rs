@@ -25,7 +25,7 @@ use super::log_file::{LineStart, LogFile, Place, Progress, RawLine};
 use super::notify::Notify;
 use super::resolver::Resolver;
 use super::ways::Ways;
-use super::{Backlog, JailKey, Msg};
+use super::{Backlog, JailKey, Msg, descriptors};
 use crate::clock;
 use crate::logging::ServerLog;
 
@@ -177,9 +177,7 @@ impl Follower {
                     Err(mpsc::TryRecvError::Disconnected) => return,
                 }
             }
-            for path in self.notify.changed() {
-                self.mark(&path);
-            }
+            self.mark();
             self.read_due();
             self.save_positions();
         }
@@ -306,19 +304,23 @@ impl Follower {
         }
         // Whoever adds one of them again goes on there.
         old.iter_mut().for_each(|file| file.save(&jail.name, &self.ways.core));
+        descriptors::make_room(self.jails.iter().map(|jail| jail.files.len()).sum(), &*self.ways.log);
+        let jail = &mut self.jails[index];
         for file in &mut jail.files {
-            file.notified = !jail.polling && self.notify.add(file.log.path());
+            file.notified = !jail.polling && self.notify.add(file.log.path(), &*self.ways.log);
         }
     }
 
-    /// A file has changed: whoever follows it looks at it now.
-    fn mark(&mut self, path: &Path) {
-        let now = Instant::now();
-        for file in
-            self.jails.iter_mut().flat_map(|jail| &mut jail.files).filter(|file| file.log.path() == path)
-        {
+    /// Files have changed: whoever follows one of them looks at it now.
+    fn mark(&mut self) {
+        let (now, changed) = (Instant::now(), self.notify.changed());
+        if changed.is_empty() {
+            return;
+        }
+        let files = self.jails.iter_mut().flat_map(|jail| &mut jail.files);
+        for file in files.filter(|file| changed.contains(file.log.path())) {
             file.due = Some(now);
-            file.notified = file.notified && self.notify.add(path);
+            file.notified = file.notified && self.notify.add(file.log.path(), &*self.ways.log);
         }
     }
 
@@ -348,7 +350,7 @@ impl Follower {
                 file.due = pause.map(|pause| Instant::now() + pause);
                 if file.openings != file.log.openings() {
                     file.openings = file.log.openings();
-                    file.notified = !jail.polling && self.notify.add(file.log.path());
+                    file.notified = !jail.polling && self.notify.add(file.log.path(), &*self.ways.log);
                 }
             }
         }

@@ -1,0 +1,388 @@
+//! Which log files a jail follows and where it goes on reading them: by globs, links, commands; after a restart; without
+//! permission, without inotify, two thousand at a time. What fail2ban does with the same files is compared where it matters.
+
+mod support;
+#[path = "support/upstream.rs"]
+mod upstream;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+use jiff::Timestamp;
+
+use support::{Place, Process, available, binary, has_program, wait_until};
+
+const NOBODY: u32 = 65534;
+
+/// A directory with a jail `j` that follows these logs, a line each.
+fn place(backend: &str, logs: &str) -> Place {
+    let place = Place::new();
+    place.write("filter.d/f1.conf", "[Definition]\nfailregex = fail from <HOST>$\n");
+    place.write("action.d/none.conf", "[Definition]\nactionban = true\n");
+    let logs = logs.replace("DIR", &place.path().display().to_string());
+    place.write(
+        "jail.conf",
+        &format!(
+            "[DEFAULT]\nbackend = {backend}\nusedns = no\nignoreself = false\nmaxretry = 100\nfindtime = 1h\n\
+             filter = f1\naction = none\ndatepattern = ^EPOCH\n[j]\nenabled = true\nlogpath = {logs}\n"
+        ),
+    );
+    place
+}
+
+/// A failure of now.
+fn failure(number: u32) -> String {
+    format!("{} fail from {}\n", Timestamp::now().as_second(), address(number))
+}
+
+fn address(number: u32) -> String {
+    format!("10.{}.{}.{}", number >> 16, number >> 8 & 255, number & 255)
+}
+
+/// Who was found in a part of the log, in the order in which that was.
+fn found_in(log: &str) -> Vec<u32> {
+    let addresses = log.lines().filter_map(|line| line.split_once("[j] Found 10.")?.1.split(' ').next());
+    let numbers = |text: &str| text.split('.').map(|part| part.parse::<u32>().expect("a number")).collect();
+    let numbers = addresses.map(numbers).collect::<Vec<Vec<u32>>>();
+    numbers.iter().map(|parts| (parts[0] << 16) + (parts[1] << 8) + parts[2]).collect()
+}
+
+/// Waits until these, and nobody else, have been found, once each.
+#[track_caller]
+fn wait_for_found(place: &Place, expected: impl IntoIterator<Item = u32>) {
+    let expected: BTreeSet<u32> = expected.into_iter().collect();
+    wait_until("failures are found", || found_in(&place.log()).len() >= expected.len());
+    let found = found_in(&place.log());
+    assert_eq!(found.iter().copied().collect::<BTreeSet<_>>(), expected, "{}", place.log());
+    assert_eq!(found.len(), expected.len(), "{}", place.log());
+}
+
+#[track_caller]
+fn stop(place: &Place, mut server: Process) {
+    place.ask(&["stop"]);
+    assert!(server.0.wait().expect("a process").success());
+}
+
+/// Starts our server, or upstream's.
+fn start(place: &Place, is_ours: bool) -> Process {
+    if is_ours { place.start() } else { upstream::start(place) }
+}
+
+/// The servers that there are: ours, and upstream's if it is installed.
+fn servers() -> Vec<bool> {
+    if upstream::version().is_some() { vec![true, false] } else { vec![true] }
+}
+
+/// What the servers' logs say of files, without the time and without the directory of the test.
+fn messages(place: &Place, of: &str) -> Vec<String> {
+    let (log, dir) = (place.log(), place.path().display().to_string());
+    let lines = log.lines().filter(|line| line.contains(of)).filter_map(|line| line.split_once("]: "));
+    lines.map(|(_, message)| message.replace(&dir, "DIR")).collect()
+}
+
+/// The places that the database has.
+fn rows(place: &Place) -> String {
+    let mut sqlite = Command::new("sqlite3");
+    let sql = "SELECT path, firstlinemd5, lastfilepos FROM logs ORDER BY path";
+    support::run(sqlite.arg(place.file("f2b.sqlite3")).arg(sql))
+        .replace(&place.path().display().to_string(), "DIR")
+}
+
+#[test]
+fn globs_links_head_and_tail_are_followed_as_fail2ban_follows_them() {
+    let logs = "DIR/a/*.log\n DIR/b.log tail\n DIR/nothing/*.log\n DIR/c.log head";
+    let run = |is_ours: bool| {
+        let place = place("polling", logs);
+        for (number, name) in (1..).zip(["a/1.log", "a/2.log", "real", "b.log", "c.log"]) {
+            place.write(name, &failure(number));
+        }
+        symlink(place.file("real"), place.file("a/link.log")).expect("a link");
+        symlink(place.file("nowhere"), place.file("a/dangling.log")).expect("a link");
+        place.write("a/1.log.1", &failure(99));
+        let server = start(&place, is_ours);
+        wait_for_found(&place, [1, 2, 3, 5]);
+        for (number, name) in (11..).zip(["a/1.log", "a/2.log", "a/link.log", "b.log", "c.log"]) {
+            place.append(name, &failure(number));
+        }
+        wait_for_found(&place, [1, 2, 3, 5, 11, 12, 13, 14, 15]);
+        // One that comes later is looked for at a reload.
+        place.append("a/new.log", &failure(21));
+        place.append("b.log", &failure(22));
+        wait_for_found(&place, [1, 2, 3, 5, 11, 12, 13, 14, 15, 22]);
+        place.ask(&["reload"]);
+        wait_for_found(&place, [1, 2, 3, 5, 11, 12, 13, 14, 15, 22, 21]);
+        let added = messages(&place, "Added logfile: ");
+        let listed = place.ask(&["get", "j", "logpath"]).replace(&place.path().display().to_string(), "DIR");
+        let status = place.ask(&["status", "j"]).replace(&place.path().display().to_string(), "DIR");
+        stop(&place, server);
+        let positions = if has_program("sqlite3") { rows(&place) } else { String::new() };
+        (added, listed, status, positions)
+    };
+    let results: Vec<_> = servers().into_iter().map(run).collect();
+    let (added, listed, ..) = &results[0];
+    assert_eq!(added.len(), 6);
+    assert!(!listed.contains("dangling") && !listed.contains("1.log.1"), "{listed}");
+    // The first lines are of this moment, so the hashes are not.
+    let comparable = |(added, listed, status, positions): &(Vec<String>, String, String, String)| {
+        let positions = positions.lines().map(|row| row.split('|').map(String::from).collect::<Vec<_>>());
+        let positions: Vec<_> = positions.map(|row| (row[0].clone(), row[1].len(), row[2].clone())).collect();
+        let added = added.iter().map(|line| line.split(", hash").next().map(String::from));
+        (added.collect::<Vec<_>>(), listed.clone(), status.clone(), positions)
+    };
+    assert!(results.iter().all(|result| comparable(result) == comparable(&results[0])), "{results:#?}");
+}
+
+/// Whatever the lines are like, the database gets the place and the hash that it gets from fail2ban, and the next start goes
+/// on there.
+#[test]
+fn places_are_kept_as_fail2ban_keeps_them() {
+    if !available("sqlite3", has_program("sqlite3")) {
+        return;
+    }
+    let now = Timestamp::now().as_second();
+    let line = |number: u32| format!("{now} fail from {}", address(number)).into_bytes();
+    let join = |parts: &[&[u8]]| parts.concat();
+    let contents: [(&str, Vec<u8>); 9] = [
+        ("plain", join(&[&line(1), b"\n"])),
+        ("crlf", join(&[&line(2), b"\r\n"])),
+        ("partial", join(&[&line(3), b"\n", &line(103)])),
+        ("only-partial", line(104)),
+        ("empty", Vec::new()),
+        ("blank", join(&[b"\n\r\n\n", &line(6), b"\n\n"])),
+        ("nul", join(&[b"\0\0\0\n", &line(7), b"\n\0"])),
+        ("latin", join(&[b"caf\xe9\n", &line(8)[..10], b" \xe9 fail from 10.0.0.8\n"])),
+        ("carriage", join(&[b"one\rtwo\r\n", &line(9), b"\n"])),
+    ];
+    let run = |is_ours: bool| {
+        let place = place("polling", "DIR/logs/*.log");
+        fs::create_dir(place.file("logs")).expect("a directory");
+        for (name, content) in &contents {
+            fs::write(place.file(&format!("logs/{name}.log")), content).expect("a log");
+        }
+        let server = start(&place, is_ours);
+        wait_for_found(&place, [1, 2, 3, 6, 7, 8, 9]);
+        stop(&place, server);
+        let first = rows(&place);
+        for (number, (name, _)) in (201..).zip(&contents) {
+            place.append(&format!("logs/{name}.log"), &format!("\n{now} fail from {}\n", address(number)));
+        }
+        let server = start(&place, is_ours);
+        let news = (201..=209).chain([103, 104]);
+        wait_for_found(&place, news.chain([1, 2, 3, 6, 7, 8, 9]));
+        stop(&place, server);
+        let warnings = messages(&place, "Error decoding line");
+        (first, rows(&place), warnings.into_iter().collect::<BTreeSet<_>>())
+    };
+    let results: Vec<_> = servers().into_iter().map(run).collect();
+    assert!(results[0].0.contains("DIR/logs/partial.log|"), "{}", results[0].0);
+    assert_eq!(results[0].2.len(), 1);
+    assert!(results.iter().all(|result| *result == results[0]), "{results:#?}");
+}
+
+/// What nobody had read before a rotation while no server ran is read before the new log; fail2ban begins with that. What
+/// has been compressed is left alone.
+#[test]
+fn a_rotation_while_nobody_reads_skips_nothing() {
+    for is_ours in servers() {
+        let place = place("polling", "DIR/f.log");
+        place.append("f.log", &failure(1));
+        let server = start(&place, is_ours);
+        wait_for_found(&place, [1]);
+        stop(&place, server);
+        place.append("f.log", &failure(2));
+        place.write("f.log.2.gz", "no line");
+        place.write("f.log-error", &failure(96));
+        place.write("f.log.1.bak", &failure(97));
+        fs::rename(place.file("f.log"), place.file("f.log.2")).expect("a rotation");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        place.append("f.log.1", &failure(3));
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        place.append("f.log", &failure(4));
+        let server = start(&place, is_ours);
+        if is_ours {
+            wait_for_found(&place, [1, 2, 3, 4]);
+            assert_eq!(found_in(&place.log()), [1, 2, 3, 4]);
+        } else {
+            wait_for_found(&place, [1, 4]);
+        }
+        stop(&place, server);
+        let place_of_the_new_one = rows(&place);
+        assert!(
+            place_of_the_new_one.ends_with(&format!("|{}\n", failure(4).len())),
+            "{place_of_the_new_one}"
+        );
+        // An old one that can't be read any more is no loss to the new one.
+        place.append("f.log", &failure(5));
+        fs::rename(place.file("f.log"), place.file("f.log.gz")).expect("a rotation");
+        place.append("f.log", &failure(6));
+        let server = start(&place, is_ours);
+        wait_for_found(&place, if is_ours { vec![1, 2, 3, 4, 6] } else { vec![1, 4, 6] });
+        stop(&place, server);
+        assert!(!place.log().contains("ERROR"), "{}", place.log());
+    }
+}
+
+#[test]
+fn files_are_added_and_removed_while_the_server_runs() {
+    for backend in ["pyinotify", "polling"] {
+        let place = place(backend, "DIR/f.log");
+        place.append("f.log", &failure(1));
+        place.append("g.log", &failure(2));
+        let g = place.file("g.log").display().to_string();
+        let server = place.start();
+        wait_for_found(&place, [1]);
+        let added = place.ask(&["set", "j", "addlogpath", &g, "tail"]);
+        assert!(added.contains("g.log"), "{added}");
+        place.append("g.log", &failure(3));
+        wait_for_found(&place, [1, 3]);
+        for number in 4..24 {
+            let removed = place.ask(&["set", "j", "dellogpath", &g]);
+            assert!(!removed.contains("g.log"), "{removed}");
+            place.append("g.log", &failure(number));
+            place.ask(&["set", "j", "addlogpath", &g]);
+        }
+        wait_for_found(&place, [1].into_iter().chain(3..24));
+        stop(&place, server);
+    }
+}
+
+/// A log that may not be read is named once, and read as soon as it may.
+#[test]
+fn a_log_that_may_not_be_read_for_a_while_is_read_later() {
+    if !available("root", nix::unistd::geteuid().is_root()) {
+        return;
+    }
+    for backend in ["pyinotify", "polling"] {
+        let place = place(backend, "DIR/f.log");
+        place.append("f.log", &failure(1));
+        let program = place.file("f2b-server");
+        fs::copy(binary("f2b-server"), &program).expect("a copy");
+        fs::write(place.file("server.out"), "").expect("a file");
+        for path in [place.path().to_owned(), place.file("f.log"), place.file("server.out")] {
+            chown(path, Some(NOBODY), Some(NOBODY)).expect("a new owner");
+        }
+        let mut command = Command::new(program);
+        command.arg("-c").arg(place.path()).args(["-f", "start"]).stdin(Stdio::null());
+        let server = place.spawn(command.stderr(Stdio::null()).uid(NOBODY).gid(NOBODY));
+        wait_for_found(&place, [1]);
+        place.append("aside", &failure(2));
+        let permit = |mode| {
+            fs::set_permissions(place.file("aside"), fs::Permissions::from_mode(mode)).expect("permissions");
+        };
+        permit(0o600);
+        fs::rename(place.file("f.log"), place.file("f.log.1")).expect("a rotation");
+        fs::rename(place.file("aside"), place.file("f.log")).expect("another log");
+        place.wait_for_log("Permission denied");
+        // The old one is read on meanwhile.
+        place.append("f.log.1", &failure(3));
+        wait_for_found(&place, [1, 3]);
+        fs::set_permissions(place.file("f.log"), fs::Permissions::from_mode(0o644)).expect("permissions");
+        wait_for_found(&place, [1, 2, 3]);
+        place.append("f.log", &failure(4));
+        wait_for_found(&place, [1, 2, 3, 4]);
+        assert_eq!(place.log().matches("Permission denied").count(), 1, "{}", place.log());
+        stop(&place, server);
+    }
+}
+
+/// With fewer watches than logs the others are polled, which is said once.
+#[test]
+fn logs_beyond_the_limit_of_watches_are_polled() {
+    for (limit, value, warning) in [
+        ("max_inotify_watches", 5, "inotify has no watches left"),
+        ("max_inotify_instances", 0, "inotify is not available"),
+    ] {
+        let place = place("auto", "DIR/logs/*.log");
+        for number in 0..12 {
+            place.write(&format!("logs/{number}.log"), &failure(number));
+        }
+        let script = format!("echo {value} > /proc/sys/user/{limit} && exec \"$0\" \"$@\"");
+        let in_namespace = |script: &str| {
+            let mut command = Command::new("unshare");
+            command.args(["-U", "-r", "sh", "-c", script]);
+            command
+        };
+        let can_limit = in_namespace(&format!("echo {value} > /proc/sys/user/{limit}")).output();
+        if !available("user namespaces with limits", can_limit.is_ok_and(|output| output.status.success())) {
+            return;
+        }
+        let mut command = in_namespace(&script);
+        command.arg(binary("f2b-server")).arg("-c").arg(place.path()).args(["-f", "start"]);
+        let server = place.spawn(command.stdin(Stdio::null()).stderr(Stdio::null()));
+        wait_for_found(&place, 0..12);
+        for number in 0..12 {
+            place.append(&format!("logs/{number}.log"), &failure(100 + number));
+        }
+        wait_for_found(&place, (0..12).chain(100..112));
+        // A rotation needs another watch.
+        for number in 0..12 {
+            let log = place.file(&format!("logs/{number}.log"));
+            fs::rename(&log, log.with_extension("log.1")).expect("a rotation");
+            place.append(&format!("logs/{number}.log"), &failure(200 + number));
+        }
+        wait_for_found(&place, (0..12).chain(100..112).chain(200..212));
+        let mut warnings = messages(&place, "WARNING");
+        warnings.retain(|warning| !warning.contains("New database created"));
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+        assert!(warnings[0].contains(warning), "{warnings:?}");
+        stop(&place, server);
+    }
+}
+
+/// More logs than a process may usually have open, and a line in any of them is found.
+#[test]
+fn two_thousand_logs_are_followed() {
+    const LOGS: u32 = 2000;
+    for backend in ["pyinotify", "polling"] {
+        let place = place(backend, "DIR/logs/*/*.log");
+        for number in 0..LOGS {
+            place.write(&format!("logs/{}/{number}.log", number / 100), "");
+        }
+        let mut command = Command::new("sh");
+        command.args(["-c", "ulimit -S -n 1024; exec \"$0\" \"$@\""]);
+        command.arg(binary("f2b-server")).arg("-c").arg(place.path()).args(["-f", "start"]);
+        let server = place.spawn(command.stdin(Stdio::null()).stderr(Stdio::null()));
+        for number in 0..LOGS {
+            place.append(&format!("logs/{}/{number}.log", number / 100), &failure(number));
+        }
+        wait_for_found(&place, 0..LOGS);
+        for number in [0, 777, LOGS - 1] {
+            let log = place.file(&format!("logs/{}/{number}.log", number / 100));
+            fs::rename(&log, log.with_extension("log.1")).expect("a rotation");
+            fs::write(log, failure(LOGS + number)).expect("a log");
+        }
+        wait_for_found(&place, (0..LOGS).chain([LOGS, LOGS + 777, 2 * LOGS - 1]));
+        let complaints = [messages(&place, "ERROR"), messages(&place, "WARNING")].concat();
+        assert!(complaints.iter().all(|text| text.contains("New database created")), "{complaints:?}");
+        stop(&place, server);
+    }
+}
+
+/// A jail without logs is left out where it says so, and the others run; as with fail2ban.
+#[test]
+fn a_jail_without_logs_may_be_skipped() {
+    let run = |is_ours: bool| {
+        let place = place(
+            "polling",
+            "DIR/f.log\n[k]\nenabled = true\nskip_if_nologs = true\nlogpath = /nowhere/*.log\n[l]\nenabled = true\n\
+             backend = auto\nskip_if_nologs = true\nsystemd_if_nologs = false\njournalmatch = A=1\n\
+             logpath = /nowhere/*.log",
+        );
+        place.append("f.log", &failure(1));
+        let server = start(&place, is_ours);
+        wait_for_found(&place, [1]);
+        let said = (place.ask(&["status"]), messages(&place, "ERROR"));
+        stop(&place, server);
+        said
+    };
+    // Switching to the journal is new in 1.1.
+    let is_known =
+        |is_ours: &bool| *is_ours || upstream::version().is_some_and(|version| version.starts_with("1.1"));
+    let results: Vec<_> = servers().into_iter().filter(is_known).map(run).collect();
+    assert!(results[0].0.ends_with("Jail list:\tj\n"), "{}", results[0].0);
+    assert_eq!(results[0].1.len(), 2, "{:?}", results[0].1);
+    assert!(results.iter().all(|result| *result == results[0]), "{results:#?}");
+}
