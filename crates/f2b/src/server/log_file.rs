@@ -13,10 +13,11 @@
 
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Seek, SeekFrom};
+use std::io::{self, Read};
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use f2b_filter::Encoding;
@@ -26,7 +27,7 @@ use sha1::{Digest, Sha1};
 
 use super::fifo::{self, Fifo};
 use super::generations::{self, Inode, inode};
-use super::seek::{self, Sought};
+use super::seek::{self, At, Sought};
 use crate::line_buffer::LineBuffer;
 
 /// Chunks after which the reader takes care of other files before it goes on with this one.
@@ -61,6 +62,8 @@ pub(super) enum Progress {
     Missing,
     /// Names are being changed: it is to be looked at again very soon.
     Unsettled,
+    /// Reading has come to the place that was given.
+    Met,
 }
 
 /// A line as it stands in a file.
@@ -134,6 +137,50 @@ impl LogFile {
         self.openings
     }
 
+    /// Another reader of the log, which goes on from the same place.
+    ///
+    /// # Errors
+    ///
+    /// The file can't be read. A FIFO has no second reader.
+    pub(super) fn fork(&self) -> io::Result<Self> {
+        if self.is_fifo() {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        let retired = self.retired.iter().map(|(tail, since)| Ok((tail.fork()?, *since)));
+        Ok(Self {
+            path: self.path.clone(),
+            tail: self.tail.as_ref().map(Tail::fork).transpose()?,
+            fifo: None,
+            start: self.start.clone(),
+            retired: retired.collect::<io::Result<_>>()?,
+            rotated: self.rotated,
+            openings: self.openings,
+            in_operation: self.in_operation,
+        })
+    }
+
+    /// Whether it is a FIFO: what one reader takes from it, no other gets.
+    pub(super) fn is_fifo(&self) -> bool {
+        self.fifo.is_some() || (self.tail.is_none() && fifo::is_fifo(&self.path))
+    }
+
+    /// How far away another reader of the log is that has only read more of the same file: zero if both are at the same
+    /// place, and that one can do the work of both. It may know of more files that have lost the name.
+    pub(super) fn distance_to(&self, other: &Self) -> Option<u64> {
+        let (Some(tail), Some(others)) = (&self.tail, &other.tail) else { return None };
+        let is_read_by_both = |(tail, _): &(Tail, Instant)| {
+            other.retired.iter().any(|(old, _)| (old.inode, old.position) == (tail.inode, tail.position))
+        };
+        let is_same = tail.inode == others.inode
+            && self.in_operation == other.in_operation
+            && self.rotated.is_none()
+            && other.rotated.is_none()
+            && !tail.buffer.is_skipping()
+            && !others.buffer.is_skipping()
+            && self.retired.iter().all(is_read_by_both);
+        if is_same { others.position.checked_sub(tail.position) } else { None }
+    }
+
     /// What becomes readable when something has been written, if this is a FIFO.
     pub(super) fn fd(&self) -> Option<BorrowedFd<'_>> {
         self.fifo.as_ref()?.fd()
@@ -173,7 +220,8 @@ impl LogFile {
         Ok(Some(sought))
     }
 
-    /// Hands out the whole lines that have come, up to a budget, oldest first.
+    /// Hands out the whole lines that have come, up to a budget, oldest first. With a `distance`, those that begin so many bytes
+    /// from here are left.
     ///
     /// # Errors
     ///
@@ -181,8 +229,11 @@ impl LogFile {
     pub(super) fn read_lines(
         &mut self,
         encoding: &Encoding,
+        distance: Option<u64>,
         mut each: impl FnMut(RawLine<'_>),
     ) -> io::Result<Progress> {
+        let limit =
+            self.tail.as_ref().zip(distance).map(|(tail, distance)| (tail.number, tail.position + distance));
         if self.drain_retired(encoding, &mut each)? == Progress::More {
             return Ok(Progress::More);
         }
@@ -202,7 +253,11 @@ impl LogFile {
                 return Ok(progress);
             }
             let Some(tail) = &mut self.tail else { return Ok(Progress::Missing) };
-            if tail.fill()? > 0 {
+            let limit = limit.filter(|(number, _)| *number == tail.number).map(|(_, limit)| limit);
+            if limit == Some(tail.position) {
+                return Ok(Progress::Met);
+            }
+            if tail.fill(limit)? > 0 {
                 tail.hand_out(encoding, self.in_operation, &mut each)?;
                 continue;
             }
@@ -222,7 +277,7 @@ impl LogFile {
     ) -> io::Result<Progress> {
         for (tail, _) in &mut self.retired {
             for round in 0.. {
-                if tail.fill()? == 0 {
+                if tail.fill(None)? == 0 {
                     break;
                 }
                 tail.hand_out(encoding, self.in_operation, each)?;
@@ -340,7 +395,8 @@ impl LogFile {
 /// An open file and the place in it.
 #[derive(Debug)]
 struct Tail {
-    file: File,
+    /// Shared by those who read it from different places.
+    file: Rc<File>,
     inode: Inode,
     /// How many files were opened before.
     number: u64,
@@ -368,7 +424,7 @@ impl Tail {
             before,
             inode: inode(&meta),
             number,
-            file,
+            file: file.into(),
             position: 0,
             buffer: LineBuffer::new(MAX_LINE),
             head: Vec::new(),
@@ -376,6 +432,27 @@ impl Tail {
         };
         tail.go_to(position)?;
         Ok(tail)
+    }
+
+    /// Another reader of the same file from the same place.
+    fn fork(&self) -> io::Result<Self> {
+        let mut fork = Self {
+            file: Rc::clone(&self.file),
+            inode: self.inode,
+            number: self.number,
+            hash: self.hash.clone(),
+            before: self.before.clone(),
+            position: self.position,
+            buffer: self.buffer.fork(),
+            head: self.head.clone(),
+            trace: self.trace.clone(),
+        };
+        if self.was_rewritten(self.end())? == Some(false) {
+            fork.trace_back()?;
+        } else {
+            fork.rewind()?;
+        }
+        Ok(fork)
     }
 
     /// Whether it is this file, or a copy of what was in it before it was emptied.
@@ -419,12 +496,16 @@ impl Tail {
 
     /// Goes on reading elsewhere.
     fn go_to(&mut self, position: u64) -> io::Result<()> {
-        self.file.seek(SeekFrom::Start(position))?;
         self.position = position;
         self.buffer.clear();
-        let length = position.min(TRACE as u64);
+        self.trace_back()
+    }
+
+    /// Takes note of what is before the place in the file.
+    fn trace_back(&mut self) -> io::Result<()> {
+        let length = self.position.min(TRACE as u64);
         self.trace.resize(length as usize, 0);
-        self.file.read_exact_at(&mut self.trace, position - length)
+        self.file.read_exact_at(&mut self.trace, self.position - length)
     }
 
     /// The encoding to read the file by: its first bytes may tell the order of the others.
@@ -437,14 +518,16 @@ impl Tail {
         Ok(encoding.clone().by_mark(&self.head))
     }
 
-    /// Reads the next chunk behind what is in the buffer.
-    fn fill(&mut self) -> io::Result<usize> {
+    /// Reads the next chunk behind what is in the buffer, up to a limit in the file unless a line goes beyond it.
+    fn fill(&mut self, limit: Option<u64>) -> io::Result<usize> {
         let end = self.end();
-        let mut count = self.buffer.fill(&mut self.file)?;
+        let room =
+            limit.and_then(|limit| limit.checked_sub(end)).filter(|room| *room > 0).unwrap_or(u64::MAX);
+        let mut count = self.buffer.fill(&mut At { file: &self.file, at: end }.take(room))?;
         if count > 0 && self.was_rewritten(end)? == Some(true) {
             // It was emptied and has grown since somebody looked: these bytes are from its middle.
             self.rewind()?;
-            count = self.buffer.fill(&mut self.file)?;
+            count = self.buffer.fill(&mut At { file: &self.file, at: 0 })?;
         }
         if count > 0 {
             if self.hash.is_empty() {
@@ -485,14 +568,15 @@ fn open_if_there(path: &Path) -> io::Result<Option<File>> {
 
 /// Opens a file to read, and nothing else: to open a FIFO like this would wait for somebody who writes, and every jail with it.
 pub(super) fn open_regular(path: &Path) -> io::Result<File> {
+    let check = |meta: fs::Metadata| match meta.file_type() {
+        kind if kind.is_file() => Ok(()),
+        kind if kind.is_dir() => Err(io::Error::from_raw_os_error(nix::errno::Errno::EISDIR as i32)),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")),
+    };
+    // Not even for a moment: a writer would take us for a reader.
+    check(fs::metadata(path)?)?;
     let file = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
-    let kind = file.metadata()?.file_type();
-    if kind.is_dir() {
-        return Err(io::Error::from_raw_os_error(nix::errno::Errno::EISDIR as i32));
-    }
-    if !kind.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
-    }
+    check(file.metadata()?)?;
     Ok(file)
 }
 
@@ -502,10 +586,7 @@ pub(super) fn open_regular(path: &Path) -> io::Result<File> {
 ///
 /// The file can't be read, or is neither a regular file nor a FIFO.
 pub(super) fn first_line_hash(path: &Path) -> io::Result<String> {
-    match Fifo::open(path)? {
-        Some(_) => Ok(String::new()),
-        None => first_line_hash_of(&open_regular(path)?),
-    }
+    if fifo::is_fifo(path) { Ok(String::new()) } else { first_line_hash_of(&open_regular(path)?) }
 }
 
 /// The same of a file that is open, wherever it is being read.
@@ -565,7 +646,7 @@ mod tests {
         fn expect(&mut self, lines: &[&str], progress: Progress) {
             let mut seen = Vec::new();
             let result = loop {
-                let result = self.log.read_lines(&Encoding::default(), |line| {
+                let result = self.log.read_lines(&Encoding::default(), None, |line| {
                     seen.push(line.encoding.decode_line(line.bytes).0.into_owned());
                 });
                 match result {
@@ -694,11 +775,11 @@ mod tests {
         let path = file.dir.path().join("log");
         let socket = std::os::unix::net::UnixListener::bind(&path).expect("a socket");
         assert!(first_line_hash(&path).is_err());
-        assert!(file.log.read_lines(&Encoding::default(), |_| {}).is_err());
+        assert!(file.log.read_lines(&Encoding::default(), None, |_| {}).is_err());
         drop(socket);
         fs::remove_file(&path).expect("the socket");
         fs::create_dir(&path).expect("a directory");
-        let error = file.log.read_lines(&Encoding::default(), |_| {}).expect_err("a directory");
+        let error = file.log.read_lines(&Encoding::default(), None, |_| {}).expect_err("a directory");
         assert_eq!(error.kind(), io::ErrorKind::IsADirectory);
     }
 
@@ -727,9 +808,9 @@ mod tests {
         let mut file = Fixture::new();
         file.append("old\n");
         let mut seen = Vec::new();
-        file.log.read_lines(&Encoding::default(), |line| seen.push(line.is_news)).expect("lines");
+        file.log.read_lines(&Encoding::default(), None, |line| seen.push(line.is_news)).expect("lines");
         file.append("new\n");
-        file.log.read_lines(&Encoding::default(), |line| seen.push(line.is_news)).expect("lines");
+        file.log.read_lines(&Encoding::default(), None, |line| seen.push(line.is_news)).expect("lines");
         assert_eq!(seen, [false, true]);
     }
 
@@ -745,8 +826,10 @@ mod tests {
             let start = Place { position, hash: String::new() };
             let mut log = LogFile::new(path.clone(), start, false);
             let mut seen = Vec::new();
-            log.read_lines(&encoding, |line| seen.push(line.encoding.decode_line(line.bytes).0.into_owned()))
-                .expect("lines");
+            log.read_lines(&encoding, None, |line| {
+                seen.push(line.encoding.decode_line(line.bytes).0.into_owned())
+            })
+            .expect("lines");
             assert_eq!(seen, expected);
             assert_eq!(log.place(None).position, 20);
         }
