@@ -16,7 +16,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use f2b_filter::Encoding;
 use nix::fcntl::OFlag;
@@ -68,6 +68,21 @@ pub(super) struct Place {
     pub(super) hash: String,
 }
 
+/// What a file looks like from outside: as long as it looks the same there is nothing new in it (`FilterPoll.isModified`).
+#[derive(Debug, PartialEq)]
+struct Looks {
+    inode: Inode,
+    length: u64,
+    modified: SystemTime,
+}
+
+impl Looks {
+    fn of(path: &Path) -> Option<Self> {
+        let meta = fs::metadata(path).ok()?;
+        Some(Self { inode: inode(&meta), length: meta.len(), modified: meta.modified().ok()? })
+    }
+}
+
 /// A log file by its name, and the places in the files that have it and had it.
 #[derive(Debug)]
 pub(super) struct LogFile {
@@ -79,6 +94,8 @@ pub(super) struct LogFile {
     retired: VecDeque<(Tail, Instant)>,
     /// Since when the file under the name has been another one.
     rotated: Option<Instant>,
+    /// What the file under the name looked like when it was read to its end.
+    looks: Option<Looks>,
     /// How often a file has been opened under the name.
     openings: u64,
     /// The end has been reached once: what comes now is news.
@@ -88,7 +105,16 @@ pub(super) struct LogFile {
 impl LogFile {
     /// The file at `path`, to be read from `start` on. `in_operation` where everything from there on is news.
     pub(super) fn new(path: PathBuf, start: Place, in_operation: bool) -> Self {
-        Self { path, tail: None, start, retired: VecDeque::new(), rotated: None, openings: 0, in_operation }
+        Self {
+            path,
+            tail: None,
+            start,
+            retired: VecDeque::new(),
+            rotated: None,
+            looks: None,
+            openings: 0,
+            in_operation,
+        }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -115,7 +141,25 @@ impl LogFile {
         encoding: &Encoding,
         mut each: impl FnMut(&[u8], &Encoding, bool),
     ) -> io::Result<Progress> {
-        if self.drain_retired(encoding, &mut each)? == Progress::More {
+        // From before the reading, so that whatever is written meanwhile makes a difference.
+        let looks = Looks::of(&self.path);
+        if looks.is_some() && looks == self.looks && self.retired.is_empty() {
+            return Ok(Progress::End);
+        }
+        self.looks = None;
+        let progress = self.read_on(encoding, &mut each)?;
+        if progress == Progress::End {
+            self.looks = looks;
+        }
+        Ok(progress)
+    }
+
+    fn read_on(
+        &mut self,
+        encoding: &Encoding,
+        each: &mut impl FnMut(&[u8], &Encoding, bool),
+    ) -> io::Result<Progress> {
+        if self.drain_retired(encoding, each)? == Progress::More {
             return Ok(Progress::More);
         }
         if let Some(tail) = &mut self.tail
@@ -131,7 +175,7 @@ impl LogFile {
             }
             let Some(tail) = &mut self.tail else { return Ok(Progress::Missing) };
             if tail.fill()? > 0 {
-                tail.hand_out(encoding, self.in_operation, &mut each)?;
+                tail.hand_out(encoding, self.in_operation, each)?;
                 continue;
             }
             self.in_operation = true;
