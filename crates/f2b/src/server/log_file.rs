@@ -18,7 +18,7 @@ use std::os::fd::BorrowedFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use f2b_filter::Encoding;
 use f2b_types::Number;
@@ -94,6 +94,21 @@ pub(super) struct Place {
     pub(super) hash: String,
 }
 
+/// What a file looks like from outside: as long as it looks the same there is nothing new in it (`FilterPoll.isModified`).
+#[derive(Debug, PartialEq)]
+struct Looks {
+    inode: Inode,
+    length: u64,
+    modified: SystemTime,
+}
+
+impl Looks {
+    fn of(path: &Path) -> Option<Self> {
+        let meta = fs::metadata(path).ok()?;
+        Some(Self { inode: inode(&meta), length: meta.len(), modified: meta.modified().ok()? })
+    }
+}
+
 /// A log file by its name, and the places in the files that have it and had it.
 #[derive(Debug)]
 pub(super) struct LogFile {
@@ -107,6 +122,8 @@ pub(super) struct LogFile {
     retired: VecDeque<(Tail, Instant)>,
     /// Since when the file under the name has been another one.
     rotated: Option<Instant>,
+    /// What the file under the name looked like when it was read to its end.
+    looks: Option<Looks>,
     /// How often a file has been opened under the name.
     openings: u64,
     /// The end has been reached once: what comes now is news.
@@ -116,8 +133,17 @@ pub(super) struct LogFile {
 impl LogFile {
     /// The file at `path`, to be read from `start` on. `in_operation` where everything from there on is news.
     pub(super) fn new(path: PathBuf, start: Place, in_operation: bool) -> Self {
-        let retired = VecDeque::new();
-        Self { path, tail: None, fifo: None, start, retired, rotated: None, openings: 0, in_operation }
+        Self {
+            path,
+            tail: None,
+            fifo: None,
+            start,
+            retired: VecDeque::new(),
+            rotated: None,
+            looks: None,
+            openings: 0,
+            in_operation,
+        }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -154,6 +180,7 @@ impl LogFile {
             start: self.start.clone(),
             retired: retired.collect::<io::Result<_>>()?,
             rotated: self.rotated,
+            looks: None,
             openings: self.openings,
             in_operation: self.in_operation,
         })
@@ -232,12 +259,31 @@ impl LogFile {
         distance: Option<u64>,
         mut each: impl FnMut(RawLine<'_>),
     ) -> io::Result<Progress> {
+        // From before the reading, so that whatever is written meanwhile makes a difference.
+        let looks = Looks::of(&self.path).filter(|_| self.fifo.is_none());
+        if looks.is_some() && looks == self.looks && self.retired.is_empty() {
+            return Ok(Progress::End);
+        }
+        self.looks = None;
+        let progress = self.read_on(encoding, distance, &mut each)?;
+        if progress == Progress::End {
+            self.looks = looks;
+        }
+        Ok(progress)
+    }
+
+    fn read_on(
+        &mut self,
+        encoding: &Encoding,
+        distance: Option<u64>,
+        each: &mut impl FnMut(RawLine<'_>),
+    ) -> io::Result<Progress> {
         let limit =
             self.tail.as_ref().zip(distance).map(|(tail, distance)| (tail.number, tail.position + distance));
-        if self.drain_retired(encoding, &mut each)? == Progress::More {
+        if self.drain_retired(encoding, each)? == Progress::More {
             return Ok(Progress::More);
         }
-        if let Some(progress) = self.read_fifo(encoding, &mut each)? {
+        if let Some(progress) = self.read_fifo(encoding, each)? {
             return Ok(progress);
         }
         if let Some(tail) = &mut self.tail
@@ -258,7 +304,7 @@ impl LogFile {
                 return Ok(Progress::Met);
             }
             if tail.fill(limit)? > 0 {
-                tail.hand_out(encoding, self.in_operation, &mut each)?;
+                tail.hand_out(encoding, self.in_operation, each)?;
                 continue;
             }
             self.in_operation = true;
