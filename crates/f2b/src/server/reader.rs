@@ -1,8 +1,15 @@
 //! The reader thread: follows the files and journals of all jails and matches their lines.
 //!
-//! It owns the files, the filters and the inotify instance. A line goes from the file's buffer through decoding and
-//! the filter without anybody else being asked; only a failure leaves the thread. While a jail has too much on its way
-//! ([`Backlog`]), its files are left alone: the file is the queue.
+//! It owns the files, the filters and the inotify instance. A line goes from the file's buffer through decoding and the
+//! filters of all jails that watch it without anybody else being asked; only a failure leaves the thread. While a jail has too
+//! much on its way ([`Backlog`]), its lines are left in the file, which is the queue.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`super::source`] | a log file with all jails that watch it |
+//! | [`super::reading`] | a jail with its filter |
+//! | [`super::log_file`] | a place in a file, whatever happens to it |
+//! | [`super::journal`] | a place in the journal |
 
 use std::collections::HashSet;
 use std::io::{self, Read, Write};
