@@ -286,4 +286,17 @@ fn all_jails_on_a_fifo_get_every_line() {
     jails.iter().for_each(|(jail, _)| wait_for(&place, jail, 5000));
     let expected = found(&place, "j0");
     jails.iter().for_each(|(jail, _)| assert_eq!(found(&place, jail), expected, "{jail}"));
+    // One that comes in the middle of a line joins them.
+    write!(writer, "{} fail 192.", date(0)).expect("a write");
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    let log = place.file("log").display().to_string();
+    place.ask(&["add", "late", "polling"]);
+    place.ask(&["set", "late", "addfailregex", "fail <ADDR>"]);
+    place.ask(&["set", "late", "addlogpath", &log]);
+    place.ask(&["start", "late"]);
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    writeln!(writer, "0.2.1").expect("a write");
+    wait_for(&place, "late", 1);
+    jails.iter().for_each(|(jail, _)| wait_for(&place, jail, 5001));
+    drop(writer);
 }

@@ -194,7 +194,10 @@ impl LogFile {
     /// How far away another reader of the log is that has only read more of the same file: zero if both are at the same
     /// place, and that one can do the work of both. It may know of more files that have lost the name.
     pub(super) fn distance_to(&self, other: &Self) -> Option<u64> {
-        let (Some(tail), Some(others)) = (&self.tail, &other.tail) else { return None };
+        let (Some(tail), Some(others)) = (&self.tail, &other.tail) else {
+            // What has been read of a line stays with who has read it.
+            return (self.fifo.is_none() && self.is_fifo() && other.is_fifo()).then_some(0);
+        };
         let is_read_by_both = |(tail, _): &(Tail, Instant)| {
             other.retired.iter().any(|(old, _)| (old.inode, old.position) == (tail.inode, tail.position))
         };
@@ -847,6 +850,75 @@ mod tests {
         file.expect(&["six"], Progress::End);
         fs::write(file.dir.path().join("log"), "seven\neight\n").expect("a write");
         file.expect(&["seven", "eight"], Progress::End);
+    }
+
+    /// What a reader gets, up to a distance.
+    fn read(log: &mut LogFile, distance: Option<u64>) -> (Vec<String>, Progress) {
+        let mut seen = Vec::new();
+        loop {
+            let progress = log.read_lines(&Encoding::default(), distance, |line| {
+                seen.push(line.encoding.decode_line(line.bytes).0.into_owned());
+            });
+            match progress.expect("a file") {
+                Progress::More => {}
+                progress => return (seen, progress),
+            }
+        }
+    }
+
+    #[test]
+    fn readers_part_and_meet_again() {
+        let mut file = Fixture::new();
+        file.append("one\ntw");
+        file.expect(&["one"], Progress::End);
+        let mut behind = file.log.fork().expect("another reader");
+        assert_eq!(behind.distance_to(&file.log), Some(0));
+        file.append("o\nthree\nfo");
+        file.expect(&["two", "three"], Progress::End);
+        assert_eq!((behind.distance_to(&file.log), file.log.distance_to(&behind)), (Some(10), None));
+        file.append("ur\nfive\n");
+        // One that is behind comes exactly to where the other one is, and the other one goes on.
+        assert_eq!(read(&mut behind, Some(10)), (vec!["two".into(), "three".into()], Progress::Met));
+        assert_eq!((behind.distance_to(&file.log), file.log.distance_to(&behind)), (Some(0), Some(0)));
+        file.expect(&["four", "five"], Progress::End);
+        // Not over a rotation, until both have gone over it.
+        file.rename();
+        pass_time();
+        file.append("six\n");
+        file.expect(&["six"], Progress::End);
+        assert_eq!(behind.distance_to(&file.log), None);
+        let lines = ["four", "five", "six"].map(String::from).to_vec();
+        assert_eq!(read(&mut behind, None), (lines, Progress::End));
+        assert_eq!((behind.distance_to(&file.log), file.log.distance_to(&behind)), (Some(0), Some(0)));
+        // Who has begun in the new file may join those who read on in the old one, but not the other way round.
+        let start = Place { position: 4, hash: first_line_hash(file.log.path()).expect("a hash") };
+        let mut late = LogFile::new(file.log.path().into(), start, true);
+        assert_eq!(read(&mut late, None), (vec![], Progress::End));
+        assert_eq!((late.distance_to(&file.log), file.log.distance_to(&late)), (Some(0), None));
+    }
+
+    #[test]
+    fn a_reader_that_parts_in_an_overlong_line_does_not_take_its_rest_for_a_line() {
+        let mut file = Fixture::new();
+        file.append(&"x".repeat(MAX_LINE + 200_000));
+        let (first, _) = read(&mut file.log, None);
+        assert_eq!(first.iter().map(String::len).collect::<Vec<_>>(), [MAX_LINE]);
+        let mut other = file.log.fork().expect("another reader");
+        assert_eq!(other.distance_to(&file.log), None);
+        file.append("rest\nnext\n");
+        assert_eq!(read(&mut other, None).0, ["next"]);
+        assert_eq!(read(&mut file.log, None).0, ["next"]);
+    }
+
+    #[test]
+    fn a_reader_that_parts_when_the_file_was_emptied_begins_anew() {
+        let mut file = Fixture::new();
+        file.append("one\ntwo\n");
+        file.expect(&["one", "two"], Progress::End);
+        fs::write(file.log.path(), "1234567\nnew\n").expect("a write");
+        let mut other = file.log.fork().expect("another reader");
+        assert_eq!(read(&mut other, None).0, ["1234567", "new"]);
+        assert_eq!(read(&mut file.log, None).0, ["1234567", "new"]);
     }
 
     #[test]

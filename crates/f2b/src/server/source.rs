@@ -187,11 +187,9 @@ impl Source {
         if group.encoding != other.encoding || group.format != other.format {
             return None;
         }
-        if group.log.is_fifo() && other.log.is_fifo() {
-            return Some(0);
-        }
         let is_free = |group: &Group| group.open.is_empty() && group.all_ready(jails);
-        group.log.distance_to(&other.log).filter(|_| is_free(group) && is_free(other))
+        let distance = group.log.distance_to(&other.log)?;
+        (group.log.is_fifo() || (is_free(group) && is_free(other))).then_some(distance)
     }
 
     /// Reads a part of the file for a group; true if it has come to the place of another one and joined it.
