@@ -151,7 +151,7 @@ fn what_is_no_entry_is_left_out_with_one_warning() {
     file.expect("the log").write_all(&log).expect("a write");
     place.wait_for_log("[j] Found 192.0.2.1");
     let warning = format!(
-        "A line of '{}' is no entry of the logformat docker-json of this jail and is left out, as every such line is: \
+        "A line of '{}' is no entry of the logformat docker-json and is left out, as every such line is: \
          'fail 192.0.2.9'",
         place.file("j.log").display()
     );

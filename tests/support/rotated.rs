@@ -74,6 +74,8 @@ pub struct RotatedLog {
     rng: Rng,
     /// Lines that have been written.
     pub lines: u64,
+    /// Whether somebody goes on writing in a log that has lost its name.
+    pub has_late_writers: bool,
     /// What has been done, and behind which line.
     pub history: Vec<(u64, Deed)>,
     /// Old logs that have a name.
@@ -88,7 +90,17 @@ impl RotatedLog {
         fs::create_dir(below.join(name)).expect("a directory");
         let file = create(&path);
         let rng = Rng::with_seed(seed);
-        Self { path, name: name.into(), file, rng, lines: 0, history: Vec::new(), generations: 0, others: 0 }
+        Self {
+            path,
+            name: name.into(),
+            file,
+            rng,
+            lines: 0,
+            has_late_writers: true,
+            history: Vec::new(),
+            generations: 0,
+            others: 0,
+        }
     }
 
     pub fn path(&self) -> &Path {
@@ -161,17 +173,14 @@ impl RotatedLog {
                 let name = self.next_name();
                 fs::rename(&self.path, name).expect("a rotation");
                 let new = create(&self.path);
-                self.append_in_pieces(3);
-                pause(self);
-                self.append(5);
-                pause(self);
+                self.append_late(3, pause);
+                self.append_late(5, pause);
                 self.file = new;
             }
             Deed::RenameMissing => {
                 let name = self.next_name();
                 fs::rename(&self.path, name).expect("a rotation");
-                self.append_in_pieces(3);
-                pause(self);
+                self.append_late(3, pause);
                 self.file = create(&self.path);
             }
             Deed::CopyTruncate => {
@@ -189,8 +198,7 @@ impl RotatedLog {
             }
             Deed::Delete => {
                 fs::remove_file(&self.path).expect("a log");
-                self.append(2);
-                pause(self);
+                self.append_late(2, pause);
                 self.file = create(&self.path);
             }
             Deed::Replace => {
@@ -208,18 +216,23 @@ impl RotatedLog {
             Deed::MoveDirectory => {
                 let (directory, aside) = (self.directory(), self.other_directory());
                 fs::rename(&directory, &aside).expect("another name");
-                self.append_in_pieces(5);
-                pause(self);
+                self.append_late(5, pause);
                 fs::rename(aside, directory).expect("the name it had");
             }
             Deed::ReplaceDirectory => {
                 let (directory, aside) = (self.directory(), self.other_directory());
                 fs::rename(&directory, aside).expect("another name");
-                self.append(3);
-                pause(self);
+                self.append_late(3, pause);
                 fs::create_dir(&directory).expect("a directory");
                 self.file = create(&self.path);
             }
+        }
+    }
+
+    fn append_late(&mut self, count: u64, pause: &mut impl FnMut(&Self)) {
+        if self.has_late_writers {
+            self.append_in_pieces(count);
+            pause(self);
         }
     }
 

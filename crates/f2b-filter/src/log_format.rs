@@ -123,7 +123,7 @@ impl EntryTime {
 }
 
 /// What has come of messages that go on.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct OpenMessages {
     /// One for each stream.
     open: [String; 2],

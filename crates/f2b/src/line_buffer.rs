@@ -44,6 +44,16 @@ impl LineBuffer {
         *self = Self::new(self.longest);
     }
 
+    /// Another buffer at the same place in the log, of which nothing has been read yet behind that.
+    pub(crate) fn fork(&self) -> Self {
+        Self { skipping: self.skipping, ..Self::new(self.longest) }
+    }
+
+    /// Whether the rest of an overlong line is to come.
+    pub(crate) fn is_skipping(&self) -> bool {
+        self.skipping
+    }
+
     /// Reads the next chunk; zero at the end.
     pub(crate) fn fill(&mut self, source: &mut impl Read) -> io::Result<usize> {
         if self.start > 0 {

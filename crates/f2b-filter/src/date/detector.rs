@@ -18,6 +18,9 @@ use crate::pytext::repr;
 /// A template that was not used for this many seconds may be overtaken.
 const UNUSED_TIME: f64 = 300.0;
 
+/// Two detectors that have used a template within this many seconds have used it at the same time.
+const SAME_TIME: f64 = 10.0;
+
 /// The level of what is even less interesting than `HEAVYDEBUG`.
 const STEP: Level = Level(4);
 
@@ -51,13 +54,18 @@ struct Slot {
 }
 
 impl Slot {
+    fn is_used_like(&self, other: &Self) -> bool {
+        (self.hits, self.matches, self.distance) == (other.hits, other.matches, other.distance)
+            && (self.last_used - other.last_used).abs() <= SAME_TIME
+    }
+
     fn weight(&self) -> f64 {
         self.hits as f64 * self.template.weight / self.distance.max(1) as f64
     }
 }
 
 /// A border of the last match: its place and the characters on both sides.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Edge {
     at: usize,
     before: Option<char>,
@@ -168,8 +176,28 @@ impl DateDetector {
     }
 
     /// From which level on messages are wanted.
-    pub(crate) fn set_log_level(&mut self, level: Level) {
+    pub fn set_log_level(&mut self, level: Level) {
         self.log_level = level;
+    }
+
+    /// Whether both find the same in every line to come, so that one can stand for the other.
+    ///
+    /// What a detector finds depends on the templates, their order and all that it has learned of their use; so that has to
+    /// be the same too. When a template was used last may differ by some seconds: it decides whether a template counts as
+    /// unused, and two jails that read the same lines do so at different moments. The use of a template that has no rival
+    /// decides nothing.
+    pub fn is_like(&self, other: &Self) -> bool {
+        let is_single = self.slots.len() == 1;
+        self.year_now == other.year_now
+            && self.default_offset == other.default_offset
+            && self.last == other.last
+            && self.last_start == other.last_start
+            && self.last_end == other.last_end
+            && (is_single || self.first_unused == other.first_unused)
+            && self.slots.len() == other.slots.len()
+            && self.slots.iter().zip(&other.slots).all(|(slot, other)| {
+                slot.template.is_like(&other.template) && (is_single || slot.is_used_like(other))
+            })
     }
 
     /// What upstream logs of a search, if somebody wants to know.
@@ -591,6 +619,34 @@ mod tests {
     #[test]
     fn an_empty_date_in_an_empty_line_is_no_error() {
         assert!(find(&mut detector(&["{NONE}"]), "").is_some());
+    }
+
+    #[test]
+    fn who_has_seen_the_same_lines_finds_the_same() {
+        let dated = ["host: 14/Aug/2005:10:00:00 x", "2005-08-14 10:00:00 x", "no date"];
+        let (mut one, mut other) = (detector(&[]), detector(&[]));
+        assert!(one.is_like(&other));
+        for line in dated {
+            find(&mut one, line);
+        }
+        assert!(!one.is_like(&other));
+        for line in dated {
+            find(&mut other, line);
+        }
+        assert!(one.is_like(&other));
+        find(&mut one, dated[0]);
+        assert!(!one.is_like(&other), "one more hit may move a template");
+        // Of a single template only the place counts.
+        let pattern = ["%Y-%m-%d %H:%M:%S"];
+        let (mut one, mut other) = (detector(&pattern), detector(&pattern));
+        find(&mut one, dated[1]);
+        find(&mut one, dated[1]);
+        assert!(!one.is_like(&other));
+        find(&mut other, dated[1]);
+        assert!(one.is_like(&other));
+        assert!(!one.is_like(&detector(&["%d"])));
+        other.set_default_offset(Some(60));
+        assert!(!one.is_like(&other));
     }
 
     #[test]

@@ -95,6 +95,15 @@ pub(super) struct Compiled {
 }
 
 impl Template {
+    /// Whether both are made of the same pattern.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other)
+            || (self.name == other.name
+                && self.pattern == other.pattern
+                && self.regex == other.regex
+                && self.weight == other.weight)
+    }
+
     /// The template for `pattern` as a `datepattern` or a default has it; `year_now` decides which years `%ExY` takes
     /// (`datedetector._getPatternTemplate`).
     pub(super) fn new(pattern: &str, year_now: i16) -> Result<Self, DatePatternError> {

@@ -115,8 +115,8 @@ impl Filter {
         self.state.detector.as_mut().map_or_else(LineDate::none, |dates| dates.find(line, context))
     }
 
-    /// The same for a line whose date was found already, by the detector of this filter, which found those of all lines
-    /// before it too.
+    /// The same for a line whose date was found already, by the detector of this filter or one that is like it, which found
+    /// those of all lines before it too.
     ///
     /// # Errors
     ///
@@ -207,16 +207,16 @@ impl Filter {
 impl LineDate {
     /// The date in the line says where to cut it, but its source knows when it was written.
     #[must_use]
-    pub fn at(self, time: Number) -> Self {
-        let place = match self.found {
-            Ok(Dated::Date(place, _) | Dated::Nothing(place) | Dated::Invalid(place)) => place,
+    pub fn at(&self, time: Number) -> Self {
+        let place = match &self.found {
+            Ok(Dated::Date(place, _) | Dated::Nothing(place) | Dated::Invalid(place)) => place.clone(),
             Ok(Dated::Missing) | Err(_) => 0..0,
         };
-        Self { found: Ok(Dated::Date(place, time)), ..self }
+        Self { found: Ok(Dated::Date(place, time)), records: self.records.clone() }
     }
 
     /// Nobody looked for one.
-    fn none() -> Self {
+    pub fn none() -> Self {
         Self { found: Ok(Dated::Missing), records: Vec::new() }
     }
 }

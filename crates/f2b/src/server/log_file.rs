@@ -13,11 +13,12 @@
 
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Seek, SeekFrom};
+use std::io::{self, Read};
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::rc::Rc;
+use std::time::{Duration, Instant, SystemTime};
 
 use f2b_filter::Encoding;
 use f2b_types::Number;
@@ -26,7 +27,7 @@ use sha1::{Digest, Sha1};
 
 use super::fifo::{self, Fifo};
 use super::generations::{self, Inode, inode};
-use super::seek::{self, Sought};
+use super::seek::{self, At, Sought};
 use crate::line_buffer::LineBuffer;
 
 /// Chunks after which the reader takes care of other files before it goes on with this one.
@@ -61,6 +62,8 @@ pub(super) enum Progress {
     Missing,
     /// Names are being changed: it is to be looked at again very soon.
     Unsettled,
+    /// Reading has come to the place that was given.
+    Met,
 }
 
 /// A line as it stands in a file.
@@ -91,6 +94,21 @@ pub(super) struct Place {
     pub(super) hash: String,
 }
 
+/// What a file looks like from outside: as long as it looks the same there is nothing new in it (`FilterPoll.isModified`).
+#[derive(Debug, PartialEq)]
+struct Looks {
+    inode: Inode,
+    length: u64,
+    modified: SystemTime,
+}
+
+impl Looks {
+    fn of(path: &Path) -> Option<Self> {
+        let meta = fs::metadata(path).ok()?;
+        Some(Self { inode: inode(&meta), length: meta.len(), modified: meta.modified().ok()? })
+    }
+}
+
 /// A log file by its name, and the places in the files that have it and had it.
 #[derive(Debug)]
 pub(super) struct LogFile {
@@ -104,6 +122,8 @@ pub(super) struct LogFile {
     retired: VecDeque<(Tail, Instant)>,
     /// Since when the file under the name has been another one.
     rotated: Option<Instant>,
+    /// What the file under the name looked like when it was read to its end.
+    looks: Option<Looks>,
     /// How often a file has been opened under the name.
     openings: u64,
     /// The end has been reached once: what comes now is news.
@@ -113,8 +133,17 @@ pub(super) struct LogFile {
 impl LogFile {
     /// The file at `path`, to be read from `start` on. `in_operation` where everything from there on is news.
     pub(super) fn new(path: PathBuf, start: Place, in_operation: bool) -> Self {
-        let retired = VecDeque::new();
-        Self { path, tail: None, fifo: None, start, retired, rotated: None, openings: 0, in_operation }
+        Self {
+            path,
+            tail: None,
+            fifo: None,
+            start,
+            retired: VecDeque::new(),
+            rotated: None,
+            looks: None,
+            openings: 0,
+            in_operation,
+        }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -132,6 +161,54 @@ impl LogFile {
     /// Changes whenever another file than before is read under the name.
     pub(super) fn openings(&self) -> u64 {
         self.openings
+    }
+
+    /// Another reader of the log, which goes on from the same place.
+    ///
+    /// # Errors
+    ///
+    /// The file can't be read. A FIFO has no second reader.
+    pub(super) fn fork(&self) -> io::Result<Self> {
+        if self.is_fifo() {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        let retired = self.retired.iter().map(|(tail, since)| Ok((tail.fork()?, *since)));
+        Ok(Self {
+            path: self.path.clone(),
+            tail: self.tail.as_ref().map(Tail::fork).transpose()?,
+            fifo: None,
+            start: self.start.clone(),
+            retired: retired.collect::<io::Result<_>>()?,
+            rotated: self.rotated,
+            looks: None,
+            openings: self.openings,
+            in_operation: self.in_operation,
+        })
+    }
+
+    /// Whether it is a FIFO: what one reader takes from it, no other gets.
+    pub(super) fn is_fifo(&self) -> bool {
+        self.fifo.is_some() || (self.tail.is_none() && fifo::is_fifo(&self.path))
+    }
+
+    /// How far away another reader of the log is that has only read more of the same file: zero if both are at the same
+    /// place, and that one can do the work of both. It may know of more files that have lost the name.
+    pub(super) fn distance_to(&self, other: &Self) -> Option<u64> {
+        let (Some(tail), Some(others)) = (&self.tail, &other.tail) else {
+            // What has been read of a line stays with who has read it.
+            return (self.fifo.is_none() && self.is_fifo() && other.is_fifo()).then_some(0);
+        };
+        let is_read_by_both = |(tail, _): &(Tail, Instant)| {
+            other.retired.iter().any(|(old, _)| (old.inode, old.position) == (tail.inode, tail.position))
+        };
+        let is_same = tail.inode == others.inode
+            && self.in_operation == other.in_operation
+            && self.rotated.is_none()
+            && other.rotated.is_none()
+            && !tail.buffer.is_skipping()
+            && !others.buffer.is_skipping()
+            && self.retired.iter().all(is_read_by_both);
+        if is_same { others.position.checked_sub(tail.position) } else { None }
     }
 
     /// What becomes readable when something has been written, if this is a FIFO.
@@ -173,7 +250,8 @@ impl LogFile {
         Ok(Some(sought))
     }
 
-    /// Hands out the whole lines that have come, up to a budget, oldest first.
+    /// Hands out the whole lines that have come, up to a budget, oldest first. With a `distance`, those that begin so many bytes
+    /// from here are left.
     ///
     /// # Errors
     ///
@@ -181,12 +259,34 @@ impl LogFile {
     pub(super) fn read_lines(
         &mut self,
         encoding: &Encoding,
+        distance: Option<u64>,
         mut each: impl FnMut(RawLine<'_>),
     ) -> io::Result<Progress> {
-        if self.drain_retired(encoding, &mut each)? == Progress::More {
+        // From before the reading, so that whatever is written meanwhile makes a difference.
+        let looks = Looks::of(&self.path).filter(|_| self.fifo.is_none());
+        if looks.is_some() && looks == self.looks && self.retired.is_empty() {
+            return Ok(Progress::End);
+        }
+        self.looks = None;
+        let progress = self.read_on(encoding, distance, &mut each)?;
+        if progress == Progress::End {
+            self.looks = looks;
+        }
+        Ok(progress)
+    }
+
+    fn read_on(
+        &mut self,
+        encoding: &Encoding,
+        distance: Option<u64>,
+        each: &mut impl FnMut(RawLine<'_>),
+    ) -> io::Result<Progress> {
+        let limit =
+            self.tail.as_ref().zip(distance).map(|(tail, distance)| (tail.number, tail.position + distance));
+        if self.drain_retired(encoding, each)? == Progress::More {
             return Ok(Progress::More);
         }
-        if let Some(progress) = self.read_fifo(encoding, &mut each)? {
+        if let Some(progress) = self.read_fifo(encoding, each)? {
             return Ok(progress);
         }
         if let Some(tail) = &mut self.tail
@@ -202,8 +302,12 @@ impl LogFile {
                 return Ok(progress);
             }
             let Some(tail) = &mut self.tail else { return Ok(Progress::Missing) };
-            if tail.fill()? > 0 {
-                tail.hand_out(encoding, self.in_operation, &mut each)?;
+            let limit = limit.filter(|(number, _)| *number == tail.number).map(|(_, limit)| limit);
+            if limit == Some(tail.position) {
+                return Ok(Progress::Met);
+            }
+            if tail.fill(limit)? > 0 {
+                tail.hand_out(encoding, self.in_operation, each)?;
                 continue;
             }
             self.in_operation = true;
@@ -222,7 +326,7 @@ impl LogFile {
     ) -> io::Result<Progress> {
         for (tail, _) in &mut self.retired {
             for round in 0.. {
-                if tail.fill()? == 0 {
+                if tail.fill(None)? == 0 {
                     break;
                 }
                 tail.hand_out(encoding, self.in_operation, each)?;
@@ -340,7 +444,8 @@ impl LogFile {
 /// An open file and the place in it.
 #[derive(Debug)]
 struct Tail {
-    file: File,
+    /// Shared by those who read it from different places.
+    file: Rc<File>,
     inode: Inode,
     /// How many files were opened before.
     number: u64,
@@ -368,7 +473,7 @@ impl Tail {
             before,
             inode: inode(&meta),
             number,
-            file,
+            file: file.into(),
             position: 0,
             buffer: LineBuffer::new(MAX_LINE),
             head: Vec::new(),
@@ -376,6 +481,27 @@ impl Tail {
         };
         tail.go_to(position)?;
         Ok(tail)
+    }
+
+    /// Another reader of the same file from the same place.
+    fn fork(&self) -> io::Result<Self> {
+        let mut fork = Self {
+            file: Rc::clone(&self.file),
+            inode: self.inode,
+            number: self.number,
+            hash: self.hash.clone(),
+            before: self.before.clone(),
+            position: self.position,
+            buffer: self.buffer.fork(),
+            head: self.head.clone(),
+            trace: self.trace.clone(),
+        };
+        if self.was_rewritten(self.end())? == Some(false) {
+            fork.trace_back()?;
+        } else {
+            fork.rewind()?;
+        }
+        Ok(fork)
     }
 
     /// Whether it is this file, or a copy of what was in it before it was emptied.
@@ -419,12 +545,16 @@ impl Tail {
 
     /// Goes on reading elsewhere.
     fn go_to(&mut self, position: u64) -> io::Result<()> {
-        self.file.seek(SeekFrom::Start(position))?;
         self.position = position;
         self.buffer.clear();
-        let length = position.min(TRACE as u64);
+        self.trace_back()
+    }
+
+    /// Takes note of what is before the place in the file.
+    fn trace_back(&mut self) -> io::Result<()> {
+        let length = self.position.min(TRACE as u64);
         self.trace.resize(length as usize, 0);
-        self.file.read_exact_at(&mut self.trace, position - length)
+        self.file.read_exact_at(&mut self.trace, self.position - length)
     }
 
     /// The encoding to read the file by: its first bytes may tell the order of the others.
@@ -437,14 +567,16 @@ impl Tail {
         Ok(encoding.clone().by_mark(&self.head))
     }
 
-    /// Reads the next chunk behind what is in the buffer.
-    fn fill(&mut self) -> io::Result<usize> {
+    /// Reads the next chunk behind what is in the buffer, up to a limit in the file unless a line goes beyond it.
+    fn fill(&mut self, limit: Option<u64>) -> io::Result<usize> {
         let end = self.end();
-        let mut count = self.buffer.fill(&mut self.file)?;
+        let room =
+            limit.and_then(|limit| limit.checked_sub(end)).filter(|room| *room > 0).unwrap_or(u64::MAX);
+        let mut count = self.buffer.fill(&mut At { file: &self.file, at: end }.take(room))?;
         if count > 0 && self.was_rewritten(end)? == Some(true) {
             // It was emptied and has grown since somebody looked: these bytes are from its middle.
             self.rewind()?;
-            count = self.buffer.fill(&mut self.file)?;
+            count = self.buffer.fill(&mut At { file: &self.file, at: 0 })?;
         }
         if count > 0 {
             if self.hash.is_empty() {
@@ -485,14 +617,15 @@ fn open_if_there(path: &Path) -> io::Result<Option<File>> {
 
 /// Opens a file to read, and nothing else: to open a FIFO like this would wait for somebody who writes, and every jail with it.
 pub(super) fn open_regular(path: &Path) -> io::Result<File> {
+    let check = |meta: fs::Metadata| match meta.file_type() {
+        kind if kind.is_file() => Ok(()),
+        kind if kind.is_dir() => Err(io::Error::from_raw_os_error(nix::errno::Errno::EISDIR as i32)),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")),
+    };
+    // Not even for a moment: a writer would take us for a reader.
+    check(fs::metadata(path)?)?;
     let file = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
-    let kind = file.metadata()?.file_type();
-    if kind.is_dir() {
-        return Err(io::Error::from_raw_os_error(nix::errno::Errno::EISDIR as i32));
-    }
-    if !kind.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
-    }
+    check(file.metadata()?)?;
     Ok(file)
 }
 
@@ -502,10 +635,7 @@ pub(super) fn open_regular(path: &Path) -> io::Result<File> {
 ///
 /// The file can't be read, or is neither a regular file nor a FIFO.
 pub(super) fn first_line_hash(path: &Path) -> io::Result<String> {
-    match Fifo::open(path)? {
-        Some(_) => Ok(String::new()),
-        None => first_line_hash_of(&open_regular(path)?),
-    }
+    if fifo::is_fifo(path) { Ok(String::new()) } else { first_line_hash_of(&open_regular(path)?) }
 }
 
 /// The same of a file that is open, wherever it is being read.
@@ -565,7 +695,7 @@ mod tests {
         fn expect(&mut self, lines: &[&str], progress: Progress) {
             let mut seen = Vec::new();
             let result = loop {
-                let result = self.log.read_lines(&Encoding::default(), |line| {
+                let result = self.log.read_lines(&Encoding::default(), None, |line| {
                     seen.push(line.encoding.decode_line(line.bytes).0.into_owned());
                 });
                 match result {
@@ -694,11 +824,11 @@ mod tests {
         let path = file.dir.path().join("log");
         let socket = std::os::unix::net::UnixListener::bind(&path).expect("a socket");
         assert!(first_line_hash(&path).is_err());
-        assert!(file.log.read_lines(&Encoding::default(), |_| {}).is_err());
+        assert!(file.log.read_lines(&Encoding::default(), None, |_| {}).is_err());
         drop(socket);
         fs::remove_file(&path).expect("the socket");
         fs::create_dir(&path).expect("a directory");
-        let error = file.log.read_lines(&Encoding::default(), |_| {}).expect_err("a directory");
+        let error = file.log.read_lines(&Encoding::default(), None, |_| {}).expect_err("a directory");
         assert_eq!(error.kind(), io::ErrorKind::IsADirectory);
     }
 
@@ -722,14 +852,83 @@ mod tests {
         file.expect(&["seven", "eight"], Progress::End);
     }
 
+    /// What a reader gets, up to a distance.
+    fn read(log: &mut LogFile, distance: Option<u64>) -> (Vec<String>, Progress) {
+        let mut seen = Vec::new();
+        loop {
+            let progress = log.read_lines(&Encoding::default(), distance, |line| {
+                seen.push(line.encoding.decode_line(line.bytes).0.into_owned());
+            });
+            match progress.expect("a file") {
+                Progress::More => {}
+                progress => return (seen, progress),
+            }
+        }
+    }
+
+    #[test]
+    fn readers_part_and_meet_again() {
+        let mut file = Fixture::new();
+        file.append("one\ntw");
+        file.expect(&["one"], Progress::End);
+        let mut behind = file.log.fork().expect("another reader");
+        assert_eq!(behind.distance_to(&file.log), Some(0));
+        file.append("o\nthree\nfo");
+        file.expect(&["two", "three"], Progress::End);
+        assert_eq!((behind.distance_to(&file.log), file.log.distance_to(&behind)), (Some(10), None));
+        file.append("ur\nfive\n");
+        // One that is behind comes exactly to where the other one is, and the other one goes on.
+        assert_eq!(read(&mut behind, Some(10)), (vec!["two".into(), "three".into()], Progress::Met));
+        assert_eq!((behind.distance_to(&file.log), file.log.distance_to(&behind)), (Some(0), Some(0)));
+        file.expect(&["four", "five"], Progress::End);
+        // Not over a rotation, until both have gone over it.
+        file.rename();
+        pass_time();
+        file.append("six\n");
+        file.expect(&["six"], Progress::End);
+        assert_eq!(behind.distance_to(&file.log), None);
+        let lines = ["four", "five", "six"].map(String::from).to_vec();
+        assert_eq!(read(&mut behind, None), (lines, Progress::End));
+        assert_eq!((behind.distance_to(&file.log), file.log.distance_to(&behind)), (Some(0), Some(0)));
+        // Who has begun in the new file may join those who read on in the old one, but not the other way round.
+        let start = Place { position: 4, hash: first_line_hash(file.log.path()).expect("a hash") };
+        let mut late = LogFile::new(file.log.path().into(), start, true);
+        assert_eq!(read(&mut late, None), (vec![], Progress::End));
+        assert_eq!((late.distance_to(&file.log), file.log.distance_to(&late)), (Some(0), None));
+    }
+
+    #[test]
+    fn a_reader_that_parts_in_an_overlong_line_does_not_take_its_rest_for_a_line() {
+        let mut file = Fixture::new();
+        file.append(&"x".repeat(MAX_LINE + 200_000));
+        let (first, _) = read(&mut file.log, None);
+        assert_eq!(first.iter().map(String::len).collect::<Vec<_>>(), [MAX_LINE]);
+        let mut other = file.log.fork().expect("another reader");
+        assert_eq!(other.distance_to(&file.log), None);
+        file.append("rest\nnext\n");
+        assert_eq!(read(&mut other, None).0, ["next"]);
+        assert_eq!(read(&mut file.log, None).0, ["next"]);
+    }
+
+    #[test]
+    fn a_reader_that_parts_when_the_file_was_emptied_begins_anew() {
+        let mut file = Fixture::new();
+        file.append("one\ntwo\n");
+        file.expect(&["one", "two"], Progress::End);
+        fs::write(file.log.path(), "1234567\nnew\n").expect("a write");
+        let mut other = file.log.fork().expect("another reader");
+        assert_eq!(read(&mut other, None).0, ["1234567", "new"]);
+        assert_eq!(read(&mut file.log, None).0, ["1234567", "new"]);
+    }
+
     #[test]
     fn what_was_there_at_the_start_is_no_news() {
         let mut file = Fixture::new();
         file.append("old\n");
         let mut seen = Vec::new();
-        file.log.read_lines(&Encoding::default(), |line| seen.push(line.is_news)).expect("lines");
+        file.log.read_lines(&Encoding::default(), None, |line| seen.push(line.is_news)).expect("lines");
         file.append("new\n");
-        file.log.read_lines(&Encoding::default(), |line| seen.push(line.is_news)).expect("lines");
+        file.log.read_lines(&Encoding::default(), None, |line| seen.push(line.is_news)).expect("lines");
         assert_eq!(seen, [false, true]);
     }
 
@@ -745,8 +944,10 @@ mod tests {
             let start = Place { position, hash: String::new() };
             let mut log = LogFile::new(path.clone(), start, false);
             let mut seen = Vec::new();
-            log.read_lines(&encoding, |line| seen.push(line.encoding.decode_line(line.bytes).0.into_owned()))
-                .expect("lines");
+            log.read_lines(&encoding, None, |line| {
+                seen.push(line.encoding.decode_line(line.bytes).0.into_owned())
+            })
+            .expect("lines");
             assert_eq!(seen, expected);
             assert_eq!(log.place(None).position, 20);
         }

@@ -1,9 +1,17 @@
 //! The reader thread: follows the files and journals of all jails and matches their lines.
 //!
-//! It owns the files, the filters and the inotify instance. A line goes from the file's buffer through decoding and
-//! the filter without anybody else being asked; only a failure leaves the thread. While a jail has too much on its way
-//! ([`Backlog`]), its files are left alone: the file is the queue.
+//! It owns the files, the filters and the inotify instance. A line goes from the file's buffer through decoding and the
+//! filters of all jails that watch it without anybody else being asked; only a failure leaves the thread. While a jail has too
+//! much on its way ([`Backlog`]), its lines are left in the file, which is the queue.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`super::source`] | a log file with all jails that watch it |
+//! | [`super::reading`] | a jail with its filter |
+//! | [`super::log_file`] | a place in a file, whatever happens to it |
+//! | [`super::journal`] | a place in the journal |
 
+use std::collections::HashSet;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
@@ -13,37 +21,38 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use f2b_filter::{Entry, Filter, LineContext, OpenMessages};
-use f2b_types::{Level, Log, Number, Record};
+use f2b_filter::Filter;
+use f2b_types::Number;
+use indexmap::IndexMap;
 use jiff::tz::TimeZone;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::database::Ask;
 use super::jails::WatchedFile;
 use super::journal::{self, FollowedJournal, WatchedJournal};
-use super::log_file::{LineStart, LogFile, Place, Progress, RawLine};
 use super::notify::Notify;
+use super::reading::{Jail, State};
 use super::resolver::Resolver;
+use super::source::Source;
 use super::ways::Ways;
 use super::{Backlog, JailKey, Msg, descriptors};
-use crate::clock;
 use crate::logging::ServerLog;
 
 /// How often a file is looked at that inotify doesn't report.
-const POLL_INTERVAL: Duration = Duration::from_millis(200);
+pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 /// How often a file is looked at though inotify reports its changes: it has no eyes for a directory that was replaced, a
 /// link that points elsewhere, or a network.
-const RECHECK_INTERVAL: Duration = Duration::from_secs(2);
+pub(super) const RECHECK_INTERVAL: Duration = Duration::from_secs(2);
 
 /// How often a file is looked for that is not there, or that can't be read.
-const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+pub(super) const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long a rotation is left alone that is under way.
-const UNSETTLED_INTERVAL: Duration = Duration::from_millis(5);
+pub(super) const UNSETTLED_INTERVAL: Duration = Duration::from_millis(5);
 
 /// How long a jail is left alone that has too much on its way.
-const BACKLOG_INTERVAL: Duration = Duration::from_millis(5);
+pub(super) const BACKLOG_INTERVAL: Duration = Duration::from_millis(5);
 
 /// How often the database learns how far reading has come.
 const SAVE_INTERVAL: Duration = Duration::from_secs(10);
@@ -104,6 +113,7 @@ impl Reader {
                 notify: Notify::new(&*ways.log),
                 ways,
                 jails: Vec::new(),
+                sources: IndexMap::new(),
                 next_save: Instant::now() + SAVE_INTERVAL,
             };
             follower.run();
@@ -119,50 +129,14 @@ impl Reader {
     }
 }
 
-/// A jail as the thread sees it.
-struct Jail {
-    key: JailKey,
-    name: String,
-    filter: Filter,
-    polling: bool,
-    backlog: Backlog,
-    files: Vec<Followed>,
-    journal: Option<FollowedJournal>,
-    /// When the journal is to be looked at.
-    journal_due: Option<Instant>,
-    started: bool,
-    idle: bool,
-}
-
-/// A file that is being followed.
-struct Followed {
-    log: LogFile,
-    /// The place that the database has been told of.
-    saved: Place,
-    /// It is to be searched for the first line that counts, before anything is read.
-    unsought: bool,
-    /// It may have something new; the time says from when on to look.
-    due: Option<Instant>,
-    /// The last look found no file, or one that can't be read; said in the log once.
-    troubled: bool,
-    /// inotify reports its changes.
-    notified: bool,
-    /// Which file under the name it does so for.
-    openings: u64,
-    /// When the log was told last that lines are not in the encoding of the jail, or in its format.
-    decode_warned: Option<Instant>,
-    format_warned: Option<Instant>,
-    /// Messages that go on in another line, and where the first of them begins.
-    open: OpenMessages,
-    open_from: Option<LineStart>,
-}
-
 struct Follower {
     inbox: Receiver<Watch>,
     woken: UnixStream,
     ways: Ways,
     notify: Notify,
     jails: Vec<Jail>,
+    /// The log files by their names.
+    sources: IndexMap<PathBuf, Source>,
     next_save: Instant,
 }
 
@@ -186,11 +160,9 @@ impl Follower {
     /// Sleeps until a file changes, somebody says something, or a file is to be looked at anyway.
     fn wait(&mut self) {
         let now = Instant::now();
-        let reading = || self.jails.iter().filter(|jail| jail.reads());
-        let due = reading()
-            .flat_map(|jail| &jail.files)
-            .filter_map(|file| file.due)
-            .chain(reading().filter_map(|jail| jail.journal_due));
+        let files = self.sources.values().flat_map(|source| &source.groups).filter_map(|group| group.due);
+        let reading = self.jails.iter().filter(|jail| jail.state() != State::Idle);
+        let due = files.chain(reading.filter_map(|jail| jail.journal_due));
         let next = due.chain([self.next_save]).min().unwrap_or(self.next_save);
         // Rounded up, so that a deadline less than a millisecond away is slept through once, not spun through.
         let sleep = next.saturating_duration_since(now).as_micros().div_ceil(1000);
@@ -213,30 +185,26 @@ impl Follower {
         for index in ready {
             self.jails[index].journal_due = Some(Instant::now());
         }
-        for (jail, file) in written {
-            self.jails[jail].files[file].due = Some(Instant::now());
+        for (source, group) in written {
+            self.sources[source].groups[group].due = Some(Instant::now());
         }
         let mut drained = [0; 64];
         while self.woken.read(&mut drained).is_ok_and(|count| count > 0) {}
     }
 
-    /// What becomes readable when the journal of a jail changes. A jail that does not read now leaves it alone.
+    /// What becomes readable when the journal of a jail changes. A jail that takes nothing now leaves it alone.
     fn journal_fds(&self) -> impl Iterator<Item = (usize, BorrowedFd<'_>)> {
-        self.reading()
-            .filter_map(|(index, jail)| Some((index, jail.journal.as_ref()?.journal.as_ref()?.fd()?)))
+        let reading = self.jails.iter().enumerate().filter(|(_, jail)| jail.state() == State::Ready);
+        reading.filter_map(|(index, jail)| Some((index, jail.journal.as_ref()?.journal.as_ref()?.fd()?)))
     }
 
-    /// The FIFOs among the logs, each with the places of its jail and of itself.
+    /// The FIFOs among the logs, each with its place in the sources and their groups.
     fn fifo_fds(&self) -> impl Iterator<Item = ((usize, usize), BorrowedFd<'_>)> {
-        self.reading().flat_map(|(jail, reading)| {
-            let files = reading.files.iter().enumerate();
-            files.filter_map(move |(file, followed)| Some(((jail, file), followed.log.fd()?)))
+        self.sources.values().enumerate().flat_map(|(source, Source { groups, .. })| {
+            let open = groups.iter().enumerate().filter_map(|(group, of)| Some((group, of, of.log.fd()?)));
+            let ready = open.filter(|(_, group, _)| group.state(&self.jails) == State::Ready);
+            ready.map(move |(group, _, fd)| ((source, group), fd))
         })
-    }
-
-    /// The jails that take lines now.
-    fn reading(&self) -> impl Iterator<Item = (usize, &Jail)> {
-        self.jails.iter().enumerate().filter(|(_, jail)| jail.reads() && !jail.backlog.is_full())
     }
 
     fn hear(&mut self, watch: Watch) {
@@ -246,7 +214,10 @@ impl Follower {
             Watch::Idle(key, idle) => self.with(key, |jail| jail.idle = idle),
             Watch::Stop(key) => {
                 self.save_all(Some(key));
-                self.jails.retain(|jail| jail.key != key);
+                for jail in self.jails.extract_if(.., |jail| jail.key == key) {
+                    self.sources.values_mut().for_each(|source| source.remove(&jail, &self.ways.core));
+                }
+                self.sources.retain(|_, source| !source.groups.is_empty());
             }
             Watch::Settle(jail) => {
                 let _ = self.ways.core.send(Msg::Settled { jail });
@@ -257,102 +228,69 @@ impl Follower {
     fn with(&mut self, key: JailKey, change: impl FnOnce(&mut Jail)) {
         if let Some(jail) = self.jails.iter_mut().find(|jail| jail.key == key) {
             change(jail);
-            jail.look_at_everything();
+            jail.journal_due = jail.journal.is_some().then(Instant::now);
+            self.sources.values_mut().for_each(|source| source.look(key));
         }
     }
 
     /// Takes a jail up, or its new filter and files; what is being read already goes on from where it is.
     fn update(&mut self, watched: Watched) {
         let Watched { key, name, filter, polling, files, journal, backlog } = watched;
-        let index = match self.jails.iter().position(|jail| jail.key == key) {
-            Some(index) => {
-                self.jails[index].filter.adopt(&filter);
-                index
-            }
-            None => {
-                let files = Vec::new();
-                self.jails.push(Jail {
-                    key,
-                    name,
-                    filter,
-                    polling,
-                    backlog,
-                    files,
-                    journal: None,
-                    journal_due: None,
-                    started: false,
-                    idle: false,
-                });
-                self.jails.len() - 1
-            }
-        };
+        let index = self.jails.iter().position(|jail| jail.key == key).unwrap_or_else(|| {
+            self.jails.push(Jail::new(key, name, polling, backlog));
+            self.jails.len() - 1
+        });
         let jail = &mut self.jails[index];
+        jail.adopt(&filter);
         match (&mut jail.journal, journal) {
             (Some(known), Some(watched)) => known.update(watched, &jail.name, &self.ways.log),
             (known, journal) => *known = journal.map(FollowedJournal::new),
         }
         jail.journal_due = jail.journal.is_some().then(Instant::now);
-        let mut old = std::mem::take(&mut jail.files);
-        for file in files {
-            let known = old.iter().position(|known| known.log.path() == Path::new(&file.path));
-            let mut followed = match known {
-                Some(index) => old.swap_remove(index),
-                None => Followed::new(&file),
-            };
-            followed.due = Some(Instant::now());
-            jail.files.push(followed);
+        // Whoever adds one of those that are gone again goes on where this one has stopped.
+        let wanted: HashSet<&Path> = files.iter().map(|file| Path::new(&file.path)).collect();
+        for source in self.sources.values_mut() {
+            match wanted.contains(&*source.path) {
+                true => source.update(jail),
+                false => source.remove(jail, &self.ways.core),
+            }
         }
-        // Whoever adds one of them again goes on there.
-        old.iter_mut().for_each(|file| file.save(&jail.name, &self.ways.core));
-        descriptors::make_room(self.jails.iter().map(|jail| jail.files.len()).sum(), &*self.ways.log);
-        let jail = &mut self.jails[index];
-        for file in &mut jail.files {
-            file.notified = !jail.polling && self.notify.add(file.log.path(), &*self.ways.log);
+        self.sources.retain(|_, source| !source.groups.is_empty());
+        descriptors::make_room(self.sources.len() + files.len(), &*self.ways.log);
+        for file in &files {
+            let source = self.sources.entry(PathBuf::from(&file.path));
+            let source = source.or_insert_with_key(|path| Source::new(path.clone()));
+            if !source.is_watched_by(key) {
+                source.add(file, jail);
+            }
+            source.look(key);
+            source.wants_notify |= !jail.polling;
+            source.watch(&mut self.notify, &self.ways.log);
         }
     }
 
     /// Files have changed: whoever follows one of them looks at it now.
     fn mark(&mut self) {
-        let (now, changed) = (Instant::now(), self.notify.changed());
-        if changed.is_empty() {
-            return;
-        }
-        let files = self.jails.iter_mut().flat_map(|jail| &mut jail.files);
-        for file in files.filter(|file| changed.contains(file.log.path())) {
-            file.due = Some(now);
-            file.notified = file.notified && self.notify.add(file.log.path(), &*self.ways.log);
+        for path in self.notify.changed() {
+            if let Some(source) = self.sources.get_mut(&path) {
+                source.mark(&mut self.notify, &self.ways.log);
+            }
         }
     }
 
-    /// Reads what there is to read, a bounded part of each file in turn.
+    /// Reads what there is to read, a bounded part of each log in turn.
     fn read_due(&mut self) {
         let now = Instant::now();
-        for jail in self.jails.iter_mut().filter(|jail| jail.reads()) {
-            if jail.journal_due.is_some_and(|due| due <= now) {
-                let pause = match jail.backlog.is_full() {
-                    true => BACKLOG_INTERVAL,
-                    false => jail.read_journal(&self.ways),
-                };
-                jail.journal_due = Some(Instant::now() + pause);
-            }
-            for index in 0..jail.files.len() {
-                if jail.files[index].due.is_none_or(|due| due > now) {
-                    continue;
-                }
-                let pause = match jail.backlog.is_full() {
-                    true => Some(BACKLOG_INTERVAL),
-                    false => jail.read(index, &self.ways),
-                };
-                let file = &mut jail.files[index];
-                if file.is_another() {
-                    file.save(&jail.name, &self.ways.core);
-                }
-                file.due = pause.map(|pause| Instant::now() + pause);
-                if file.openings != file.log.openings() {
-                    file.openings = file.log.openings();
-                    file.notified = !jail.polling && self.notify.add(file.log.path(), &*self.ways.log);
-                }
-            }
+        for jail in self.jails.iter_mut().filter(|jail| jail.journal_due.is_some_and(|due| due <= now)) {
+            let pause = match jail.state() {
+                State::Idle => continue,
+                State::Full => BACKLOG_INTERVAL,
+                State::Ready => jail.read_journal(&self.ways),
+            };
+            jail.journal_due = Some(Instant::now() + pause);
+        }
+        for source in self.sources.values_mut() {
+            source.read(now, &mut self.jails, &mut self.notify, &self.ways);
         }
     }
 
@@ -375,146 +313,9 @@ impl Follower {
                 };
                 let _ = self.ways.core.send(Msg::ReadUpTo(position));
             }
-            for file in &mut jail.files {
-                file.save(&jail.name, &self.ways.core);
-            }
         }
-    }
-}
-
-impl Jail {
-    fn reads(&self) -> bool {
-        self.started && !self.idle
-    }
-
-    fn look_at_everything(&mut self) {
-        let now = Instant::now();
-        for file in &mut self.files {
-            file.due = Some(now);
-        }
-        self.journal_due = self.journal.is_some().then_some(now);
-    }
-
-    /// Reads a part of the journal and matches its entries; says when to look again if nobody reports a change.
-    fn read_journal(&mut self, ways: &Ways) -> Duration {
-        let Self { key, name, filter, backlog, journal, .. } = self;
-        let Some(journal) = journal else { return RECHECK_INTERVAL };
-        filter.set_log_level(ways.log.level());
-        let (now, find_time) = (clock::now(), filter.find_time().as_f64());
-        let encoding = filter.log_encoding().clone();
-        let progress = journal.read(name, &encoding, find_time, &ways.log, |entry, in_operation| {
-            let context = LineContext { now, zone: &ways.zone, in_operation, check_find_time: true };
-            let found = filter.process_dated(entry.parts(), Number::Float(entry.time), &context);
-            ways.pass_on(*key, filter, backlog, found, &context);
-        });
-        journal.report(name, &progress, &ways.log);
-        match progress {
-            Ok(Progress::More) => Duration::ZERO,
-            Ok(Progress::End) if journal.journal.as_ref().is_some_and(|journal| journal.fd().is_some()) => {
-                RECHECK_INTERVAL
-            }
-            Ok(Progress::End | Progress::Unsettled) => POLL_INTERVAL,
-            Ok(Progress::Missing) | Err(_) => RETRY_INTERVAL,
-        }
-    }
-
-    /// Reads a part of a file and matches its lines; says when to look again if nobody reports a change.
-    fn read(&mut self, index: usize, ways: &Ways) -> Option<Duration> {
-        let Self { key, name, filter, backlog, files, polling, .. } = self;
-        let file = &mut files[index];
-        let Followed { log, decode_warned, format_warned, open, open_from, unsought, .. } = file;
-        filter.set_log_level(ways.log.level());
-        let (now, path) = (clock::now(), log.path().to_owned());
-        let (encoding, format) = (filter.log_encoding().clone(), filter.log_format().cloned());
-        *unsought &= !log.in_operation;
-        if *unsought && matches!(log.open(), Ok(None)) {
-            *unsought = false;
-            ways.seek(filter, log, &encoding);
-        }
-        let progress = log.read_lines(&encoding, |RawLine { bytes, encoding, is_news, start }| {
-            let context = LineContext { now, zone: &ways.zone, in_operation: is_news, check_find_time: true };
-            let (line, valid) = encoding.decode_line(bytes);
-            if !valid {
-                ways.warn_of_bytes(bytes, &path, encoding.name(), decode_warned);
-            }
-            match format.as_ref().map(|format| format.read(&line, open)) {
-                None => ways.line(*key, filter, backlog, (&line, None), &context),
-                Some(Entry::Message(text, time)) => {
-                    ways.line(*key, filter, backlog, (text, time), &context);
-                }
-                Some(Entry::Part) => {}
-                Some(Entry::Other) => ways.warn_of_format(&line, &path, format.as_ref(), format_warned),
-            }
-            *open_from = if open.is_empty() { None } else { open_from.or(Some(start)) };
-        });
-        let again = match progress {
-            Ok(Progress::More) => return Some(Duration::ZERO),
-            Ok(Progress::End) if file.log.fd().is_some() => Some(RECHECK_INTERVAL),
-            Ok(Progress::End) if *polling || !file.notified => Some(POLL_INTERVAL),
-            Ok(Progress::End) => Some(RECHECK_INTERVAL),
-            Ok(Progress::Unsettled) => return Some(UNSETTLED_INTERVAL),
-            Ok(Progress::Missing) | Err(_) => Some(RETRY_INTERVAL),
-        };
-        file.report(name, progress, &ways.log);
-        again
-    }
-}
-
-impl Followed {
-    fn new(file: &WatchedFile) -> Self {
-        Self {
-            log: LogFile::new(PathBuf::from(&file.path), file.place.clone(), file.tail),
-            saved: file.place.clone(),
-            unsought: !file.tail,
-            due: None,
-            troubled: false,
-            notified: false,
-            openings: 0,
-            decode_warned: None,
-            format_warned: None,
-            open: OpenMessages::default(),
-            open_from: None,
-        }
-    }
-
-    /// Whether another file is being read than the one that the database knows of: it has to know before a crash comes,
-    /// since nothing else leads to this one once it is renamed.
-    fn is_another(&self) -> bool {
-        self.log.place(None).hash != self.saved.hash
-    }
-
-    /// Has the database told how far reading has come, behind the failures that were found up to there: after a crash
-    /// they would be missed otherwise.
-    fn save(&mut self, jail: &str, core: &Sender<Msg>) {
-        let place = self.log.place(self.open_from);
-        if place == self.saved {
-            return;
-        }
-        let position = Ask::UpdateLog {
-            jail: jail.into(),
-            path: self.log.path().display().to_string(),
-            position: Number::Int(i64::try_from(place.position).unwrap_or(i64::MAX)),
-            hash: place.hash.clone(),
-        };
-        self.saved = place;
-        let _ = core.send(Msg::ReadUpTo(position));
-    }
-
-    /// Says in the log, once, that a file has gone or can't be read, and that it is back.
-    fn report(&mut self, jail: &str, progress: io::Result<Progress>, log: &ServerLog) {
-        let path = self.log.path().display();
-        let (troubled, level, message) = match progress {
-            Ok(Progress::End | Progress::More | Progress::Unsettled) => {
-                (false, Level::MSG, format!("[{jail}] Log presence detected for file {path}"))
-            }
-            Ok(Progress::Missing) => {
-                (true, Level::MSG, format!("[{jail}] Log absence detected (possibly rotation) for {path}"))
-            }
-            Err(error) => (true, Level::ERROR, format!("[{jail}] Unable to read {path}: {error}")),
-        };
-        if troubled != self.troubled {
-            self.troubled = troubled;
-            log.write(Record::new(level, "filter", message));
+        for source in self.sources.values_mut() {
+            source.save(only, &self.jails, &self.ways.core);
         }
     }
 }

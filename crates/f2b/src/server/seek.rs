@@ -217,9 +217,9 @@ impl Lines<'_> {
 }
 
 /// A file from an offset on, whose own place stays what it is.
-struct At<'f> {
-    file: &'f File,
-    at: u64,
+pub(super) struct At<'f> {
+    pub(super) file: &'f File,
+    pub(super) at: u64,
 }
 
 impl Read for At<'_> {

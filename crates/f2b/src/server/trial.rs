@@ -3,15 +3,16 @@
 //! A server that refuses one command in the middle of its configuration is of no use to anybody. Here a fault still has
 //! a place in a file, and it concerns one jail.
 
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileTypeExt;
 
 use f2b_config::{Fault, Judge, TagUser};
 use f2b_filter::{Filter, UseDns};
 use f2b_jail::Increment;
 use f2b_protocol::{Command, Value};
 use f2b_types::str2seconds;
-use nix::fcntl::OFlag;
+use nix::unistd::{AccessFlags, access};
 
 use super::refusal::{Refusal, refusal};
 use crate::client::Judges;
@@ -104,10 +105,15 @@ fn text(error: impl std::error::Error) -> String {
     error.to_string()
 }
 
-/// Whether a log file can be read; a directory opens, but has no lines. Nobody waits for the writer of a FIFO.
+/// Whether a log file can be read; a directory opens, but has no lines. A FIFO is not opened: its writers would take us for a
+/// reader.
 fn open(path: &str) -> Result<(), String> {
-    let options = |options: &mut OpenOptions| options.custom_flags(OFlag::O_NONBLOCK.bits()).open(path);
-    let opened = options(File::options().read(true)).and_then(|file| file.metadata());
+    let opened = match fs::metadata(path) {
+        Ok(meta) if meta.file_type().is_fifo() => {
+            access(path, AccessFlags::R_OK).map(|()| meta).map_err(io::Error::from)
+        }
+        _ => File::open(path).and_then(|file| file.metadata()),
+    };
     match opened {
         Ok(meta) if meta.is_dir() => Err(format!("Unable to open {path}: it is a directory")),
         Ok(_) => Ok(()),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
-use f2b_filter::{Encoding, EntryTime, Filter, Found, LineContext, LogFormat, UseDns, Who};
+use f2b_filter::{Encoding, Filter, Found, LineContext, LineError, LogFormat, UseDns, Who};
 use f2b_types::{Id, Level, Log, Number, Record, Time, time2str};
 use jiff::tz::TimeZone;
 
@@ -20,6 +20,13 @@ const SHOWN: usize = 200;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// When the log was told last what is wrong with the lines of a file.
+#[derive(Debug, Default)]
+pub(super) struct Warned {
+    of_bytes: Option<Instant>,
+    of_format: Option<Instant>,
+}
+
 /// Where the reader's findings go.
 pub(super) struct Ways {
     pub(super) core: Sender<Msg>,
@@ -31,14 +38,8 @@ pub(super) struct Ways {
 impl Ways {
     /// Says once a day for each file (and always to whoever wants to know everything) that a line is not in the encoding of its jail; it goes on with the invalid bytes
     /// replaced (`FileContainer.decode_line`).
-    pub(super) fn warn_of_bytes(
-        &self,
-        bytes: &[u8],
-        path: &Path,
-        encoding: &str,
-        warned: &mut Option<Instant>,
-    ) {
-        let is_first = is_first_of_day(warned);
+    pub(super) fn warn_of_bytes(&self, bytes: &[u8], path: &Path, encoding: &str, warned: &mut Warned) {
+        let is_first = is_first_of_day(&mut warned.of_bytes);
         if !is_first && !self.log.enabled(Level::TRACEDEBUG) {
             return;
         }
@@ -53,12 +54,12 @@ impl Ways {
         line: &str,
         path: &Path,
         format: Option<&LogFormat>,
-        warned: &mut Option<Instant>,
+        warned: &mut Warned,
     ) {
-        let Some(format) = format.filter(|_| is_first_of_day(warned)) else { return };
+        let Some(format) = format.filter(|_| is_first_of_day(&mut warned.of_format)) else { return };
         let shown: String = line.chars().take(SHOWN).collect();
         let message = format!(
-            "A line of '{}' is no entry of the logformat {format} of this jail and is left out, as every such line is: {}",
+            "A line of '{}' is no entry of the logformat {format} and is left out, as every such line is: {}",
             path.display(),
             f2b_filter::repr(&shown)
         );
@@ -105,19 +106,15 @@ impl Ways {
         }
     }
 
-    /// Matches one line, or the message of an entry and its time; failures leave for the core, host names for the resolver.
-    pub(super) fn line(
+    /// What has come of a line: failures leave for the core, host names for the resolver.
+    pub(super) fn outcome(
         &self,
         jail: JailKey,
         filter: &mut Filter,
         backlog: &Backlog,
-        (line, time): (&str, Option<EntryTime>),
+        (line, outcome): (&str, Result<Vec<Found>, LineError>),
         context: &LineContext<'_>,
     ) {
-        let outcome = match time.and_then(|time| filter.entry_time(time, context)) {
-            Some(time) => filter.process_entry(line, time, context),
-            None => filter.process_line(line, context),
-        };
         let error = outcome.as_ref().err().map(ToString::to_string);
         self.pass_on(jail, filter, backlog, outcome.unwrap_or_default(), context);
         if let Some(error) = error {

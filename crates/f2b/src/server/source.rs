@@ -1,0 +1,417 @@
+//! A log file, and all jails that watch it: as far as they are at the same place, it is read and decoded once for all.
+//!
+//! Jails at the same place, which read the file by the same encoding and format, are a group with one reader. A jail that is
+//! added begins by itself, where the database says; so does one that can't take lines for a while, since it pauses or has too
+//! much on its way: it leaves its group, which goes on, and its lines stay in the file. A group that is behind another one
+//! reads up to the place of that and then joins it. So everybody gets every line once, and nobody waits for anybody.
+//!
+//! What is in a FIFO can be read only once: there all jails are one group, which waits while one of them has too much on its way.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
+
+use f2b_filter::{Encoding, Entry, Filter, LineContext, LogFormat, OpenMessages};
+use f2b_types::{Level, Log, Number, Record};
+
+use super::database::Ask;
+use super::jails::WatchedFile;
+use super::log_file::{LineStart, LogFile, Place, Progress, RawLine};
+use super::notify::Notify;
+use super::reader::{BACKLOG_INTERVAL, POLL_INTERVAL, RECHECK_INTERVAL, RETRY_INTERVAL, UNSETTLED_INTERVAL};
+use super::reading::{self, Jail, LineDates, State};
+use super::ways::{Warned, Ways};
+use super::{JailKey, Msg};
+use crate::clock;
+use crate::logging::ServerLog;
+
+/// A log file, and all jails that watch it.
+pub(super) struct Source {
+    pub(super) path: PathBuf,
+    pub(super) groups: Vec<Group>,
+    /// inotify is to report its changes.
+    pub(super) wants_notify: bool,
+    /// It does.
+    notified: bool,
+    warned: Warned,
+}
+
+/// Jails at the same place of a file.
+pub(super) struct Group {
+    pub(super) log: LogFile,
+    encoding: Encoding,
+    format: Option<LogFormat>,
+    members: Vec<Member>,
+    /// There may be something new; the time says from when on to look.
+    pub(super) due: Option<Instant>,
+    /// Which file under the name inotify reports changes of.
+    openings: u64,
+    /// Messages that go on in another line, and where the first of them begins.
+    open: OpenMessages,
+    open_from: Option<LineStart>,
+    /// Who is in it has changed: some may find the same dates.
+    is_new: bool,
+}
+
+/// What there is of a jail for one file.
+struct Member {
+    jail: JailKey,
+    /// The place that the database has been told of.
+    saved: Place,
+    /// The file is to be searched for the first line that counts, before anything is read; until then it is alone.
+    unsought: bool,
+    /// The last look found no file, or one that can't be read; said in the log once.
+    troubled: bool,
+}
+
+impl Source {
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self { path, groups: Vec::new(), wants_notify: false, notified: false, warned: Warned::default() }
+    }
+
+    /// A jail begins to watch the file.
+    pub(super) fn add(&mut self, file: &WatchedFile, jail: &Jail) {
+        let member =
+            Member { jail: jail.key, saved: file.place.clone(), unsought: !file.tail, troubled: false };
+        let log = LogFile::new(self.path.clone(), file.place.clone(), file.tail);
+        self.groups.push(Group::new(log, jail.filter(), member));
+    }
+
+    /// A jail does not watch the file any more.
+    pub(super) fn remove(&mut self, jail: &Jail, core: &Sender<Msg>) {
+        for group in &mut self.groups {
+            group.save(Some(jail), |_| None, core);
+            group.members.retain(|member| member.jail != jail.key);
+        }
+        self.groups.retain(|group| !group.members.is_empty());
+    }
+
+    pub(super) fn is_watched_by(&self, jail: JailKey) -> bool {
+        self.groups.iter().any(|group| group.has(jail))
+    }
+
+    /// A jail has other settings: if it reads the file in another way now, it leaves its group.
+    pub(super) fn update(&mut self, jail: &Jail) {
+        let Some(group) = self.groups.iter_mut().find(|group| group.has(jail.key)) else { return };
+        group.is_new = true;
+        let (encoding, format) = (jail.filter().log_encoding(), jail.filter().log_format());
+        if (&group.encoding, group.format.as_ref()) == (encoding, format) {
+            return;
+        }
+        let mut own = match group.members.len() {
+            1 => None,
+            _ => group.split(|member| member.jail == jail.key),
+        };
+        let group = own.as_mut().unwrap_or(group);
+        group.encoding = encoding.clone();
+        group.format = format.cloned();
+        self.groups.extend(own);
+    }
+
+    /// A jail has begun, pauses or goes on, or has other settings.
+    pub(super) fn look(&mut self, jail: JailKey) {
+        for group in self.groups.iter_mut().filter(|group| group.has(jail)) {
+            group.due = Some(Instant::now());
+        }
+    }
+
+    /// The file has changed.
+    pub(super) fn mark(&mut self, notify: &mut Notify, log: &ServerLog) {
+        self.notified = self.notified && notify.add(&self.path, log);
+        for group in &mut self.groups {
+            group.due = Some(Instant::now());
+        }
+    }
+
+    /// Watches the file under its name.
+    pub(super) fn watch(&mut self, notify: &mut Notify, log: &ServerLog) {
+        self.notified = self.wants_notify && notify.add(&self.path, log);
+    }
+
+    /// Reads what there is to read, a bounded part for each group in turn.
+    pub(super) fn read(&mut self, now: Instant, jails: &mut [Jail], notify: &mut Notify, ways: &Ways) {
+        if !self.groups.iter().any(|group| group.is_due(now)) {
+            return;
+        }
+        self.part(jails);
+        let mut index = 0;
+        while index < self.groups.len() {
+            self.join(index, jails);
+            let group = &self.groups[index];
+            if group.is_due(now) && self.read_group(index, jails, ways) {
+                // Its place has been taken by another one.
+                continue;
+            }
+            index += 1;
+        }
+        if self.groups.iter_mut().any(Group::has_opened) {
+            self.watch(notify, &ways.log);
+        }
+    }
+
+    /// Who can't take lines now leaves those who can.
+    fn part(&mut self, jails: &[Jail]) {
+        let mut parted = Vec::new();
+        for group in self.groups.iter_mut().filter(|group| !group.log.is_fifo()) {
+            for state in [State::Full, State::Idle] {
+                let is_it = |member: &Member| state_of(member, jails) == state;
+                let others = group.members.iter().filter(|member| !is_it(member)).count();
+                if others > 0 && others < group.members.len() {
+                    parted.extend(group.split(is_it));
+                }
+            }
+        }
+        self.groups.extend(parted);
+    }
+
+    /// Takes all groups into the one at `index` that are at its place.
+    fn join(&mut self, index: usize, jails: &[Jail]) {
+        let mut other = index + 1;
+        while other < self.groups.len() {
+            if self.distance(index, other, jails) == Some(0) {
+                self.groups.swap(index, other);
+            }
+            if self.distance(other, index, jails) == Some(0) {
+                let joined = self.groups.swap_remove(other);
+                self.groups[index].take_in(joined);
+            } else {
+                other += 1;
+            }
+        }
+    }
+
+    /// How far the group at `index` is behind another one that it can join.
+    fn distance(&self, index: usize, other: usize, jails: &[Jail]) -> Option<u64> {
+        let (group, other) = (&self.groups[index], &self.groups[other]);
+        if group.encoding != other.encoding || group.format != other.format {
+            return None;
+        }
+        let is_free = |group: &Group| group.open.is_empty() && group.all_ready(jails);
+        let distance = group.log.distance_to(&other.log)?;
+        (group.log.is_fifo() || (is_free(group) && is_free(other))).then_some(distance)
+    }
+
+    /// Reads a part of the file for a group; true if it has come to the place of another one and joined it.
+    fn read_group(&mut self, index: usize, jails: &mut [Jail], ways: &Ways) -> bool {
+        let others = (0..self.groups.len()).filter(|other| *other != index);
+        let distances = others.filter_map(|other| Some((self.distance(index, other, jails)?, other)));
+        let next = distances.filter(|(distance, _)| *distance > 0).min();
+        let Self { path, groups, warned, notified, .. } = self;
+        let group = &mut groups[index];
+        let again = match group.state(jails) {
+            State::Full => Some(BACKLOG_INTERVAL),
+            State::Idle => None,
+            State::Ready => {
+                let progress = group.read(path, next.map(|(distance, _)| distance), (jails, warned), ways);
+                let again = match progress {
+                    Ok(Progress::More | Progress::Met) => Duration::ZERO,
+                    Ok(Progress::Unsettled) => UNSETTLED_INTERVAL,
+                    Ok(Progress::End) if *notified || group.log.fd().is_some() => RECHECK_INTERVAL,
+                    Ok(Progress::End) => POLL_INTERVAL,
+                    Ok(Progress::Missing) | Err(_) => RETRY_INTERVAL,
+                };
+                let has_met = matches!(progress, Ok(Progress::Met));
+                group.report(path, &progress, jails, &ways.log);
+                group.save_if_another(jails, &ways.core);
+                if let (true, Some((_, other))) = (has_met, next)
+                    && self.distance(index, other, jails) == Some(0)
+                {
+                    let joined = self.groups.remove(index);
+                    let other = if other > index { other - 1 } else { other };
+                    self.groups[other].take_in(joined);
+                    return true;
+                }
+                Some(again)
+            }
+        };
+        self.groups[index].due = again.map(|again| Instant::now() + again);
+        false
+    }
+
+    /// Has the database told how far reading has come, for one jail or for all.
+    pub(super) fn save(&mut self, only: Option<JailKey>, jails: &[Jail], core: &Sender<Msg>) {
+        let find = |key| jails.iter().find(|jail| jail.key == key && only.is_none_or(|only| only == key));
+        for group in &mut self.groups {
+            group.save(None, find, core);
+        }
+    }
+}
+
+fn state_of(member: &Member, jails: &[Jail]) -> State {
+    jails.iter().find(|jail| jail.key == member.jail).map_or(State::Idle, Jail::state)
+}
+
+impl Group {
+    fn new(log: LogFile, filter: &Filter, member: Member) -> Self {
+        Self {
+            log,
+            encoding: filter.log_encoding().clone(),
+            format: filter.log_format().cloned(),
+            members: vec![member],
+            due: Some(Instant::now()),
+            openings: 0,
+            open: OpenMessages::default(),
+            open_from: None,
+            is_new: false,
+        }
+    }
+
+    fn is_due(&self, now: Instant) -> bool {
+        self.due.is_some_and(|due| due <= now)
+    }
+
+    fn has(&self, jail: JailKey) -> bool {
+        self.members.iter().any(|member| member.jail == jail)
+    }
+
+    /// Whether another file has been opened than at the last look.
+    fn has_opened(&mut self) -> bool {
+        std::mem::replace(&mut self.openings, self.log.openings()) != self.log.openings()
+    }
+
+    /// Whether all members have begun and take lines.
+    fn all_ready(&self, jails: &[Jail]) -> bool {
+        self.members.iter().all(|member| !member.unsought && state_of(member, jails) == State::Ready)
+    }
+
+    /// The members of a file are in the same state; if one is in another by now, they wait until they have parted. A FIFO waits
+    /// for those that have too much on their way, but not for those that pause.
+    pub(super) fn state(&self, jails: &[Jail]) -> State {
+        let states = || self.members.iter().map(|member| state_of(member, jails));
+        let is = |state| states().any(|other| other == state);
+        match (is(State::Ready), is(State::Full), is(State::Idle)) {
+            (false, false, _) => State::Idle,
+            (true, false, false) => State::Ready,
+            (true, false, true) if self.log.is_fifo() => State::Ready,
+            _ => State::Full,
+        }
+    }
+
+    /// The members that go their own way, if the file lets them.
+    fn split(&mut self, goes: impl Fn(&Member) -> bool) -> Option<Self> {
+        let log = self.log.fork().ok()?;
+        let (going, staying) = std::mem::take(&mut self.members).into_iter().partition(goes);
+        self.members = staying;
+        Some(Self {
+            log,
+            encoding: self.encoding.clone(),
+            format: self.format.clone(),
+            members: going,
+            due: Some(Instant::now()),
+            openings: self.openings,
+            open: self.open.clone(),
+            open_from: self.open_from,
+            is_new: false,
+        })
+    }
+
+    /// Those of another group at the same place.
+    fn take_in(&mut self, other: Self) {
+        self.members.extend(other.members);
+        self.due = self.due.min(other.due).or(self.due).or(other.due);
+        self.is_new = true;
+    }
+
+    /// Reads a part of the file, no farther than `distance`, and has the members match its lines.
+    fn read(
+        &mut self,
+        path: &Path,
+        distance: Option<u64>,
+        (jails, warned): (&mut [Jail], &mut Warned),
+        ways: &Ways,
+    ) -> io::Result<Progress> {
+        let takes_lines = |jail: &Jail| jail.state() != State::Idle;
+        let place =
+            |member: &Member| jails.iter().position(|jail| jail.key == member.jail && takes_lines(jail));
+        let mut order: Vec<usize> = self.members.iter().filter_map(place).collect();
+        if let [member] = &mut *self.members {
+            member.unsought &= !self.log.in_operation && !self.log.is_fifo();
+            if let (true, Some(jail)) = (member.unsought, order.first())
+                && self.log.open()?.is_none()
+            {
+                member.unsought = false;
+                jails[*jail].seek(&mut self.log, ways);
+                // Others may be at that place.
+                return Ok(Progress::More);
+            }
+        }
+        if std::mem::take(&mut self.is_new) {
+            reading::share_dates(&order, jails);
+        }
+        reading::prepare(&mut order, jails, ways.log.level());
+        let now = clock::now();
+        let Self { log, encoding, format, open, open_from, .. } = self;
+        log.read_lines(encoding, distance, |RawLine { bytes, encoding, is_news, start }| {
+            let context = LineContext { now, zone: &ways.zone, in_operation: is_news, check_find_time: true };
+            let (line, valid) = encoding.decode_line(bytes);
+            if !valid {
+                ways.warn_of_bytes(bytes, path, encoding.name(), warned);
+            }
+            let mut dates = LineDates::default();
+            let mut hand_out =
+                |line| order.iter().for_each(|index| jails[*index].line(line, &mut dates, &context, ways));
+            match format.as_ref().map(|format| format.read(&line, open)) {
+                None => hand_out((&*line, None)),
+                Some(Entry::Message(text, time)) => hand_out((text, time)),
+                Some(Entry::Part) => {}
+                Some(Entry::Other) => ways.warn_of_format(&line, path, format.as_ref(), warned),
+            }
+            *open_from = if open.is_empty() { None } else { open_from.or(Some(start)) };
+        })
+    }
+
+    /// Has the database told of another file than it knows of: it has to know before a crash comes, since nothing else
+    /// leads to this one once it is renamed.
+    fn save_if_another(&mut self, jails: &[Jail], core: &Sender<Msg>) {
+        let hash = self.log.place(None).hash;
+        if self.members.iter().any(|member| member.saved.hash != hash) {
+            self.save(None, |key| jails.iter().find(|jail| jail.key == key), core);
+        }
+    }
+
+    /// Has the database told how far reading has come, behind the failures that were found up to there: after a crash they
+    /// would be missed otherwise. For `only` one jail, or all that `find` finds.
+    fn save<'j>(
+        &mut self,
+        only: Option<&'j Jail>,
+        find: impl Fn(JailKey) -> Option<&'j Jail>,
+        core: &Sender<Msg>,
+    ) {
+        let place = self.log.place(self.open_from);
+        for member in self.members.iter_mut().filter(|member| member.saved != place) {
+            let jail = only.filter(|jail| jail.key == member.jail).or_else(|| find(member.jail));
+            let Some(jail) = jail else { continue };
+            let position = Ask::UpdateLog {
+                jail: jail.name.clone(),
+                path: self.log.path().display().to_string(),
+                position: Number::Int(i64::try_from(place.position).unwrap_or(i64::MAX)),
+                hash: place.hash.clone(),
+            };
+            member.saved = place.clone();
+            let _ = core.send(Msg::ReadUpTo(position));
+        }
+    }
+
+    /// Says in the log, once for each jail, that the file has gone or can't be read, and that it is back.
+    fn report(&mut self, path: &Path, progress: &io::Result<Progress>, jails: &[Jail], log: &ServerLog) {
+        let troubled = match progress {
+            Ok(Progress::Unsettled) => return,
+            Ok(Progress::End | Progress::More | Progress::Met) => false,
+            Ok(Progress::Missing) | Err(_) => true,
+        };
+        for member in self.members.iter_mut().filter(|member| member.troubled != troubled) {
+            member.troubled = troubled;
+            let Some(Jail { name, .. }) = jails.iter().find(|jail| jail.key == member.jail) else { continue };
+            let path = path.display();
+            let (level, message) = match progress {
+                Ok(Progress::Missing) => {
+                    (Level::MSG, format!("[{name}] Log absence detected (possibly rotation) for {path}"))
+                }
+                Ok(_) => (Level::MSG, format!("[{name}] Log presence detected for file {path}")),
+                Err(error) => (Level::ERROR, format!("[{name}] Unable to read {path}: {error}")),
+            };
+            log.write(Record::new(level, "filter", message));
+        }
+    }
+}
