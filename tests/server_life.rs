@@ -358,6 +358,44 @@ fn a_hangup_ends_a_server_in_the_foreground_only() {
     place.ask(&["stop"]);
 }
 
+/// Scripts look for the server by its name in the list of processes.
+#[test]
+fn the_process_has_upstreams_name_or_the_one_that_is_given() {
+    let name = |server: &Process| {
+        fs::read_to_string(format!("/proc/{}/comm", server.0.id())).expect("a process").trim_end().to_owned()
+    };
+    for (options, expected) in [(&[][..], "fail2ban-server"), (&["--pname", "f2b-of-mine"], "f2b-of-mine")] {
+        let ours = place(&["j1"]);
+        assert_eq!(name(&ours.spawn(&mut ours.server_with(options))), expected);
+        if upstream::version().is_some() {
+            let theirs = place(&["j1"]);
+            assert_eq!(name(&theirs.spawn(&mut upstream::server_with(&theirs, options))), expected);
+        }
+    }
+}
+
+/// A server that hangs before it has a socket is given up.
+#[test]
+fn a_server_that_does_not_come_is_given_up() {
+    let place = place(&["j1"]);
+    fs::create_dir(place.file("bin")).expect("a directory");
+    fs::copy(binary("f2b-client"), place.file("bin/f2b-client")).expect("a copy");
+    place.write("bin/f2b-server", "#!/bin/sh\nexec sleep 2\n");
+    fs::set_permissions(place.file("bin/f2b-server"), fs::Permissions::from_mode(0o755)).expect("a program");
+    let start = |more: &[&str]| {
+        let words = [more, &["start"]].concat();
+        place.client(place.file("bin/f2b-client"), &words).output().expect("the client starts")
+    };
+    let output = start(&["--timeout", "0.2"]);
+    assert_eq!(output.status.code(), Some(255), "{}", both(&output));
+    assert!(both(&output).contains("Could not start server. Maybe an old socket file is still present."));
+    // One that ends at once is not waited for.
+    place.write("bin/f2b-server", "#!/bin/sh\nexit 3\n");
+    let output = start(&[]);
+    assert_eq!(output.status.code(), Some(255), "{}", both(&output));
+    assert!(both(&output).contains("exit status: 3"), "{}", both(&output));
+}
+
 /// What a server writes is nobody's business but its own.
 #[test]
 fn files_are_for_the_owner_as_upstreams_are() {
