@@ -1,6 +1,8 @@
 //! The life of a server: what survives its end, a crash, a reload and the change from upstream's server to ours; how
 //! it is started, and how it ends.
 
+#[path = "support/bans.rs"]
+mod bans;
 mod support;
 #[path = "support/upstream.rs"]
 mod upstream;
@@ -11,11 +13,10 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use jiff::Zoned;
-use jiff::civil::DateTime;
-use jiff::tz::TimeZone;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, getsid};
 
+use bans::check_bans;
 use support::{Place, Process, available, binary, both, has_program, wait_until};
 
 const FILTER: &str = "[Definition]\nfailregex = ^ ?fail from <HOST>$\n";
@@ -487,35 +488,6 @@ print(sqlite3.connect(sys.argv[1]).execute('SELECT COUNT(*) FROM bips').fetchone
     let mut command = upstream::python(script);
     let output = support::run(command.arg(place.file("f2b.sqlite3")));
     output.trim().parse().expect("a number")
-}
-
-/// Compares two lists of bans in any order. The database keeps whole seconds, so that a ban may begin half a second
-/// sooner or later than it did.
-#[track_caller]
-fn check_bans(found: &str, expected: &str) {
-    let parse = |text: &str| {
-        let mut bans: Vec<(String, i64, i64)> = text.lines().map(parse_ban).collect();
-        bans.sort();
-        bans
-    };
-    let (found, expected) = (parse(found), parse(expected));
-    let same = |((id, seconds, end), (other, others, its)): (&(String, i64, i64), &(String, i64, i64))| {
-        id == other && seconds == others && (end - its).abs() <= 1
-    };
-    assert!(
-        found.len() == expected.len() && found.iter().zip(&expected).all(same),
-        "{found:?}\nis not\n{expected:?}"
-    );
-}
-
-/// The id, the length and the end of `ID \tBEGIN + LENGTH = END`.
-#[track_caller]
-fn parse_ban(line: &str) -> (String, i64, i64) {
-    let (id, times) = line.split_once(" \t").expect("an id");
-    let (begin, end) = times.split_once(" = ").expect("an end");
-    let seconds = begin.split_once(" + ").expect("a length").1.parse().expect("a number");
-    let end: DateTime = end.parse().expect("a time");
-    (id.into(), seconds, end.to_zoned(TimeZone::UTC).expect("a time").timestamp().as_second())
 }
 
 /// Binds the socket as a service manager does, and becomes the server with it.
