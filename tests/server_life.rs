@@ -397,6 +397,25 @@ fn a_server_that_does_not_come_is_given_up() {
     assert!(both(&output).contains("exit status: 3"), "{}", both(&output));
 }
 
+#[test]
+fn who_connects_is_told_to_those_who_listen() {
+    let place = place(&["j1"]);
+    let server = place.start();
+    let ping = || {
+        let mut ping = place.client(binary("f2b-client"), &["ping"]);
+        let mut ping = ping.stdout(Stdio::null()).spawn().expect("the client starts");
+        assert!(ping.wait().expect("a client").success());
+        ping.id()
+    };
+    let unseen = ping();
+    place.ask(&["set", "loglevel", "DEBUG"]);
+    let seen = ping();
+    let (user, group) = (nix::unistd::getuid(), nix::unistd::getgid());
+    place.wait_for_log(&format!("Client of pid {seen}, uid {user}, gid {group}\n"));
+    assert!(!place.log().contains(&format!("Client of pid {unseen},")));
+    stop(&place, server);
+}
+
 /// What a server writes is nobody's business but its own.
 #[test]
 fn files_are_for_the_owner_as_upstreams_are() {
