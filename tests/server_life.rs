@@ -552,6 +552,26 @@ fn clients_that_say_nothing_make_room() {
     stop(&place, server);
 }
 
+/// The end of the server waits for its actions, and an action that asks the server for its answer.
+#[test]
+fn an_action_that_asks_a_server_which_stops_is_sent_away() {
+    let place = place(&["j"]);
+    let dir = place.path().display();
+    let client = format!("{} -c {dir} -s {dir}/f2b.sock", binary("f2b-client").display());
+    place.write(
+        "action.d/note.conf",
+        &format!(
+            "[Definition]\nactionban = echo + <ip> >> <file>\n\
+             actionunban = {client} status j >/dev/null 2>&1; echo - $? >> <file>\n\
+             actionstop = {client} ping >/dev/null 2>&1; echo stop $? >> <file>\n"
+        ),
+    );
+    let server = place.start();
+    place.ask(&["set", "j", "banip", "192.0.2.1"]);
+    stop(&place, server);
+    assert_eq!(place.read("j.bans"), "+ 192.0.2.1\n- 255\nstop 255\n");
+}
+
 /// Each ban waits at a gate of its own, so that the test knows which has begun.
 #[test]
 fn nobody_waits_for_bans_that_have_not_begun() {
