@@ -181,6 +181,8 @@ b'(lp0\nVstatus\np1\naVj1\np2\na.'
 b"(lp0\nS'ping'\np1\na."
 ['nonsense', 1]
 ['echo', 1, 2.5, None, True, 'a', ['b'], {'c': 1}, ('d',)]
+['echo', 'x' * 300000, ['y'] * 5000]
+['echo'] + ['\u00e9\u20ac\U0001f600', 2**40, -2**63, 1e300, (), {}, [], '']
 ['banned']
 ['banned', '198.51.100.1']
 ['banned', '198.51.100.1', '198.51.100.2']

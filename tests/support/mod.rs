@@ -167,8 +167,13 @@ impl Place {
 
     /// The command that starts the server in the foreground.
     pub fn server(&self) -> Command {
+        self.server_with(&[])
+    }
+
+    /// The same with more options.
+    pub fn server_with(&self, options: &[&str]) -> Command {
         let mut command = Command::new(binary("f2b-server"));
-        command.arg("-c").arg(self.path()).args(["-f", "start"]);
+        command.arg("-c").arg(self.path()).args(options).args(["-f", "start"]);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         command
     }

@@ -162,7 +162,10 @@ fn configure_client(
     let say = |level, message: String| log.write(Record::new(level, "", message));
     let mut config = Reader::new(&line.root, judges);
     let conf = config.conf(line, log).map_err(|error| {
-        out.print(&format!("ERROR: {error}\n"));
+        match line.json {
+            true => say(Level::ERROR, error.to_string()),
+            false => out.print(&format!("ERROR: {error}\n")),
+        }
         // A mere test has said what it had to say.
         if line.test && line.args.is_empty() { Failed } else { init_failed(line, log) }
     })?;

@@ -148,6 +148,8 @@ impl Core {
 
     fn hear(&mut self, msg: Msg) {
         match msg {
+            // Whoever asks may be an action for which the end of the server waits.
+            Msg::Command { answer, .. } if self.quitting => drop(answer),
             Msg::Command { command, answer } if self.busy => self.held.push_back((command, answer)),
             Msg::Command { command, answer } => self.command(&command, answer),
             Msg::Found { jail, failure } => {

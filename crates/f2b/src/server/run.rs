@@ -75,6 +75,9 @@ fn exit_code(result: Result<(), Failed>) -> ExitCode {
 /// The word that tells the process which a background server leaves behind that it is the one.
 const DETACHED: &str = "detached";
 
+/// What the server is called in a list of processes, whatever its program is called: scripts look for it.
+const PROCESS: &str = "fail2ban-server";
+
 /// Starts this program anew as a process without terminal, and leaves it alone.
 ///
 /// Upstream forks twice. A fork of a process with threads needs care that a fresh process doesn't.
@@ -130,6 +133,8 @@ fn log_panics(log: &Arc<ServerLog>) {
 /// The socket is taken, a thread can't be started, or the command stream is refused.
 fn serve(conf: &Conf, stream: Option<Vec<Command>>) -> Result<()> {
     umask(Mode::S_IRWXG | Mode::S_IRWXO);
+    // Where there is no /proc, nobody lists processes by their names.
+    let _ = fs::write("/proc/self/comm", conf.pname.as_deref().unwrap_or(PROCESS));
     let log = Arc::new(ServerLog::new(clock::local_zone(), conf.verbose));
     let options = open_log(conf, &log)?;
     log_panics(&log);
