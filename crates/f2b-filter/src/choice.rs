@@ -7,7 +7,7 @@
 use std::sync::{Arc, OnceLock};
 
 use crate::pattern::{Pattern, Spans, Subject};
-use crate::tagged::{Slots, Tagged, Unknown};
+use crate::tagged::{Tagged, Unknown};
 
 /// A list of patterns as one automaton.
 #[derive(Debug, Clone, Default)]
@@ -38,7 +38,7 @@ impl Choice {
 
     fn ask<'p>(
         &self,
-        mut patterns: impl Iterator<Item = &'p Pattern> + Clone,
+        patterns: impl Iterator<Item = &'p Pattern> + Clone,
         subject: Subject<'_>,
         from: usize,
     ) -> Result<Option<Next>, Unknown> {
@@ -48,14 +48,13 @@ impl Choice {
         }
         let tagged = self.0.get_or_init(|| Tagged::new(patterns.clone().map(Pattern::part)));
         let tagged = tagged.as_ref().ok_or(Unknown)?;
-        let mut slots = Slots::new();
-        let Some(index) = tagged.search(subject.text.as_bytes(), 0, from, &mut slots)? else {
-            return Ok(None);
-        };
-        Ok(patterns.nth(index).map(|pattern| match pattern.named_spans(&slots) {
-            Some(spans) => Next::Match(index, spans),
-            None => Next::Maybe(index),
-        }))
+        tagged.search(subject.text.as_bytes(), 0, from, |index, places| {
+            let pattern = patterns.clone().nth(index);
+            match pattern.and_then(|pattern| pattern.named_spans(places)) {
+                Some(spans) => Next::Match(index, spans),
+                None => Next::Maybe(index),
+            }
+        })
     }
 }
 

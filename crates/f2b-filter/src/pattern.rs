@@ -18,11 +18,10 @@ use std::sync::OnceLock;
 use fancy_regex::RegexBuilder;
 use regex_automata::Input;
 use regex_automata::meta;
-use regex_automata::util::primitives::NonMaxUsize;
 use smallvec::SmallVec;
 
 use crate::dialect::{self, DialectError, Effort, Look, Mode, Parsed};
-use crate::tagged::{Part, Slots, Tagged, Unknown};
+use crate::tagged::{MAX_TEXT, NO_PLACE, Part, Place, Places, Tagged, Unknown};
 
 /// Steps that the backtracking engine may take back in one search.
 pub(crate) const MAX_STEPS: usize = 1_000_000;
@@ -69,6 +68,11 @@ impl Shape {
         Self { one_line: memchr::memchr(b'\n', body.as_bytes()).is_none(), ascii: text.is_ascii() }
     }
 
+    /// Of a text that is a part of this one, but for a newline at its end.
+    pub(crate) fn of_part(self, part: &str) -> Self {
+        if self.is_plain() { self } else { Self::of(part) }
+    }
+
     /// Whether the text is one line in ASCII, as each part of it is.
     pub(crate) fn is_plain(self) -> bool {
         self.ascii && self.one_line
@@ -90,26 +94,15 @@ pub(crate) enum Search {
 #[derive(Debug, Clone)]
 pub(crate) struct Spans(SmallVec<[Place; FEW_GROUPS]>);
 
-/// Where a group begins and ends.
-type Place = [u32; 2];
-
-/// Of a group that took no part.
-const NO_PLACE: Place = [u32::MAX; 2];
-
-/// Bytes of the longest text.
-const MAX_TEXT: usize = u32::MAX as usize - 1;
-
 impl Spans {
-    /// Of `count` groups those that took part, given the groups that were looked for and the start and end of each. The
-    /// first place of a group counts.
-    fn new(count: usize, groups: impl Iterator<Item = usize>, slots: &[Option<usize>]) -> Self {
+    /// Of `count` groups, given those that were looked for and their places. The first place of a group counts.
+    fn new(count: usize, found: impl Iterator<Item = (usize, Place)>) -> Self {
         let mut places = SmallVec::from_elem(NO_PLACE, count);
-        for (group, slots) in groups.zip(slots.chunks_exact(2)) {
-            if let [Some(start), Some(end)] = slots
-                && let Some(place) = places.get_mut(group)
+        for (group, found) in found {
+            if let Some(place) = places.get_mut(group)
                 && *place == NO_PLACE
             {
-                *place = [*start as u32, *end as u32];
+                *place = found;
             }
         }
         Self(places)
@@ -137,6 +130,11 @@ impl<'t> Subject<'t> {
     /// The same for a text whose shape is known already.
     pub(crate) fn with_shape(text: &'t str, shape: Shape) -> Self {
         Self { text, shape }
+    }
+
+    /// Another text, that is a part of this one, but for a newline at its end.
+    pub(crate) fn part(self, text: &'t str) -> Self {
+        Self { text, shape: self.shape.of_part(text) }
     }
 
     /// Whether the program for ASCII serves, whatever the pattern.
@@ -242,11 +240,11 @@ impl Pattern {
         }
     }
 
-    /// The places of the named groups, given the slots of the groups of [`Self::part`]; `None` where that is none that
+    /// The places of the named groups, given those of the groups of [`Self::part`]; `None` where that is none that
     /// matches exactly when this pattern does.
-    pub(crate) fn named_spans(&self, slots: &[Option<usize>]) -> Option<Spans> {
+    pub(crate) fn named_spans(&self, places: Places<'_>) -> Option<Spans> {
         let groups = self.ascii.regular.as_ref()?.named.iter().map(|(_, group)| *group);
-        Some(Spans::new(self.ascii.count, groups, slots))
+        Some(Spans::new(self.ascii.count, groups.zip(places.iter())))
     }
 
     /// The first match at or behind the byte `start`, which look-behinds may look past.
@@ -362,11 +360,8 @@ impl Program {
             Err(_) => Search::Exhausted,
             Ok(None) => Search::Missed,
             Ok(Some(captures)) => {
-                let slots = captures.iter().flat_map(|span| {
-                    let span = span.map(|span| span.range());
-                    [span.as_ref().map(|span| span.start), span.map(|span| span.end)]
-                });
-                Search::Found(self.spans(&self.groups, &slots.collect::<Slots>()))
+                let places = captures.iter().map(|span| span.map_or(NO_PLACE, |span| place(span.range())));
+                Search::Found(self.spans(&self.groups, places))
             }
         }
     }
@@ -376,12 +371,11 @@ impl Program {
         let all = || regular.part((0..=regular.groups.len()).collect());
         let automaton = regular.automaton.get_or_init(|| Tagged::new(std::iter::once(all())));
         let automaton = automaton.as_ref().ok_or(Unknown)?;
-        let mut slots = Slots::new();
         let start = start.min(subject.text.len());
-        Ok(match automaton.search(subject.text.as_bytes(), start, 0, &mut slots)? {
-            Some(_) => Search::Found(self.spans(&regular.groups, &slots)),
-            None => Search::Missed,
-        })
+        let spans = automaton.search(subject.text.as_bytes(), start, 0, |_, places| {
+            self.spans(&regular.groups, places.iter())
+        })?;
+        Ok(spans.map_or(Search::Missed, Search::Found))
     }
 
     fn search_linear(&self, regex: &meta::Regex, subject: Subject<'_>, start: usize) -> Search {
@@ -390,13 +384,17 @@ impl Program {
         if regex.search_slots(&input, &mut slots).is_none() {
             return Search::Missed;
         }
-        let slots: Slots = slots.into_iter().map(|slot| slot.map(NonMaxUsize::get)).collect();
-        Search::Found(self.spans(&self.groups, &slots))
+        let places = slots.chunks_exact(2).map(|slots| match slots {
+            [Some(start), Some(end)] => place(start.get()..end.get()),
+            _ => NO_PLACE,
+        });
+        Search::Found(self.spans(&self.groups, places))
     }
 
     /// The places of the pattern's groups, given those of the whole match and of `groups`.
-    fn spans(&self, groups: &[usize], slots: &[Option<usize>]) -> Spans {
-        Spans::new(self.count, std::iter::once(0).chain(groups.iter().copied()), slots)
+    fn spans(&self, groups: &[usize], mut places: impl Iterator<Item = Place>) -> Spans {
+        let whole = places.next().map(|place| (0, place));
+        Spans::new(self.count, whole.into_iter().chain(groups.iter().copied().zip(places)))
     }
 }
 
@@ -405,6 +403,11 @@ impl Regular {
     fn part(&self, groups: Vec<usize>) -> Part {
         Part { text: self.text.clone(), groups, looks: self.looks.clone() }
     }
+}
+
+/// A place in a text no longer than [`MAX_TEXT`].
+fn place(range: Range<usize>) -> Place {
+    [range.start as u32, range.end as u32]
 }
 
 fn linear(text: &str) -> Result<meta::Regex, TooBig> {

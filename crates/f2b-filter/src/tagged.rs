@@ -20,7 +20,6 @@ use std::sync::Arc;
 use foldhash::{HashMap, HashMapExt};
 use regex_automata::nfa::thompson::{self, NFA};
 use regex_automata::util::pool::Pool;
-use smallvec::SmallVec;
 
 use self::threads::{AT_START, KINDS, Threader, Threads};
 use crate::dialect::Look;
@@ -46,8 +45,32 @@ pub(crate) struct Part {
     pub(crate) looks: Vec<Look>,
 }
 
-/// The places where groups begin and end.
-pub(crate) type Slots = SmallVec<[Option<usize>; 32]>;
+/// Where a group begins and ends, in bytes.
+pub(crate) type Place = [u32; 2];
+
+/// Of a group that took no part.
+pub(crate) const NO_PLACE: Place = [u32::MAX; 2];
+
+/// Bytes of the longest text.
+pub(crate) const MAX_TEXT: usize = u32::MAX as usize - 1;
+
+/// The places of the groups that were asked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Places<'c> {
+    /// Where each begins and ends.
+    slots: &'c [u8],
+    registers: &'c [u32; 256],
+}
+
+impl Places<'_> {
+    pub(crate) fn iter(self) -> impl Iterator<Item = Place> {
+        let place = |register: u8| self.registers[usize::from(register)];
+        self.slots.chunks_exact(2).map(move |slots| match slots {
+            [start, end] if ![*start, *end].contains(&threads::NOWHERE) => [place(*start), place(*end)],
+            _ => NO_PLACE,
+        })
+    }
+}
 
 /// Several patterns, and what came up of their automaton.
 #[derive(Debug)]
@@ -73,7 +96,7 @@ struct Cache {
     bytes: usize,
     cleared: usize,
     /// Places in the text.
-    registers: [usize; 256],
+    registers: [u32; 256],
 }
 
 #[derive(Debug)]
@@ -98,14 +121,13 @@ struct Step(u32);
 
 impl Step {
     const UNKNOWN: Self = Self(u32::MAX);
-    /// There is more to do than to go to the next state, or nobody knows where to go.
+    /// There is more to do than to note the place and to go to the next state, or nobody knows where to go.
     const STOP: u32 = 1 << 23;
 
     /// The state stands in the bits below [`Self::STOP`], which a full cache leaves enough of.
     fn new(state: usize, register: u8) -> Self {
         const { assert!(MAX_CACHE / size_of::<Step>() < Step::STOP as usize) };
-        let stop = if register == threads::NOWHERE { 0 } else { Self::STOP };
-        Self(u32::from(register) << 24 | stop | state as u32)
+        Self(u32::from(register) << 24 | state as u32)
     }
 
     fn stopping(self) -> Self {
@@ -147,28 +169,23 @@ impl Tagged {
         })
     }
 
-    /// The first of the patterns from `first` on that matches in `text` at or behind the byte `start`. The places of its
-    /// groups come in `slots`, two for each that was asked for.
-    pub(crate) fn search(
+    /// The first of the patterns from `first` on that matches in `text`, which is no longer than [`MAX_TEXT`], at or
+    /// behind the byte `start`, and what `read` makes of it and the places of its groups.
+    pub(crate) fn search<R>(
         &self,
         text: &[u8],
         start: usize,
         first: usize,
-        slots: &mut Slots,
-    ) -> Result<Option<usize>, Unknown> {
+        read: impl FnOnce(usize, Places<'_>) -> R,
+    ) -> Result<Option<R>, Unknown> {
         let mut cache = self.caches.get();
         if cache.cleared > MAX_CLEARED {
             return Err(Unknown);
         }
         let state = self.walk(&mut cache, text, start, first).ok_or(Unknown)?;
         let threads = &cache.states.get(state >> self.stride).ok_or(Unknown)?.threads;
-        let Some((pattern, registers)) = self.threader.matched(threads) else { return Ok(None) };
-        slots.clear();
-        slots.extend(registers.iter().map(|register| match *register {
-            threads::NOWHERE => None,
-            register => Some(cache.registers[usize::from(register)]),
-        }));
-        Ok(Some(pattern))
+        let matched = self.threader.matched(threads);
+        Ok(matched.map(|(pattern, slots)| read(pattern, Places { slots, registers: &cache.registers })))
     }
 
     /// The state at the end of the text, or where nothing can change any more.
@@ -178,9 +195,12 @@ impl Tagged {
         loop {
             // Nearly all steps are taken here, where each instruction counts.
             let steps = cache.steps.as_slice();
-            for byte in text.get(at..)? {
+            while let Some(byte) = text.get(at) {
                 match steps.get(state + usize::from(self.classes[usize::from(*byte)])) {
-                    Some(step) if !step.stops() => state = step.0 as usize,
+                    Some(step) if !step.stops() => {
+                        cache.registers[step.register()] = at as u32;
+                        state = step.state();
+                    }
                     _ => break,
                 }
                 at += 1;
@@ -190,7 +210,7 @@ impl Tagged {
             if step == Step::UNKNOWN {
                 step = self.step(cache, state, class, text, at)?;
             }
-            cache.registers[step.register()] = at;
+            cache.registers[step.register()] = at as u32;
             at += 1;
             let is_loop = step.state() == state;
             state = step.state();
@@ -335,7 +355,6 @@ impl Cache {
 mod tests {
     use regex_automata::Input;
     use regex_automata::meta::Regex;
-    use regex_automata::util::primitives::NonMaxUsize;
 
     use super::*;
     use crate::dialect::generate::{generate, mutate};
@@ -351,17 +370,18 @@ mod tests {
             [Part { text: pattern.into(), groups: (0..groups).collect(), looks: Vec::new() }].into_iter(),
         )
         .unwrap();
-        let mut slots = Slots::new();
         for start in 0..=text.len() {
-            let mut expected = vec![None; 2 * groups];
-            let found = regex.search_slots(&Input::new(text).range(start..), &mut expected).is_some();
-            let Ok(answer) = tagged.search(text.as_bytes(), start, 0, &mut slots) else { continue };
-            assert_eq!(answer.is_some(), found, "{pattern:?} in {text:?} from {start}");
-            let expected: Vec<_> = expected.into_iter().map(|slot| slot.map(NonMaxUsize::get)).collect();
-            assert!(
-                !found || slots.as_slice() == expected,
-                "{pattern:?} in {text:?} from {start}: {slots:?} {expected:?}"
-            );
+            let mut slots = vec![None; 2 * groups];
+            let found = regex.search_slots(&Input::new(text).range(start..), &mut slots).map(|_| {
+                let places = slots.chunks_exact(2).map(|slots| match slots {
+                    [Some(start), Some(end)] => [start.get() as u32, end.get() as u32],
+                    _ => NO_PLACE,
+                });
+                places.collect()
+            });
+            let read = |_, places: Places<'_>| -> Vec<_> { places.iter().collect() };
+            let Ok(answer) = tagged.search(text.as_bytes(), start, 0, read) else { continue };
+            assert_eq!(answer, found, "{pattern:?} in {text:?} from {start}");
         }
     }
 

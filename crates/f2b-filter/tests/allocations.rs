@@ -2,7 +2,7 @@
 
 use std::alloc::System;
 
-use f2b_filter::{Filter, LineContext};
+use f2b_filter::{Clock, Filter, LineContext};
 use f2b_types::Time;
 use jiff::tz::TimeZone;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
@@ -31,22 +31,34 @@ fn a_missed_line_takes_no_memory() {
         filter.add_failregex(regex).unwrap();
     }
     filter.add_ignoreregex("^Accepted .* from <ADDR>$").unwrap();
-    let zone = TimeZone::UTC;
-    let context =
-        LineContext { now: Time(1_124_020_800.0), zone: &zone, in_operation: true, check_find_time: false };
-    let mut miss = |line: &str| assert!(filter.process_line(line, &context).unwrap().is_empty(), "{line}");
-    for _ in 0..3 {
-        MISSED.iter().for_each(|line| miss(line));
-    }
-    for line in MISSED.iter().cycle().take(60) {
-        let region = Region::new(ALLOCATOR);
-        miss(line);
-        let change = region.change();
-        assert_eq!((change.allocations, change.reallocations), (0, 0), "{line}");
-    }
+    let clock = Clock::new(Time(1_124_020_800.0), TimeZone::UTC);
+    let context = LineContext { clock: &clock, in_operation: true, check_find_time: false };
+    takes_nothing(|line| filter.process_line(line, &context).unwrap().is_empty());
+    // Nor does it if it is searched ahead of its turn.
+    let (mut dates, mut searcher) = (filter.take_date_detector().unwrap(), filter.searcher().unwrap());
+    takes_nothing(|line| {
+        let date = dates.find(line, &context);
+        let mut matches = searcher.search(line, &date);
+        filter.process_found(line, date, Some(&mut matches), &context).unwrap().is_empty()
+    });
+    filter.restore_date_detector(dates);
     // The test would see it.
     let region = Region::new(ALLOCATOR);
     let line = "Aug 14 11:59:59 host sshd[17]: Invalid user x from 192.0.2.1";
     assert_eq!(filter.process_line(line, &context).unwrap().len(), 1);
     assert!(region.change().allocations > 0);
+}
+
+#[track_caller]
+fn takes_nothing(mut misses: impl FnMut(&str) -> bool) {
+    for line in MISSED.iter().cycle().take(20) {
+        assert!(misses(line), "{line}");
+    }
+    for line in MISSED.iter().cycle().take(60) {
+        let region = Region::new(ALLOCATOR);
+        let is_missed = misses(line);
+        let change = region.change();
+        assert!(is_missed, "{line}");
+        assert_eq!((change.allocations, change.reallocations), (0, 0), "{line}");
+    }
 }

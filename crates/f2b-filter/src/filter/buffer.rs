@@ -16,7 +16,12 @@ pub(super) struct Split<'l> {
     pub(super) behind: &'l str,
 }
 
-impl Split<'_> {
+impl<'l> Split<'l> {
+    /// A line without a date.
+    pub(super) fn whole(line: &'l str) -> Self {
+        Self { before: "", date: "", behind: line }
+    }
+
     pub(super) fn to_line(self) -> Line {
         [self.before.into(), self.date.into(), self.behind.into()]
     }

@@ -5,8 +5,8 @@ use std::fmt;
 use std::ops::Range;
 
 use f2b_types::{Level, Number, Record, Time, seconds2str};
-use jiff::tz::TimeZone;
 
+use super::ahead::Matches;
 use super::buffer::Split;
 use super::{Filter, Found, State};
 use crate::date::{Clock, DateDetector, DateError};
@@ -22,10 +22,8 @@ const DAY: f64 = 86_400.0;
 /// Under which circumstances a line is read.
 #[derive(Debug, Clone, Copy)]
 pub struct LineContext<'a> {
-    /// What time it is.
-    pub now: Time,
-    /// The zone of the machine, for dates that name none.
-    pub zone: &'a TimeZone,
+    /// What time it is, and where.
+    pub clock: &'a Clock,
     /// The line was written just now; otherwise it is read from the past of the log.
     pub in_operation: bool,
     /// Whether the age of the line matters. It does in a jail, it doesn't in `f2b-regex`.
@@ -87,11 +85,11 @@ impl Filter {
     pub fn process_line(&mut self, line: &str, context: &LineContext<'_>) -> Result<Vec<Found>, LineError> {
         let date =
             self.state.detector.as_mut().map_or_else(LineDate::none, |dates| dates.find(line, context));
-        self.process_found(line, date, context)
+        self.process_found(line, date, None, context)
     }
 
     /// The same for a line whose date was found already, by the detector of this filter, which found those of all lines
-    /// before it too.
+    /// before it too, and of which some `matches` may be known, which are taken out.
     ///
     /// # Errors
     ///
@@ -100,13 +98,14 @@ impl Filter {
         &mut self,
         line: &str,
         date: LineDate,
+        matches: Option<&mut Matches>,
         context: &LineContext<'_>,
     ) -> Result<Vec<Found>, LineError> {
         let Self { rules, state } = self;
         state.ignored_by.clear();
         state.debug(Level::TRACEDEBUG, || format!("Working on line {}", repr(line)));
         state.records.extend(date.records);
-        let whole = Split { before: "", date: "", behind: line };
+        let whole = Split::whole(line);
         let (split, date, no_date) = match date.found? {
             Dated::Date(place, date) => {
                 let split = cut(line, place);
@@ -123,9 +122,9 @@ impl Filter {
             Dated::Missing => (whole, None, true),
         };
         // A line that says nothing of its time is of the time of the one before it, if that was just now.
-        let last = state.last_date.filter(|date| date.as_f64() > context.now.0 - TOLERANCE);
+        let last = state.last_date.filter(|date| date.as_f64() > context.clock.now().0 - TOLERANCE);
         let last_text = std::mem::take(&mut state.last_time_text);
-        let now = Number::Float(context.now.0);
+        let now = Number::Float(context.clock.now().0);
         let (split, date) = match (date, last) {
             (Some(date), _) => (split, Some(date)),
             (None, Some(last)) => (Split { date: &last_text, ..whole }, Some(last)),
@@ -135,9 +134,9 @@ impl Filter {
             (None, None) => (split, None),
         };
         let found = match date {
-            None => state.search(rules, split, None, no_date, context),
+            None => state.search(rules, (split, matches), None, no_date, context),
             Some(date) => match state.judge(rules, line, date, context) {
-                Some(date) => state.search(rules, split, Some(date), no_date, context),
+                Some(date) => state.search(rules, (split, matches), Some(date), no_date, context),
                 None => Vec::new(),
             },
         };
@@ -149,8 +148,8 @@ impl Filter {
     /// (`FileFilter.seekToTime`).
     pub fn date_of(&mut self, line: &str, context: &LineContext<'_>) -> Option<Number> {
         let detector = self.state.detector.as_mut()?;
-        let found = detector.match_line(Subject::new(line), context.now).ok()??;
-        detector.moment(line, &found, Clock { now: context.now, zone: context.zone }).ok()
+        let found = detector.match_line(Subject::new(line), context.clock.now()).ok()??;
+        detector.moment(line, &found, context.clock).ok()
     }
 
     /// Reads one line whose date its source knows (a journal), given as what stands before the date, the date's text,
@@ -167,7 +166,7 @@ impl Filter {
         state.last_date = Some(date);
         let split = Split { before, date: text, behind };
         match state.judge(rules, &parts.concat(), date, context) {
-            Some(date) => state.search(rules, split, Some(date), false, context),
+            Some(date) => state.search(rules, (split, None), Some(date), false, context),
             None => Vec::new(),
         }
     }
@@ -177,6 +176,15 @@ impl LineDate {
     /// Nobody looked for one.
     fn none() -> Self {
         Self { found: Ok(Dated::Missing), records: Vec::new() }
+    }
+
+    /// The line around its date, unless that depends on the lines before it.
+    pub(super) fn split<'l>(&self, line: &'l str) -> Option<Split<'l>> {
+        match &self.found {
+            Ok(Dated::Date(place, _)) => Some(cut(line, place.clone())),
+            Ok(Dated::Missing) => Some(Split::whole(line)),
+            Ok(Dated::Nothing(_) | Dated::Invalid(_)) | Err(_) => None,
+        }
     }
 }
 
@@ -191,7 +199,7 @@ impl DateDetector {
     }
 
     fn dated(&mut self, line: &str, context: &LineContext<'_>) -> Result<Dated, DateError> {
-        let Some(found) = self.match_line(Subject::new(line), context.now)? else {
+        let Some(found) = self.match_line(Subject::new(line), context.clock.now())? else {
             return Ok(Dated::Missing);
         };
         let place = found.spans.get(1).unwrap_or_else(|| before_last(line));
@@ -199,7 +207,7 @@ impl DateDetector {
         if text.is_empty() {
             return Ok(Dated::Nothing(place));
         }
-        match self.moment(line, &found, Clock { now: context.now, zone: context.zone }) {
+        match self.moment(line, &found, context.clock) {
             Ok(date) => {
                 self.debug_moment(date, text, &found);
                 Ok(Dated::Date(place, date))
@@ -220,7 +228,7 @@ impl State {
         date: Number,
         context: &LineContext<'_>,
     ) -> Option<Number> {
-        let now = context.now;
+        let now = context.clock.now();
         if !context.check_find_time {
             return Some(date);
         }
@@ -280,7 +288,7 @@ impl State {
 fn cut(line: &str, place: Range<usize>) -> Split<'_> {
     match (line.get(..place.start), line.get(place.clone()), line.get(place.end..)) {
         (Some(before), Some(date), Some(behind)) => Split { before, date, behind },
-        _ => Split { before: "", date: "", behind: line },
+        _ => Split::whole(line),
     }
 }
 
@@ -294,6 +302,7 @@ fn before_last(line: &str) -> Range<usize> {
 #[cfg(test)]
 mod tests {
     use f2b_types::Id;
+    use jiff::tz::TimeZone;
 
     use super::*;
     use crate::filter::Who;
@@ -309,8 +318,8 @@ mod tests {
 
     /// Feeds a line; answers with the times of what was found, and the warnings.
     fn feed(filter: &mut Filter, line: &str, in_operation: bool) -> (Vec<Option<Number>>, Vec<String>) {
-        let context =
-            LineContext { now: Time(NOW), zone: &TimeZone::UTC, in_operation, check_find_time: true };
+        let clock = Clock::new(Time(NOW), TimeZone::UTC);
+        let context = LineContext { clock: &clock, in_operation, check_find_time: true };
         let found = filter.process_line(line, &context).unwrap();
         assert!(found.iter().all(|found| found.who == Some(Who::Id(Id::parse("192.0.2.1")))));
         let records = filter.take_records().into_iter().filter(|record| record.level >= Level::WARNING);
@@ -389,8 +398,8 @@ mod tests {
     #[test]
     fn the_date_alone_can_be_asked_for() {
         let mut filter = filter();
-        let context =
-            LineContext { now: Time(NOW), zone: &TimeZone::UTC, in_operation: true, check_find_time: true };
+        let clock = Clock::new(Time(NOW), TimeZone::UTC);
+        let context = LineContext { clock: &clock, in_operation: true, check_find_time: true };
         assert_eq!(filter.date_of("2005-08-14 10:00:00 x", &context), Some(Number::Float(NOW)));
         assert_eq!(filter.date_of("x", &context), None);
         assert_eq!(filter.last_date(), None);
@@ -399,8 +408,8 @@ mod tests {
     #[test]
     fn an_unknown_time_zone_fails_as_upstream_does() {
         let mut filter = filter();
-        let context =
-            LineContext { now: Time(NOW), zone: &TimeZone::UTC, in_operation: true, check_find_time: true };
+        let clock = Clock::new(Time(NOW), TimeZone::UTC);
+        let context = LineContext { clock: &clock, in_operation: true, check_find_time: true };
         let error = filter.process_line("XYZ Aug 14 10:00:00 fail 192.0.2.1", &context).unwrap_err();
         assert_eq!(error.to_string(), "KeyError('XYZ')");
         assert!(filter.process_line("", &context).unwrap().is_empty());

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use f2b_filter::{Encoding, LineDate};
+use f2b_filter::{Encoding, LineDate, Matches};
 use f2b_journal::EntryLine;
 use f2b_types::{Level, Record};
 
@@ -16,8 +16,8 @@ use crate::logging::of_invalid_bytes;
 /// What is tried.
 #[derive(Debug)]
 pub(super) enum Line<'a> {
-    /// A line without its end, and its date if that was found ahead.
-    Text(&'a str, Option<LineDate>),
+    /// A line without its end, and what was found in it ahead.
+    Text(&'a str, Option<(LineDate, Option<&'a mut Matches>)>),
     /// An entry of the journal, which knows its date.
     Entry(&'a EntryLine),
 }

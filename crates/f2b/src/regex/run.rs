@@ -5,7 +5,7 @@ use std::time::Instant;
 use f2b_types::Level;
 
 use super::Failure;
-use super::ahead;
+use super::ahead::{self, Finders};
 use super::journal::JournalLines;
 use super::lines::{FileLines, Line, tried};
 use super::options::Options;
@@ -61,21 +61,21 @@ struct Run<'r> {
 }
 
 impl Run<'_> {
-    /// Tries lines while a thread reads those to come and finds their dates.
+    /// Tries lines while a thread reads those to come and finds what it can in them.
     fn file(&mut self, lines: FileLines) -> Result<(), Failure> {
         // What explains a line finds its date itself.
         let is_explained = self.options.explain || self.options.profile;
-        let dates = match is_explained {
+        let finders = match is_explained {
             true => None,
-            false => self.trial.filter.take_date_detector(),
+            false => Finders::take(&mut self.trial.filter),
         };
-        let zone = self.trial.zone().clone();
-        let dates = ahead::each_batch(lines, dates, zone, |batch| {
-            self.trial.now = batch.now;
+        let zone = self.trial.clock.zone().clone();
+        let finders = ahead::each_batch(lines, finders, zone, |batch| {
+            self.trial.set_now(batch.now);
             self.progress.read(batch.read_bytes);
             for (records, line) in batch.drain() {
                 if let Some(records) = records {
-                    self.out.log(records)?;
+                    self.out.log(*records)?;
                 }
                 if let Some(line) = line {
                     self.take(line)?;
@@ -83,15 +83,15 @@ impl Run<'_> {
             }
             Ok(())
         })?;
-        if let Some(dates) = dates {
-            self.trial.filter.restore_date_detector(dates);
+        if let Some(finders) = finders {
+            self.trial.filter.restore_date_detector(finders.dates);
         }
         Ok(())
     }
 
     fn given(&mut self, lines: std::vec::IntoIter<String>) -> Result<(), Failure> {
         for line in lines {
-            self.trial.now = crate::clock::now();
+            self.trial.set_now(crate::clock::now());
             if let Some(line) = tried(&line) {
                 self.take(Line::Text(line, None))?;
             }
@@ -101,7 +101,7 @@ impl Run<'_> {
 
     fn journal(&mut self, mut entries: JournalLines) -> Result<(), Failure> {
         while let Some(entry) = entries.next_line()? {
-            self.trial.now = crate::clock::now();
+            self.trial.set_now(crate::clock::now());
             if self.out.level() <= Level::HEAVYDEBUG {
                 self.out.log([entry.record("~jailless~")])?;
             }

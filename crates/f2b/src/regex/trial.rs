@@ -3,9 +3,8 @@
 
 use std::path::Path;
 
-use f2b_filter::{Explainer, Filter, Found, LineContext, Who};
+use f2b_filter::{Clock, Explainer, Filter, Found, LineContext, Who};
 use f2b_types::{Id, Level, Number, Record, Time};
-use jiff::tz::TimeZone;
 
 use super::Failure;
 use super::beyond::{self, Profile, Verdict};
@@ -64,9 +63,8 @@ pub(super) struct Trial {
     journal_match_given: bool,
     date_pattern_set: bool,
     max_lines_set: bool,
-    zone: TimeZone,
-    /// When the lines that are tried were read.
-    pub(super) now: Time,
+    /// When the lines that are tried were read, and where.
+    pub(super) clock: Clock,
     hosts: Hosts,
     explainer: Explainer,
     pub(super) profile: Profile,
@@ -74,13 +72,8 @@ pub(super) struct Trial {
 
 impl Trial {
     /// A filter with the options of the command line.
-    pub(super) fn new(
-        options: &Options,
-        now: Time,
-        zone: TimeZone,
-        out: &mut Output,
-    ) -> Result<Self, Failure> {
-        let year = f2b_types::local_time(now, &zone).map_or(2000, |now| now.year());
+    pub(super) fn new(options: &Options, clock: Clock, out: &mut Output) -> Result<Self, Failure> {
+        let year = f2b_types::local_time(clock.now(), clock.zone()).map_or(2000, |now| now.year());
         let mut trial = Self {
             filter: Filter::new("~jailless~", year),
             fail: Vec::new(),
@@ -100,8 +93,7 @@ impl Trial {
             journal_match_given: options.journal_match.is_some(),
             date_pattern_set: false,
             max_lines_set: false,
-            zone,
-            now,
+            clock,
             hosts: Hosts::default(),
             explainer: Explainer::default(),
             profile: Profile::default(),
@@ -276,7 +268,7 @@ impl Trial {
                 &beyond::line_json(&line.whole(), verdict, &found, self.filter.ignored_by()).to_string(),
             )?;
         }
-        let context = context(self.now, &self.zone);
+        let context = context(&self.clock);
         if options.profile {
             self.profile.try_line(&self.filter, line.text(), &context);
         }
@@ -360,12 +352,17 @@ impl Trial {
         Some(used.join("\n"))
     }
 
+    /// The lines that come now were read then.
+    pub(super) fn set_now(&mut self, now: Time) {
+        self.clock = Clock::new(now, self.clock.zone().clone());
+    }
+
     /// What the filter finds in a line, each host in place of its addresses.
     fn find(&mut self, line: &mut Line<'_>, out: &mut Output) -> Result<Vec<Identified>, Failure> {
-        let context = context(self.now, &self.zone);
+        let context = context(&self.clock);
         let found = match line {
-            Line::Text(text, date) => match date.take() {
-                Some(date) => self.filter.process_found(text, date, &context),
+            Line::Text(text, found) => match found.take() {
+                Some((date, matches)) => self.filter.process_found(text, date, matches, &context),
                 None => self.filter.process_line(text, &context),
             },
             Line::Entry(entry) => {
@@ -400,10 +397,6 @@ impl Trial {
         }
         Ok(identified)
     }
-
-    pub(super) fn zone(&self) -> &TimeZone {
-        &self.zone
-    }
 }
 
 /// A match about one id.
@@ -419,8 +412,8 @@ impl RegexHits {
     }
 }
 
-pub(super) fn context(now: Time, zone: &TimeZone) -> LineContext<'_> {
-    LineContext { now, zone, in_operation: true, check_find_time: false }
+pub(super) fn context(clock: &Clock) -> LineContext<'_> {
+    LineContext { clock, in_operation: true, check_find_time: false }
 }
 
 /// Whether the word is a file to read lines from.

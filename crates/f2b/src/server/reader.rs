@@ -26,7 +26,6 @@ use super::notify::Notify;
 use super::resolver::Resolver;
 use super::ways::Ways;
 use super::{Backlog, JailKey, Msg};
-use crate::clock;
 use crate::logging::ServerLog;
 
 /// How often a file is looked at that inotify doesn't report.
@@ -385,10 +384,10 @@ impl Jail {
         let Self { key, name, filter, backlog, journal, .. } = self;
         let Some(journal) = journal else { return RECHECK_INTERVAL };
         filter.set_log_level(ways.log.level());
-        let (now, find_time) = (clock::now(), filter.find_time().as_f64());
+        let (clock, find_time) = (ways.clock(), filter.find_time().as_f64());
         let encoding = filter.log_encoding().clone();
         let progress = journal.read(name, &encoding, find_time, &ways.log, |entry, in_operation| {
-            let context = LineContext { now, zone: &ways.zone, in_operation, check_find_time: true };
+            let context = LineContext { clock: &clock, in_operation, check_find_time: true };
             let found = filter.process_dated(entry.parts(), Number::Float(entry.time), &context);
             ways.pass_on(*key, filter, backlog, found, &context);
         });
@@ -409,10 +408,10 @@ impl Jail {
         let file = &mut files[index];
         let Followed { log, decode_warned, .. } = file;
         filter.set_log_level(ways.log.level());
-        let (now, path) = (clock::now(), log.path().to_owned());
+        let (clock, path) = (ways.clock(), log.path().to_owned());
         let encoding = filter.log_encoding().clone();
         let progress = log.read_lines(&encoding, |bytes, encoding, in_operation| {
-            let context = LineContext { now, zone: &ways.zone, in_operation, check_find_time: true };
+            let context = LineContext { clock: &clock, in_operation, check_find_time: true };
             let (line, valid) = encoding.decode_line(bytes);
             if !valid {
                 ways.warn_of_bytes(bytes, &path, encoding.name(), decode_warned);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
-use f2b_filter::{Filter, Found, LineContext, UseDns, Who};
+use f2b_filter::{Clock, Filter, Found, LineContext, UseDns, Who};
 use f2b_types::{Id, Level, Log, Record};
 use jiff::tz::TimeZone;
 
@@ -24,6 +24,11 @@ pub(super) struct Ways {
 }
 
 impl Ways {
+    /// What time it is, and where.
+    pub(super) fn clock(&self) -> Clock {
+        Clock::new(crate::clock::now(), self.zone.clone())
+    }
+
     /// Says once a day for each file (and always to whoever wants to know everything) that a line is not in the encoding of its jail; it goes on with the invalid bytes
     /// replaced (`FileContainer.decode_line`).
     pub(super) fn warn_of_bytes(
@@ -80,11 +85,11 @@ impl Ways {
             match &found.who {
                 Some(Who::Id(id)) => {
                     backlog.enter();
-                    let failure = found.failure(id.clone(), context.now);
+                    let failure = found.failure(id.clone(), context.clock.now());
                     let _ = self.core.send(Msg::Found { jail, failure });
                 }
                 Some(Who::Host(name)) => {
-                    let failure = found.failure(Id::raw(name), context.now);
+                    let failure = found.failure(Id::raw(name), context.clock.now());
                     self.resolver.failed(jail, name.clone(), warn, failure, backlog.clone());
                 }
                 None => {}
