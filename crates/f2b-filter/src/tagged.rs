@@ -7,6 +7,9 @@
 //! (V. Laurikari, "NFAs with tagged transitions", 2000, without copies of registers: one that no thread needs any more
 //! is free, and the lowest free one is taken, so that loops come back to the states they have been in).
 //!
+//! Most states are literals in a pattern, which one byte leads on from: the step by it is kept beside those of other
+//! states, since a table of all steps is too large for the cache nearest to the processor.
+//!
 //! Where a state is left by a few bytes only, as in the `.+` at the end of a pattern, the next of them is looked for
 //! instead of taking each step.
 //!
@@ -91,6 +94,8 @@ struct Cache {
     numbers: HashMap<Arc<Threads>, usize>,
     /// By state and class of the next byte.
     steps: Vec<Step>,
+    /// By state the step that was found out last.
+    usual: Vec<Usual>,
     /// By the first pattern and the kind of the byte in front.
     starts: Vec<Option<usize>>,
     bytes: usize,
@@ -113,6 +118,17 @@ enum WaysOut {
     Unknown,
     Many,
     Few(Vec<u8>),
+}
+
+/// A step by bytes of that class.
+#[derive(Debug, Clone, Copy)]
+struct Usual {
+    class: u16,
+    step: Step,
+}
+
+impl Usual {
+    const NONE: Self = Self { class: u16::MAX, step: Step::UNKNOWN };
 }
 
 /// Where to go, and the register for the place of the byte.
@@ -183,7 +199,7 @@ impl Tagged {
             return Err(Unknown);
         }
         let state = self.walk(&mut cache, text, start, first).ok_or(Unknown)?;
-        let threads = &cache.states.get(state >> self.stride).ok_or(Unknown)?.threads;
+        let threads = &cache.states.get(state).ok_or(Unknown)?.threads;
         let matched = self.threader.matched(threads);
         Ok(matched.map(|(pattern, slots)| read(pattern, Places { slots, registers: &cache.registers })))
     }
@@ -194,19 +210,22 @@ impl Tagged {
         let mut at = start;
         loop {
             // Nearly all steps are taken here, where each instruction counts.
-            let steps = cache.steps.as_slice();
+            let (steps, usual) = (cache.steps.as_slice(), cache.usual.as_slice());
             while let Some(byte) = text.get(at) {
-                match steps.get(state + usize::from(self.classes[usize::from(*byte)])) {
-                    Some(step) if !step.stops() => {
-                        cache.registers[step.register()] = at as u32;
-                        state = step.state();
-                    }
-                    _ => break,
+                let class = self.classes[usize::from(*byte)];
+                let step = match usual.get(state)? {
+                    Usual { class: usual, step } if *usual == u16::from(class) => *step,
+                    _ => *steps.get(self.place(state, usize::from(class)))?,
+                };
+                if step.stops() {
+                    break;
                 }
+                cache.registers[step.register()] = at as u32;
+                state = step.state();
                 at += 1;
             }
             let class = text.get(at).map_or(self.end, |byte| usize::from(self.classes[usize::from(*byte)]));
-            let mut step = *steps.get(state + class)?;
+            let mut step = *steps.get(self.place(state, class))?;
             if step == Step::UNKNOWN {
                 step = self.step(cache, state, class, text, at)?;
             }
@@ -218,7 +237,7 @@ impl Tagged {
                 return Some(state);
             }
             if step.stops() {
-                let known = cache.states.get(state >> self.stride)?;
+                let known = cache.states.get(state)?;
                 match known.is_final {
                     true => return Some(state),
                     false if is_loop => at = known.ways_out.next(text, at),
@@ -226,6 +245,11 @@ impl Tagged {
                 }
             }
         }
+    }
+
+    /// Where the step of a state by bytes of that class stands.
+    fn place(&self, state: usize, class: usize) -> usize {
+        (state << self.stride) + class
     }
 
     /// The state in which a search begins.
@@ -246,7 +270,7 @@ impl Tagged {
     #[cold]
     #[inline(never)]
     fn step(&self, cache: &mut Cache, state: usize, class: usize, text: &[u8], at: usize) -> Option<Step> {
-        let threads = Arc::clone(&cache.states.get(state >> self.stride)?.threads);
+        let threads = Arc::clone(&cache.states.get(state)?.threads);
         let before = at.checked_sub(1).and_then(|before| text.get(before)).copied();
         let Some((ahead, register)) = self.threader.over(&threads, before, text.get(at).copied()) else {
             cache.cleared = MAX_CLEARED + 1;
@@ -254,19 +278,22 @@ impl Tagged {
         };
         let next = self.add(cache, ahead)?;
         let mut step = Step::new(next, register);
-        if cache.states.get(next >> self.stride)?.is_final {
+        if cache.states.get(next)?.is_final {
             step = step.stopping();
         }
-        *cache.steps.get_mut(state + class)? = step;
+        let place = self.place(state, class);
+        *cache.steps.get_mut(place)? = step;
         if step == Step::new(state, threads::NOWHERE) {
             self.find_ways_out(cache, state, before)?;
         }
-        cache.steps.get(state + class).copied()
+        let step = *cache.steps.get(place)?;
+        *cache.usual.get_mut(state)? = Usual { class: class as u16, step };
+        Some(step)
     }
 
     /// Finds out by which bytes a state that leads to itself is left, and if they are few, has those that don't stop.
     fn find_ways_out(&self, cache: &mut Cache, state: usize, before: Option<u8>) -> Option<()> {
-        let known = cache.states.get_mut(state >> self.stride)?;
+        let known = cache.states.get_mut(state)?;
         if !matches!(known.ways_out, WaysOut::Unknown) {
             return Some(());
         }
@@ -289,25 +316,27 @@ impl Tagged {
         known.ways_out = WaysOut::Few(ways_out);
         for (class, stays) in stays.into_iter().enumerate() {
             if stays == Some(true) {
-                *cache.steps.get_mut(state + class)? = Step::new(state, threads::NOWHERE).stopping();
+                let place = self.place(state, class);
+                *cache.steps.get_mut(place)? = Step::new(state, threads::NOWHERE).stopping();
             }
         }
         Some(())
     }
 
-    /// Where the steps of a state begin. `None` if there is no room; then everything is forgotten.
+    /// The number of a state. `None` if there is no room; then everything is forgotten.
     fn add(&self, cache: &mut Cache, threads: Threads) -> Option<usize> {
         if let Some(known) = cache.numbers.get(&threads) {
             return Some(*known);
         }
         let stride = 1 << self.stride;
-        cache.bytes += stride * size_of::<Step>() + threads.bytes() + size_of::<State>();
+        cache.bytes += stride * size_of::<Step>() + threads.bytes() + size_of::<State>() + size_of::<Usual>();
         if cache.bytes > MAX_CACHE {
             *cache = Cache { cleared: cache.cleared + 1, ..Cache::new() };
             return None;
         }
-        let number = cache.steps.len();
-        cache.steps.resize(number + stride, Step::UNKNOWN);
+        let number = cache.states.len();
+        cache.steps.resize(self.place(number + 1, 0), Step::UNKNOWN);
+        cache.usual.push(Usual::NONE);
         let threads = Arc::new(threads);
         cache.states.push(State {
             is_final: self.threader.is_final(&threads),
@@ -343,6 +372,7 @@ impl Cache {
             states: Vec::new(),
             numbers: HashMap::new(),
             steps: Vec::new(),
+            usual: Vec::new(),
             starts: Vec::new(),
             bytes: 0,
             cleared: 0,
