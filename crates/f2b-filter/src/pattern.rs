@@ -68,9 +68,12 @@ impl Shape {
         Self { one_line: memchr::memchr(b'\n', body.as_bytes()).is_none(), ascii: text.is_ascii() }
     }
 
-    /// Of a text that is a part of this one, but for a newline at its end.
+    /// Of a text that was made of parts of this one, and a newline at its end.
     pub(crate) fn of_part(self, part: &str) -> Self {
-        if self.is_plain() { self } else { Self::of(part) }
+        match self.is_plain() && !part.ends_with("\n\n") {
+            true => self,
+            false => Self::of(part),
+        }
     }
 
     /// Whether the text is one line in ASCII, as each part of it is.
@@ -132,7 +135,11 @@ impl<'t> Subject<'t> {
         Self { text, shape }
     }
 
-    /// Another text, that is a part of this one, but for a newline at its end.
+    pub(crate) fn shape(self) -> Shape {
+        self.shape
+    }
+
+    /// A text that was made of parts of this one, and a newline at its end.
     pub(crate) fn part(self, text: &'t str) -> Self {
         Self { text, shape: self.shape.of_part(text) }
     }

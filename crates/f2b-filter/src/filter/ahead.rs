@@ -52,7 +52,7 @@ impl Searcher {
         let Some(split) = date.split(line) else { return matches };
         self.text.clear();
         push_line(&mut self.text, split.before, split.behind);
-        let mut subject = Subject::new(&self.text);
+        let mut subject = Subject::with_shape(&self.text, split.shape.of_part(&self.text));
         if let Some(prefix) = &self.rules.prefix {
             let search = prefix.search(subject);
             if let Search::Exhausted = search {

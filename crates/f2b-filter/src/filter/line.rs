@@ -10,7 +10,7 @@ use super::ahead::Matches;
 use super::buffer::Split;
 use super::{Filter, Found, State};
 use crate::date::{Clock, DateDetector, DateError};
-use crate::pattern::Subject;
+use crate::pattern::{Shape, Subject};
 use crate::pytext::repr;
 
 /// Seconds for which a line without a date is of the time of the one before it, and by which the date of a new line may
@@ -60,6 +60,8 @@ pub(super) enum Warning {
 pub struct LineDate {
     found: Result<Dated, LineError>,
     records: Vec<Record>,
+    /// Of the line.
+    shape: Shape,
 }
 
 /// What the date templates found in a line.
@@ -83,8 +85,11 @@ impl Filter {
     ///
     /// [`LineError`] where upstream raises an exception, as for an unknown abbreviation of a time zone.
     pub fn process_line(&mut self, line: &str, context: &LineContext<'_>) -> Result<Vec<Found>, LineError> {
-        let date =
-            self.state.detector.as_mut().map_or_else(LineDate::none, |dates| dates.find(line, context));
+        let date = self
+            .state
+            .detector
+            .as_mut()
+            .map_or_else(|| LineDate::none(line), |dates| dates.find(line, context));
         self.process_found(line, date, None, context)
     }
 
@@ -105,17 +110,17 @@ impl Filter {
         state.ignored_by.clear();
         state.debug(Level::TRACEDEBUG, || format!("Working on line {}", repr(line)));
         state.records.extend(date.records);
-        let whole = Split::whole(line);
+        let whole = Split::whole(line, date.shape);
         let (split, date, no_date) = match date.found? {
             Dated::Date(place, date) => {
-                let split = cut(line, place);
+                let split = cut(whole, place);
                 split.date.clone_into(&mut state.last_time_text);
                 state.last_date = Some(date);
                 (split, Some(date), false)
             }
-            Dated::Nothing(place) => (cut(line, place), None, false),
+            Dated::Nothing(place) => (cut(whole, place), None, false),
             Dated::Invalid(place) => {
-                let split = cut(line, place);
+                let split = cut(whole, place);
                 state.error(format!("findFailure failed to parse timeText: {}", split.date));
                 (split, None, true)
             }
@@ -164,8 +169,9 @@ impl Filter {
         });
         text.clone_into(&mut state.last_time_text);
         state.last_date = Some(date);
-        let split = Split { before, date: text, behind };
-        match state.judge(rules, &parts.concat(), date, context) {
+        let line = parts.concat();
+        let split = Split { before, date: text, behind, shape: Shape::of(&line) };
+        match state.judge(rules, &line, date, context) {
             Some(date) => state.search(rules, (split, None), Some(date), false, context),
             None => Vec::new(),
         }
@@ -174,15 +180,16 @@ impl Filter {
 
 impl LineDate {
     /// Nobody looked for one.
-    fn none() -> Self {
-        Self { found: Ok(Dated::Missing), records: Vec::new() }
+    fn none(line: &str) -> Self {
+        Self { found: Ok(Dated::Missing), records: Vec::new(), shape: Shape::of(line) }
     }
 
     /// The line around its date, unless that depends on the lines before it.
     pub(super) fn split<'l>(&self, line: &'l str) -> Option<Split<'l>> {
+        let whole = Split::whole(line, self.shape);
         match &self.found {
-            Ok(Dated::Date(place, _)) => Some(cut(line, place.clone())),
-            Ok(Dated::Missing) => Some(Split::whole(line)),
+            Ok(Dated::Date(place, _)) => Some(cut(whole, place.clone())),
+            Ok(Dated::Missing) => Some(whole),
             Ok(Dated::Nothing(_) | Dated::Invalid(_)) | Err(_) => None,
         }
     }
@@ -191,17 +198,19 @@ impl LineDate {
 impl DateDetector {
     /// The date of the next line.
     pub fn find(&mut self, line: &str, context: &LineContext<'_>) -> LineDate {
+        let line = Subject::new(line);
         let found = self.dated(line, context).map_err(|error| match error {
             DateError::Raised(exception) => LineError { exception },
             DateError::Invalid => LineError { exception: "ValueError()".into() },
         });
-        LineDate { found, records: self.take_records() }
+        LineDate { found, records: self.take_records(), shape: line.shape() }
     }
 
-    fn dated(&mut self, line: &str, context: &LineContext<'_>) -> Result<Dated, DateError> {
-        let Some(found) = self.match_line(Subject::new(line), context.clock.now())? else {
+    fn dated(&mut self, line: Subject<'_>, context: &LineContext<'_>) -> Result<Dated, DateError> {
+        let Some(found) = self.match_line(line, context.clock.now())? else {
             return Ok(Dated::Missing);
         };
+        let line = line.text;
         let place = found.spans.get(1).unwrap_or_else(|| before_last(line));
         let text = line.get(place.clone()).unwrap_or("");
         if text.is_empty() {
@@ -285,10 +294,11 @@ impl State {
     }
 }
 
-fn cut(line: &str, place: Range<usize>) -> Split<'_> {
+fn cut(whole: Split<'_>, place: Range<usize>) -> Split<'_> {
+    let line = whole.behind;
     match (line.get(..place.start), line.get(place.clone()), line.get(place.end..)) {
-        (Some(before), Some(date), Some(behind)) => Split { before, date, behind },
-        _ => Split::whole(line),
+        (Some(before), Some(date), Some(behind)) => Split { before, date, behind, ..whole },
+        _ => whole,
     }
 }
 

@@ -73,7 +73,7 @@ impl State {
         context: &LineContext<'_>,
     ) -> Vec<Found> {
         let (text, lines) = self.buffer.add(split, rules.max_lines);
-        let shape = Shape::of(&text);
+        let shape = if lines.is_empty() { split.shape.of_part(&text) } else { Shape::of(&text) };
         self.debug_lines(split, &lines);
         let mut view = View { split, text, shape, known, lines, rest: None };
         let found = self.search_view(rules, &mut view, date, no_date, context);
@@ -432,6 +432,15 @@ mod tests {
             ["0 192.0.2.1: h sshd: fail 192.0.2.1", ""]
         );
         assert!(filter.prefix_groups().is_none());
+    }
+
+    #[test]
+    fn a_newline_that_a_prefix_cuts_out_is_not_the_end() {
+        let mut filter = filter(&["^<F-ID>a</F-ID>$"], &[]);
+        filter.set_prefregex("(?s)^p <F-CONTENT>.+</F-CONTENT>$").unwrap();
+        assert_eq!(feed(&mut filter, &["p a"]), [""]);
+        filter.set_prefregex("^p <F-CONTENT>.+</F-CONTENT>$").unwrap();
+        assert_eq!(feed(&mut filter, &["p a"]), ["0 a: p a"]);
     }
 
     #[test]

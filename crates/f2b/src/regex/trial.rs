@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use f2b_filter::{Clock, Explainer, Filter, Found, LineContext, Who};
-use f2b_types::{Id, Level, Number, Record, Time};
+use f2b_types::{Level, Number, Record, Time};
 
 use super::Failure;
 use super::beyond::{self, Profile, Verdict};
@@ -215,8 +215,7 @@ impl Trial {
         out: &mut Output,
     ) -> Result<(), Failure> {
         let found = self.find(&mut line, out)?;
-        let failures: Vec<_> =
-            found.into_iter().filter(|found| !found.match_.fields.is_no_failure()).collect();
+        let failures: Vec<_> = found.into_iter().filter(|found| !found.fields.is_no_failure()).collect();
         match (failures.is_empty(), invert) {
             (false, false) => tokens.print(&failures, out)?,
             (true, true) => tokens.print_missed(&line.whole(), self.filter.last_date(), out)?,
@@ -236,15 +235,15 @@ impl Trial {
         let found = self.find(&mut line, out)?;
         let (mut failures, mut is_ignored) = (0_usize, false);
         for found in &found {
-            if let Some(hits) = self.fail.get_mut(found.match_.regex) {
+            if let Some(hits) = self.fail.get_mut(found.regex) {
                 hits.hits += 1;
                 // Else the report shows none of them, and they would take memory for each line.
                 if options.verbose > 0 {
-                    let id = found.id.as_ref().map_or_else(|| "None".into(), ToString::to_string);
-                    hits.matches.push(Match { id, time: found.match_.time, repeated: failures > 1 });
+                    let id = found.id().map_or_else(|| "None".into(), ToString::to_string);
+                    hits.matches.push(Match { id, time: found.time, repeated: failures > 1 });
                 }
             }
-            match found.match_.fields.is_no_failure() {
+            match found.fields.is_no_failure() {
                 true => is_ignored = true,
                 false => failures += 1,
             }
@@ -358,7 +357,7 @@ impl Trial {
     }
 
     /// What the filter finds in a line, each host in place of its addresses.
-    fn find(&mut self, line: &mut Line<'_>, out: &mut Output) -> Result<Vec<Identified>, Failure> {
+    fn find(&mut self, line: &mut Line<'_>, out: &mut Output) -> Result<Vec<Found>, Failure> {
         let context = context(&self.clock);
         let found = match line {
             Line::Text(text, found) => match found.take() {
@@ -380,30 +379,22 @@ impl Trial {
                 Vec::new()
             }
         };
-        let mut identified = Vec::with_capacity(found.len());
-        for match_ in found {
-            let id = match &match_.who {
-                None => None,
-                Some(Who::Id(id)) => Some(id.clone()),
-                Some(Who::Host(host)) => {
-                    let (ids, records) = self.hosts.addresses(host, self.filter.use_dns());
-                    out.log(records)?;
-                    let each = |id| Identified { id: Some(id), match_: match_.clone() };
-                    identified.extend(ids.into_iter().map(each));
-                    continue;
-                }
+        if !found.iter().any(|found| matches!(found.who, Some(Who::Host(_)))) {
+            return Ok(found);
+        }
+        let mut identified = Vec::new();
+        for found in found {
+            let Some(Who::Host(host)) = &found.who else {
+                identified.push(found);
+                continue;
             };
-            identified.push(Identified { id, match_ });
+            let (ids, records) = self.hosts.addresses(host, self.filter.use_dns());
+            out.log(records)?;
+            let each = |id| Found { who: Some(Who::Id(id)), ..found.clone() };
+            identified.extend(ids.into_iter().map(each));
         }
         Ok(identified)
     }
-}
-
-/// A match about one id.
-pub(super) struct Identified {
-    /// `None` as long as its connection has none.
-    pub(super) id: Option<Id>,
-    pub(super) match_: Found,
 }
 
 impl RegexHits {
