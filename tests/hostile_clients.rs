@@ -371,6 +371,29 @@ fn where_no_thread_can_be_had_the_others_go_on() {
     place.ask(&["status", "j"]);
 }
 
+/// Clients that take nothing hold nobody else up, and cost no more than the reply that they do not take.
+#[test]
+fn clients_that_do_not_listen_are_left_behind() {
+    let place = place();
+    let server = place.start();
+    let before = memory(&server, "VmRSS");
+    let long = "x".repeat(1 << 20);
+    let deaf: Vec<UnixStream> = (0..20)
+        .map(|_| {
+            let mut stream = UnixStream::connect(place.file("f2b.sock")).expect("a connection");
+            stream.write_all(&frame::pack(&Value::strings(["echo", &long]))).expect("a write");
+            stream
+        })
+        .collect();
+    expect_ban(&place, "192.0.2.1");
+    let grown = memory(&server, "VmRSS").saturating_sub(before);
+    assert!(grown < 128 << 10, "{grown} KiB");
+    // And those that go away in the middle of it.
+    drop(deaf);
+    expect_ban(&place, "192.0.2.2");
+    place.ask(&["stop"]);
+}
+
 #[test]
 fn a_pid_file_of_somebody_else_hurts_nobody() {
     let place = place();

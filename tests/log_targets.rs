@@ -316,3 +316,144 @@ fn a_target_that_cannot_be_used_leaves_the_old_one() {
         ],
     );
 }
+
+/// Everything that is done to both servers; `ROOT` stands for the directory, `~` for a blank.
+const DONE: &str = "\
+ping
+status
+status j
+status j odd
+set j banip 192.0.2.1
+set j banip 192.0.2.1
+set j unbanip 192.0.2.1
+set j unbanip 192.0.2.99
+set j banip 2001:db8::1 192.0.2.0/25 some-user
+unban --all
+set j addignoreip 192.0.2.7 10.0.0.0/8
+set j addignoreip 192.0.2.7
+set j delignoreip 192.0.2.7
+set j usedns odd
+set j usedns no
+set j addfailregex ^x~<HOST>
+set j addfailregex (
+set j delfailregex 1
+set j delfailregex 99
+set j addignoreregex ^y
+set j prefregex ''
+set j maxlines 5
+set j maxretry 3
+set j maxmatches 3
+set j findtime 10m
+set j bantime 10m
+set j logencoding ascii
+set j logtimezone UTC+0100
+set j datepattern EPOCH
+set j datepattern %Y-%m-%d~%H:%M:%S
+set j ignorecache key=\"<ip>\"
+set j idle on
+set j idle off
+set j bantime.increment true
+set j bantime.maxtime 1d
+set j bantime.increment false
+set j attempt 192.0.2.50 one two
+set j addaction a
+set j action a actionban echo
+set j action a timeout 10
+set j action a other 10
+set j delaction a
+set j delaction a
+set dbmaxmatches 10
+set dbpurgeage 1d
+flushlogs
+add j2 polling
+set j2 addlogpath ROOT/j.log tail
+start j2
+stop j2
+nonsense
+set j maxretry x
+get nojail x
+status nojail
+set j dellogpath ROOT/j.log
+set j addlogpath ROOT/j.log
+set j addlogpath /nonexistent/log
+reload
+reload --restart j
+reload nojail
+server-status";
+
+/// Beginnings of what upstream says of its version, its own threads and objects, and of each line that it reads.
+const ITS_OWN: &[&str] = &[
+    "INFO fail2ban.server Starting Fail2ban v",
+    "INFO fail2ban.observer Observer st",
+    "DEBUG fail2ban.observer ",
+    "DEBUG fail2ban.filter Created ",
+    "DEBUG fail2ban.filterpoll ",
+    "DEBUG fail2ban.filter Setting usedns",
+    "DEBUG fail2ban.filter Seek to find time",
+    "DEBUG fail2ban.filter Position ",
+    "DEBUG fail2ban.filter Processing line with time",
+    "DEBUG fail2ban.server Jail j is not a ",
+    "DEBUG fail2ban.asyncserver ",
+    "DEBUG fail2ban Exit with code",
+];
+
+/// Parts of what 1.0 said in other words.
+const OTHERWISE_IN_1_0: &[&str] = &["Unban tickets each", "date pattern", "Unsupported extended jail status"];
+
+#[test]
+fn the_log_has_upstreams_lines() {
+    let tell = |start: fn(&Place) -> Process, place: &Place| {
+        let conf = place.read("fail2ban.conf").replace("loglevel = INFO", "loglevel = DEBUG");
+        place.write("fail2ban.conf", &(conf + "allowipv6 = auto\n"));
+        place.append(
+            "jail.conf",
+            "usedns = warn\nignoreself = false\nignoreip = 203.0.113.0/24\nbantime = 10m\n",
+        );
+        let action = "[Definition]\nactionstart = true\nactionban = echo <ip>\nactionunban = true\nactionstop = true\n";
+        place.write("action.d/none.conf", action);
+        let root = place.path().display().to_string();
+        let mut server = start(place);
+        for command in DONE.lines() {
+            let word = |word: &str| {
+                if word == "''" { String::new() } else { word.replace("ROOT", &root).replace('~', " ") }
+            };
+            let words: Vec<String> = command.split(' ').map(word).collect();
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            let _ = place.client(binary("f2b-client"), &words).output().expect("the client starts");
+        }
+        place.ask(&["stop"]);
+        server.0.wait().expect("an end");
+        let mut lines: Vec<String> = place.log().lines().filter_map(|line| logged(line, &root)).collect();
+        lines.sort();
+        lines.dedup();
+        lines
+    };
+    let Some(version) = upstream::version() else { return };
+    let theirs = tell(upstream::start, &place());
+    let ours = tell(Place::start, &place());
+    let own = |line: &&String| {
+        let otherwise = version.starts_with("1.0") && OTHERWISE_IN_1_0.iter().any(|part| line.contains(part));
+        otherwise || ITS_OWN.iter().any(|own| line.starts_with(own))
+    };
+    let missing: Vec<&String> = theirs.iter().filter(|line| !ours.contains(line) && !own(line)).collect();
+    let more: Vec<&String> = ours.iter().filter(|line| !theirs.contains(line) && !own(line)).collect();
+    assert!(missing.is_empty() && more.is_empty(), "missing {missing:#?}\nmore {more:#?}");
+}
+
+/// Level, logger and text, without what differs from run to run; nothing for lines of a stack trace.
+fn logged(line: &str, root: &str) -> Option<String> {
+    let (head, rest) = line.split_once("]: ")?;
+    let logger = head.split_whitespace().nth(2)?;
+    let (level, text) = rest.split_at_checked(8)?;
+    let text = text.trim().replace(root, "ROOT");
+    let text = match text.split_once(" Attempt ") {
+        Some((jail, attempt)) => format!("{jail} Attempt {}", attempt.split(' ').next()?),
+        None => text,
+    };
+    // The name of a call is a number.
+    let text = match text.split_once(" -- ") {
+        Some((call, rest)) if call.chars().all(|c| c.is_ascii_hexdigit()) => format!("CALL -- {rest}"),
+        _ => text,
+    };
+    Some(format!("{} {logger} {text}", level.trim()))
+}

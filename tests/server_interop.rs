@@ -179,6 +179,12 @@ b'\x80\x02]q\x00(X\x06\x00\x00\x00statusq\x01X\x02\x00\x00\x00j1q\x02e.'
 b'\x80\x02]q\x01(U\x06statusq\x02U\x02j1q\x03e.'
 b'(lp0\nVstatus\np1\naVj1\np2\na.'
 b"(lp0\nS'ping'\np1\na."
+pickle.dumps(['status', 'j1', 'short'], 0)
+pickle.dumps(['status', 'j1', 'short'], 1)
+pickle.dumps(['status', 'j1', 'short'], 2)
+pickle.dumps(['status', 'j1', 'short'], 3)
+pickle.dumps(['status', 'j1', 'short'], 4)
+pickle.dumps(['status', 'j1', 'short'], 5)
 ['nonsense', 1]
 ['echo', 1, 2.5, None, True, 'a', ['b'], {'c': 1}, ('d',)]
 ['echo', 'x' * 300000, ['y'] * 5000]

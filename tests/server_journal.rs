@@ -123,6 +123,31 @@ fn a_growing_journal_is_read_once() {
     drop(server);
 }
 
+/// The database has the place, whoever wrote it there.
+#[test]
+fn the_place_in_the_journal_is_handed_from_server_to_server() {
+    if !journal::can_be_made() || upstream::version().is_none() || !journal::upstream_reads() {
+        return;
+    }
+    let place = place("");
+    fail(&place, "prog", 60, [2, 3]);
+    let server = upstream::start(&place);
+    wait_for_found(&place, &[2, 3]);
+    fail(&place, "prog", 0, [4]);
+    wait_for_found(&place, &[2, 3, 4]);
+    stop(&place, server);
+    fail(&place, "prog", 0, [5]);
+    let server = place.start();
+    wait_for_found(&place, &[2, 3, 4, 5]);
+    stop(&place, server);
+    fail(&place, "prog", 0, [6]);
+    let server = upstream::start(&place);
+    wait_until("the new failure is found", || found(&place).contains(&6));
+    // It may read the last entry once more (`journal-after-restart`), but none of those before.
+    assert!([&[2, 3, 4, 5, 6][..], &[2, 3, 4, 5, 5, 6]].contains(&&*found(&place)), "{:?}", found(&place));
+    stop(&place, server);
+}
+
 /// What was written before the rotation and had not been read is not lost, whatever the order in which it is noticed.
 #[test]
 fn a_rotated_journal_is_read_to_its_end_before_the_new_one() {

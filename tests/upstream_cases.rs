@@ -19,6 +19,8 @@ use support::{Place, available, binary, both, has_program, repository};
 const SUITES: &[&str] = &[
     "servertestcase.Transmitter",
     "servertestcase.TransmitterLogging",
+    "servertestcase.ServerConfigReaderTests.testCheckStockJailActions",
+    "servertestcase.ServerConfigReaderTests.testCheckStockAllActions",
     "fail2banclienttestcase.Fail2banClientTest",
     "fail2banclienttestcase.Fail2banServerTest",
 ];

@@ -132,11 +132,18 @@ class Transmitter:
         finally:
             connection.close()
 
+    def _Transmitter__commandHandler(self, command):
+        code, value = self.proceed(command)
+        if code:
+            raise value
+        return value
+
 
 class Server:
     """A server of ours that nobody has configured, with what the cases use of upstream's class."""
 
     LEVEL = "9"
+    running = []
 
     def __init__(self):
         self.directory = tempfile.mkdtemp(prefix="f2b-case")
@@ -151,6 +158,7 @@ class Server:
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=Clock.environment())
         self._Server__transm = Transmitter(path("socket"))
         Clock.sockets = [path("socket")]
+        Server.running.append(self)
         if not Utils.wait_for(lambda: os.path.exists(path("socket")) and self._answers(), 20):
             raise RuntimeError("the server does not start")
 
@@ -195,6 +203,7 @@ class Server:
         return self._do("get", "syslogsocket")
 
     def quit(self):
+        Server.running.remove(self)
         try:
             self._do("stop")
         except OSError:
@@ -221,6 +230,11 @@ class Names:
 servertestcase.DNSUtils = Names
 servertestcase.TransmitterBase.TEST_SRV_CLASS = Server
 servertestcase.TransmitterLogging.TEST_SRV_CLASS = Server
+
+# The stock configuration is sent to a server; what its actions do there is another matter.
+servertestcase.TestServer = Server
+servertestcase.ServerConfigReaderTests._testExecActions = lambda self, server: None
+servertestcase.ServerConfigReaderTests.doCleanups = lambda self: [server.quit() for server in list(Server.running)]
 
 client = fail2banclienttestcase
 

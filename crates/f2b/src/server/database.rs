@@ -159,9 +159,7 @@ impl Keeper {
                         for _ in 0..LAST_RETRIES {
                             self.write();
                         }
-                        drop(self.store);
-                        let message = "Connection to database closed.";
-                        self.log.write(Record::new(Level::INFO, "database", message));
+                        self.store.close(&*self.log);
                         let _ = done.send(());
                         return;
                     }
