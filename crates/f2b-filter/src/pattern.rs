@@ -208,7 +208,7 @@ impl Pattern {
 
     /// The program by which the engine that backtracks searches `subject`, if it has to be asked.
     pub(crate) fn backtracking_program(&self, subject: Subject<'_>) -> Option<&str> {
-        match &self.program(subject)?.engine {
+        match self.program(subject)?.engine()? {
             Engine::Backtracking { screen, regex } if screen.is_match(subject.text) => Some(regex.as_str()),
             _ => None,
         }
@@ -237,8 +237,9 @@ impl Pattern {
 
     /// Whether there is a match. A [`Search::Found`] has no places.
     pub(crate) fn test(&self, subject: Subject<'_>) -> Search {
-        match self.program(subject) {
-            Some(Program { engine: Engine::Linear(regex), .. }) => match regex.is_match(subject.text) {
+        let program = self.program(subject).filter(|program| program.regular.is_none());
+        match program.and_then(Program::engine) {
+            Some(Engine::Linear(regex)) => match regex.is_match(subject.text) {
                 true => Search::Found(Spans(SmallVec::new())),
                 false => Search::Missed,
             },
@@ -312,7 +313,9 @@ impl Pattern {
 /// One form of a pattern.
 #[derive(Debug)]
 struct Program {
-    engine: Engine,
+    recipe: Recipe,
+    /// Made at once where there is no automaton. `None` inside if it is too big, which has been seen at once anyway.
+    engine: OnceLock<Option<Engine>>,
     /// Which group of the pattern each group of the engine's is.
     groups: Vec<usize>,
     /// Groups of the pattern up to the last one that the engine knows, and the whole match.
@@ -321,7 +324,16 @@ struct Program {
     regular: Option<Regular>,
 }
 
-/// What searches where there is no automaton.
+/// How an engine is made.
+#[derive(Debug)]
+struct Recipe {
+    effort: Effort,
+    text: String,
+    /// What sieves out lines, if the engine has to backtrack.
+    screen: Option<String>,
+}
+
+/// What searches where there is no automaton, or where it gives up.
 #[derive(Debug)]
 enum Engine {
     Linear(meta::Regex),
@@ -354,14 +366,10 @@ type TooBig = Box<dyn std::error::Error>;
 impl Program {
     fn new(parsed: &Parsed, mode: Mode) -> Result<Self, TooBig> {
         let written = dialect::write(parsed, mode);
-        let engine = match written.effort {
-            Effort::Linear => Engine::Linear(linear(&written.text)?),
-            Effort::Eased => Engine::Eased(backtracking(&written.text)?),
-            Effort::Backtracking => Engine::Backtracking {
-                screen: linear(&dialect::write_screen(parsed, mode))?,
-                regex: backtracking(&written.text)?,
-            },
-        };
+        let is_screened = written.effort == Effort::Backtracking;
+        let screen = is_screened.then(|| dialect::write_screen(parsed, mode));
+        let recipe = Recipe { effort: written.effort, text: written.text, screen };
+        let engine = recipe.engine()?;
         let count = written.groups.iter().max().map_or(0, |last| *last) + 1;
         let regular = dialect::write_guarded(parsed, mode);
         let is_named = |group: &usize| parsed.names.iter().any(|(_, named)| named == group);
@@ -373,13 +381,22 @@ impl Program {
             ascii: mode.ascii,
             automaton: OnceLock::new(),
         });
-        Ok(Self { engine, groups: written.groups, count, regular })
+        // Most automata never give up, and many engines would take much memory.
+        let engine = if regular.is_some() { OnceLock::new() } else { OnceLock::from(Some(engine)) };
+        Ok(Self { recipe, engine, groups: written.groups, count, regular })
+    }
+
+    fn engine(&self) -> Option<&Engine> {
+        self.engine.get_or_init(|| self.recipe.engine().ok()).as_ref()
     }
 
     /// The first match. The engine that backtracks is asked only if there may be one.
     fn search(&self, subject: Subject<'_>) -> Search {
-        let may_match = match &self.engine {
-            _ if let Ok(search) = self.search_regular(Text::whole(subject.text), 0) => return search,
+        if let Ok(search) = self.search_regular(Text::whole(subject.text), 0) {
+            return search;
+        }
+        let Some(engine) = self.engine() else { return Search::Exhausted };
+        let may_match = match engine {
             Engine::Linear(_) => true,
             Engine::Eased(regex) => regex.is_match(subject.text).unwrap_or(true),
             Engine::Backtracking { screen, .. } => screen.is_match(subject.text),
@@ -389,8 +406,11 @@ impl Program {
 
     /// The first match at or behind the byte `start`.
     fn search_from(&self, subject: Subject<'_>, start: usize) -> Search {
-        let regex = match &self.engine {
-            _ if let Ok(search) = self.search_regular(Text::whole(subject.text), start) => return search,
+        if let Ok(search) = self.search_regular(Text::whole(subject.text), start) {
+            return search;
+        }
+        let Some(engine) = self.engine() else { return Search::Exhausted };
+        let regex = match engine {
             Engine::Linear(regex) => return self.search_linear(regex, subject, start),
             Engine::Backtracking { .. } if subject.text.len() > MAX_BACKTRACKED => return Search::Exhausted,
             Engine::Eased(regex) | Engine::Backtracking { regex, .. } => regex,
@@ -432,6 +452,18 @@ impl Program {
     fn spans(&self, groups: &[usize], mut places: impl Iterator<Item = Place>) -> Spans {
         let whole = places.next().map(|place| (0, place));
         Spans::new(self.count, whole.into_iter().chain(groups.iter().copied().zip(places)))
+    }
+}
+
+impl Recipe {
+    fn engine(&self) -> Result<Engine, TooBig> {
+        Ok(match (self.effort, &self.screen) {
+            (Effort::Linear, _) => Engine::Linear(linear(&self.text)?),
+            (Effort::Backtracking, Some(screen)) => {
+                Engine::Backtracking { screen: linear(screen)?, regex: backtracking(&self.text)? }
+            }
+            _ => Engine::Eased(backtracking(&self.text)?),
+        })
     }
 }
 
@@ -553,7 +585,7 @@ mod tests {
                     continue;
                 }
                 assert_eq!(format!("{ours:?}"), format!("{theirs:?}"), "{:?} in {text:?}", generated.pattern);
-                let is_linear = matches!(program.engine, Engine::Linear(_));
+                let is_linear = program.recipe.effort == Effort::Linear;
                 compared[match begins {
                     true => 4,
                     false => usize::from(!is_linear) + 2 * usize::from(!text.is_ascii()),
