@@ -360,6 +360,9 @@ fn a_database_that_cannot_be_opened_is_named_and_costs_no_ban() {
         log.contains("Error connecting to fail2ban persistent database") && log.contains("f2b.sqlite3"),
         "{log}"
     );
+    assert_eq!(place.ask(&["reload"]), "OK\n");
+    place.wait_for_log("f2b.sqlite3' could not be opened; the next start tries again.");
+    expect_ban(&place, "healthy", "192.0.2.2");
 }
 
 #[test]

@@ -37,6 +37,8 @@ pub(super) struct Core {
     pub(super) logger: Arc<ServerLog>,
     pub(super) zone: TimeZone,
     pub(super) database: Option<Database>,
+    /// The name of one that could not be opened.
+    missed_database: String,
     /// In the order in which they were added.
     pub(super) jails: Vec<Running>,
     pub(super) reader: Reader,
@@ -96,6 +98,7 @@ impl Core {
             inbox,
             sender,
             database: None,
+            missed_database: String::new(),
             jails: Vec::new(),
             next_key: 0,
             next_token: 0,
@@ -442,6 +445,13 @@ impl Core {
             None if none => return Ok(()),
             _ => {}
         }
+        if self.database.is_none() && !self.jails.is_empty() && self.missed_database == filename {
+            // Jails that have begun without it go on without it; that is no reason to fail each reload.
+            let message =
+                format!("The database '{filename}' could not be opened; the next start tries again.");
+            self.log(Level::WARNING, "database", message);
+            return Ok(());
+        }
         if !self.jails.is_empty() {
             return Err(runtime_error("Cannot change database when there are jails present"));
         }
@@ -454,6 +464,7 @@ impl Core {
                 let message =
                     format!("Error connecting to fail2ban persistent database '{filename}': {error}");
                 self.log(Level::ERROR, "database", message);
+                self.missed_database = filename.into();
                 super::errors::operational_error(error.to_string())
             })?;
             self.database = Some(database);
