@@ -22,6 +22,9 @@ use super::trial;
 /// Batches that are on their way. One is filled and one emptied; the others make up for the one being faster at times.
 const BATCHES: usize = 4;
 
+/// Lines of a batch that are searched ahead. It has more only if they are short, and what is found takes memory.
+const MAX_SEARCHED: usize = 2048;
+
 /// Lines that were read at once.
 #[derive(Default)]
 pub(super) struct Batch {
@@ -66,9 +69,10 @@ impl Batch {
         })
     }
 
-    /// Searches the next line. False if there is none.
+    /// Searches the next line. False if there is none, or enough are searched.
     fn search(&mut self, searcher: &mut Searcher) -> bool {
-        let Some(DatedLine { end, date, .. }) = self.lines.get(self.matches.len()) else { return false };
+        let next = self.lines.iter().take(MAX_SEARCHED).nth(self.matches.len());
+        let Some(DatedLine { end, date, .. }) = next else { return false };
         let line = self.text.get(self.searched..*end).filter(|line| !line.is_empty());
         let matches = line.zip(date.as_ref()).map(|(line, date)| searcher.search(line, date));
         self.matches.push(matches.unwrap_or_default());
