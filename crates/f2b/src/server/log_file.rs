@@ -163,22 +163,17 @@ impl LogFile {
         self.openings
     }
 
-    /// Another reader of the log, which goes on from the same place.
-    ///
-    /// # Errors
-    ///
-    /// The file can't be read. A FIFO has no second reader.
-    pub(super) fn fork(&self) -> io::Result<Self> {
+    /// Another reader of the log, which goes on from the same place. A FIFO has no second one.
+    pub(super) fn fork(&self) -> Option<Self> {
         if self.is_fifo() {
-            return Err(io::ErrorKind::Unsupported.into());
+            return None;
         }
-        let retired = self.retired.iter().map(|(tail, since)| Ok((tail.fork()?, *since)));
-        Ok(Self {
+        Some(Self {
             path: self.path.clone(),
-            tail: self.tail.as_ref().map(Tail::fork).transpose()?,
+            tail: self.tail.as_ref().map(Tail::fork),
             fifo: None,
             start: self.start.clone(),
-            retired: retired.collect::<io::Result<_>>()?,
+            retired: self.retired.iter().map(|(tail, since)| (tail.fork(), *since)).collect(),
             rotated: self.rotated,
             looks: None,
             openings: self.openings,
@@ -484,7 +479,7 @@ impl Tail {
     }
 
     /// Another reader of the same file from the same place.
-    fn fork(&self) -> io::Result<Self> {
+    fn fork(&self) -> Self {
         let mut fork = Self {
             file: Rc::clone(&self.file),
             inode: self.inode,
@@ -494,14 +489,19 @@ impl Tail {
             position: self.position,
             buffer: self.buffer.fork(),
             head: self.head.clone(),
-            trace: self.trace.clone(),
+            trace: Vec::new(),
         };
-        if self.was_rewritten(self.end())? == Some(false) {
-            fork.trace_back()?;
-        } else {
-            fork.rewind()?;
+        let is_same = self.was_rewritten(self.end());
+        let traced = match is_same {
+            Ok(Some(false)) => fork.trace_back(),
+            Ok(_) => fork.rewind(),
+            Err(error) => Err(error),
+        };
+        if traced.is_err() {
+            // Whoever reads on gets the error.
+            fork.trace.clear();
         }
-        Ok(fork)
+        fork
     }
 
     /// Whether it is this file, or a copy of what was in it before it was emptied.

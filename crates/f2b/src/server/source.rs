@@ -101,7 +101,7 @@ impl Source {
         }
         let mut own = match group.members.len() {
             1 => None,
-            _ => group.split(|member| member.jail == jail.key),
+            _ => group.split(&[jail.key]),
         };
         let group = own.as_mut().unwrap_or(group);
         group.encoding = encoding.clone();
@@ -153,12 +153,15 @@ impl Source {
     /// Who can't take lines now leaves those who can.
     fn part(&mut self, jails: &[Jail]) {
         let mut parted = Vec::new();
-        for group in self.groups.iter_mut().filter(|group| !group.log.is_fifo()) {
+        for group in self.groups.iter_mut().filter(|group| group.members.len() > 1 && !group.log.is_fifo()) {
+            // Looked at once, since the state of a jail may change at any time.
+            let states = group.members.iter().map(|member| (member.jail, state_of(member, jails)));
+            let states: Vec<(JailKey, State)> = states.collect();
             for state in [State::Full, State::Idle] {
-                let is_it = |member: &Member| state_of(member, jails) == state;
-                let others = group.members.iter().filter(|member| !is_it(member)).count();
-                if others > 0 && others < group.members.len() {
-                    parted.extend(group.split(is_it));
+                let going = states.iter().filter(|(_, other)| *other == state).map(|(jail, _)| *jail);
+                let going: Vec<JailKey> = going.collect();
+                if !going.is_empty() && going.len() < group.members.len() {
+                    parted.extend(group.split(&going));
                 }
             }
         }
@@ -288,10 +291,11 @@ impl Group {
         }
     }
 
-    /// The members that go their own way, if the file lets them.
-    fn split(&mut self, goes: impl Fn(&Member) -> bool) -> Option<Self> {
-        let log = self.log.fork().ok()?;
-        let (going, staying) = std::mem::take(&mut self.members).into_iter().partition(goes);
+    /// The members that go their own way, unless it is a FIFO.
+    fn split(&mut self, going: &[JailKey]) -> Option<Self> {
+        let log = self.log.fork()?;
+        let members = std::mem::take(&mut self.members);
+        let (going, staying) = members.into_iter().partition(|member| going.contains(&member.jail));
         self.members = staying;
         Some(Self {
             log,
