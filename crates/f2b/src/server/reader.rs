@@ -104,6 +104,7 @@ impl Reader {
                 notify: Notify::new(&*ways.log),
                 ways,
                 jails: Vec::new(),
+                begun: Instant::now(),
                 next_save: Instant::now() + SAVE_INTERVAL,
             };
             follower.run();
@@ -157,6 +158,8 @@ struct Follower {
     ways: Ways,
     notify: Notify,
     jails: Vec<Jail>,
+    /// Intervals count from here, so that all files are looked at together.
+    begun: Instant,
     next_save: Instant,
 }
 
@@ -300,13 +303,16 @@ impl Follower {
 
     /// Reads what there is to read, a bounded part of each file in turn.
     fn read_due(&mut self) {
-        let now = Instant::now();
+        let (now, begun) = (Instant::now(), self.begun);
         for jail in self.jails.iter_mut().filter(|jail| jail.reads()) {
             if jail.journal_due.is_some_and(|due| due <= now) {
                 let pause = match jail.backlog.is_full() {
                     true => BACKLOG_INTERVAL,
                     false => jail.read_journal(&self.ways),
                 };
+                if jail.journal.as_ref().is_some_and(FollowedJournal::is_unknown) {
+                    jail.save_journal(&self.ways.core);
+                }
                 jail.journal_due = Some(Instant::now() + pause);
             }
             for index in 0..jail.files.len() {
@@ -321,7 +327,7 @@ impl Follower {
                 if file.is_another() {
                     file.save(&jail.name, &self.ways.core);
                 }
-                file.due = pause.map(|pause| Instant::now() + pause);
+                file.due = pause.map(|pause| next_round(begun, pause));
                 if file.openings != file.log.openings() {
                     file.openings = file.log.openings();
                     file.notified = !jail.polling && self.notify.add(file.log.path(), &*self.ways.log);
@@ -340,20 +346,23 @@ impl Follower {
     /// Has the database told how far reading has come, for one jail or for all.
     fn save_all(&mut self, only: Option<JailKey>) {
         for jail in self.jails.iter_mut().filter(|jail| only.is_none_or(|key| jail.key == key)) {
-            if let Some((time, date)) = jail.journal.as_mut().and_then(FollowedJournal::unsaved) {
-                let position = Ask::UpdateLog {
-                    jail: jail.name.clone(),
-                    path: journal::PATH.into(),
-                    position: Number::Float(time),
-                    hash: date,
-                };
-                let _ = self.ways.core.send(Msg::ReadUpTo(position));
-            }
+            jail.save_journal(&self.ways.core);
             for file in &mut jail.files {
                 file.save(&jail.name, &self.ways.core);
             }
         }
     }
+}
+
+/// When a file is looked at that nobody reports a change of. Those with long pauses are looked at together: a thousand of
+/// them wake the thread once.
+fn next_round(begun: Instant, pause: Duration) -> Instant {
+    let now = Instant::now();
+    if pause < POLL_INTERVAL {
+        return now + pause;
+    }
+    let within = now.duration_since(begun).as_nanos() % pause.as_nanos();
+    now + pause - Duration::from_nanos(u64::try_from(within).unwrap_or(0))
 }
 
 impl Jail {
@@ -367,6 +376,18 @@ impl Jail {
             file.due = Some(now);
         }
         self.journal_due = self.journal.is_some().then_some(now);
+    }
+
+    /// Has the database told of the last entry that was read.
+    fn save_journal(&mut self, core: &Sender<Msg>) {
+        let Some((time, date)) = self.journal.as_mut().and_then(FollowedJournal::unsaved) else { return };
+        let position = Ask::UpdateLog {
+            jail: self.name.clone(),
+            path: journal::PATH.into(),
+            position: Number::Float(time),
+            hash: date,
+        };
+        let _ = core.send(Msg::ReadUpTo(position));
     }
 
     /// Reads a part of the journal and matches its entries; says when to look again if nobody reports a change.
