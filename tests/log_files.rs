@@ -386,3 +386,42 @@ fn a_jail_without_logs_may_be_skipped() {
     assert_eq!(results[0].1.len(), 2, "{:?}", results[0].1);
     assert!(results.iter().all(|result| *result == results[0]), "{results:#?}");
 }
+
+/// Backends have fail2ban's names, in the log and in `status`, and a jail without logs follows the journal if it may.
+#[test]
+fn backends_have_their_names() {
+    if !available("libsystemd", f2b_journal::load().is_ok()) {
+        return;
+    }
+    let run = |is_ours: bool| {
+        let mut jails = "DIR/f.log".to_owned();
+        for (name, options) in [
+            ("inotify", "backend = pyinotify\nlogpath = DIR/f.log"),
+            ("poll", "backend = polling\nlogpath = DIR/f.log"),
+            ("journal", "backend = systemd\njournalmatch = A=1"),
+            ("nologs", "backend = auto\njournalmatch = A=1 + B=2\nlogpath = /nowhere/*.log"),
+        ] {
+            jails += &format!("\n[{name}]\nenabled = true\n{options}");
+        }
+        let place = place("auto", &jails);
+        place.append("f.log", &failure(1));
+        let server = start(&place, is_ours);
+        wait_for_found(&place, [1]);
+        let hide = |text: String| text.replace(&place.path().display().to_string(), "DIR");
+        let mut said: Vec<String> = ["j", "inotify", "poll", "journal", "nologs"]
+            .map(|jail| hide(place.ask(&["status", jail])))
+            .into();
+        said.push(place.ask(&["status", "--all", "stats"]));
+        said.extend(messages(&place, "' uses ").into_iter().chain(messages(&place, "Initiated '")));
+        stop(&place, server);
+        said
+    };
+    let python = "import pyinotify, systemd.journal";
+    let has_backends = || upstream::python(python).output().is_ok_and(|output| output.status.success());
+    let is_new = || upstream::version().is_some_and(|version| version.starts_with("1.1"));
+    let ours = run(true);
+    assert!(ours[4].contains("Journal matches:\tA=1 + B=2"), "{ours:#?}");
+    if is_new() && available("python3-pyinotify and python3-systemd", has_backends()) {
+        assert_eq!(ours, run(false));
+    }
+}
