@@ -22,7 +22,7 @@ use f2b_filter::Encoding;
 use nix::fcntl::OFlag;
 use sha1::{Digest, Sha1};
 
-use super::generations::{self, Inode, inode};
+use super::generations::{self, Inode, Looked, inode};
 use crate::line_buffer::LineBuffer;
 
 /// Chunks after which the reader takes care of other files before it goes on with this one.
@@ -219,10 +219,13 @@ impl LogFile {
         if !self.rotation_is_over() {
             return Ok(Some(Progress::Unsettled));
         }
-        match generations::with_hash(&self.path, &hash, position) {
-            Ok(Some(old)) => self.begin(old, position)?,
-            Ok(None) => self.begin(file, 0)?,
-            Err(_) => return Ok(Some(Progress::Unsettled)),
+        let Looked { found, is_sure } = generations::with_hash(&self.path, &hash, position);
+        if !is_sure && !self.has_waited() {
+            return Ok(Some(Progress::Unsettled));
+        }
+        match found {
+            Some(old) => self.begin(old, position)?,
+            None => self.begin(file, 0)?,
         }
         Ok(None)
     }
@@ -246,12 +249,13 @@ impl LogFile {
         let known = || self.retired.iter().map(|(retired, _)| retired).chain([tail]);
         let is_known = |file: &File| known().any(|known| known.is_of(file));
         // The file is open already: another rotation at this moment takes no generation away.
-        let next = match generations::next(&self.path, &tail.file, is_known) {
-            Ok(next) => next.or(named),
-            Err(_) => return Ok(Some(Progress::Unsettled)),
-        };
-        let Some(next) = next else { return Ok(Some(Progress::Missing)) };
-        self.start = tail.place();
+        let Looked { found, is_sure } = generations::next(&self.path, &tail.file, is_known);
+        let place = tail.place();
+        if !is_sure && !self.has_waited() {
+            return Ok(Some(Progress::Unsettled));
+        }
+        let Some(next) = found.or(named) else { return Ok(Some(Progress::Missing)) };
+        self.start = place;
         self.retired.extend(self.tail.take().map(|tail| (tail, Instant::now())));
         if self.retired.len() > MAX_RETIRED {
             self.retired.pop_front();
@@ -269,8 +273,13 @@ impl LogFile {
 
     /// Whether names have stopped changing, or have gone on for too long.
     fn rotation_is_over(&mut self) -> bool {
-        let since = self.rotated.get_or_insert_with(Instant::now).elapsed();
-        since >= LONGEST_ROTATION || generations::is_settled(&self.path)
+        self.has_waited() || generations::is_settled(&self.path)
+    }
+
+    /// Whether it has been waited long enough for a rotation to come to its end: there are directories in which names change
+    /// all the time.
+    fn has_waited(&mut self) -> bool {
+        self.rotated.get_or_insert_with(Instant::now).elapsed() >= LONGEST_ROTATION
     }
 }
 
@@ -570,6 +579,34 @@ mod tests {
         pass_time();
         file.append("seven\n");
         file.expect(&["seven"], Progress::End);
+    }
+
+    #[test]
+    fn a_directory_that_never_comes_to_rest_holds_no_rotation_up() {
+        let mut file = Fixture::new();
+        file.append("one\n");
+        file.expect(&["one"], Progress::End);
+        let (restless, (end, ended)) = (file.dir.path().join("other"), std::sync::mpsc::channel());
+        let churn = std::thread::spawn(move || {
+            let until = Instant::now() + LONGEST_ROTATION * 10;
+            while ended.try_recv().is_err() {
+                fs::write(&restless, "").expect("a file");
+                fs::remove_file(&restless).expect("the file");
+                if Instant::now() > until {
+                    return false;
+                }
+            }
+            true
+        });
+        file.rename();
+        file.append("two\n");
+        file.expect(&["two"], Progress::End);
+        // The thread may be gone already.
+        let _ = end.send(());
+        assert!(
+            churn.join().expect("a thread"),
+            "the rotation was noticed when the directory had come to rest"
+        );
     }
 
     #[test]
