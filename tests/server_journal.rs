@@ -3,6 +3,8 @@
 
 #[path = "support/journal.rs"]
 mod journal;
+#[path = "support/mounts.rs"]
+mod mounts;
 mod support;
 #[path = "support/upstream.rs"]
 mod upstream;
@@ -14,7 +16,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use journal::{Mounts, entry};
+use journal::entry;
+use mounts::Mounts;
 use support::{Place, Process, binary, wait_until};
 use upstream::Driver;
 
