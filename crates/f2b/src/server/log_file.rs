@@ -12,7 +12,7 @@
 //! first line, and loses what was written around a rotation.
 
 use std::collections::VecDeque;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -237,11 +237,16 @@ impl LogFile {
             tail.rewind()?;
             return Ok(None);
         }
-        if fs::metadata(&self.path).is_ok_and(|meta| inode(&meta) == tail.inode) {
+        let is_tail = |meta: io::Result<Metadata>| meta.is_ok_and(|meta| inode(&meta) == tail.inode);
+        if is_tail(fs::metadata(&self.path)) {
             self.rotated = None;
             return Ok(Some(Progress::End));
         }
         let named = open_if_there(&self.path)?;
+        if named.as_ref().is_some_and(|file| is_tail(file.metadata())) {
+            // It was away and has come back between the two looks.
+            return Ok(Some(Progress::Unsettled));
+        }
         if !self.rotation_is_over() {
             return Ok(Some(Progress::Unsettled));
         }

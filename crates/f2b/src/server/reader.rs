@@ -56,7 +56,7 @@ pub(super) enum Watch {
     Start(JailKey),
     /// A jail pauses or goes on.
     Idle(JailKey, bool),
-    /// A jail is gone.
+    /// A jail is gone. Somebody waits until all that it had found is on its way to the core.
     Stop(JailKey),
     /// Somebody waits until everything up to here has been heard, and what came of it is on its way to the core.
     Settle(JailKey),
@@ -224,6 +224,8 @@ impl Follower {
             Watch::Stop(key) => {
                 self.save_all(Some(key));
                 self.jails.retain(|jail| jail.key != key);
+                // The places are behind failures that may still wait for their addresses.
+                self.ways.resolver.settle(key);
             }
             Watch::Settle(jail) => {
                 let _ = self.ways.core.send(Msg::Settled { jail });
