@@ -19,7 +19,9 @@ use super::database::Ask;
 use super::jails::WatchedFile;
 use super::log_file::{LineStart, LogFile, Place, Progress, RawLine};
 use super::notify::Notify;
-use super::reader::{BACKLOG_INTERVAL, POLL_INTERVAL, RECHECK_INTERVAL, RETRY_INTERVAL, UNSETTLED_INTERVAL};
+use super::reader::{
+    BACKLOG_INTERVAL, POLL_INTERVAL, RECHECK_INTERVAL, RETRY_INTERVAL, UNSETTLED_INTERVAL, next_round,
+};
 use super::reading::{self, Jail, LineDates, State};
 use super::ways::{Warned, Ways};
 use super::{JailKey, Msg};
@@ -130,7 +132,13 @@ impl Source {
     }
 
     /// Reads what there is to read, a bounded part for each group in turn.
-    pub(super) fn read(&mut self, now: Instant, jails: &mut [Jail], notify: &mut Notify, ways: &Ways) {
+    pub(super) fn read(
+        &mut self,
+        (now, begun): (Instant, Instant),
+        jails: &mut [Jail],
+        notify: &mut Notify,
+        ways: &Ways,
+    ) {
         if !self.groups.iter().any(|group| group.is_due(now)) {
             return;
         }
@@ -139,7 +147,7 @@ impl Source {
         while index < self.groups.len() {
             self.join(index, jails);
             let group = &self.groups[index];
-            if group.is_due(now) && self.read_group(index, jails, ways) {
+            if group.is_due(now) && self.read_group(index, begun, jails, ways) {
                 // Its place has been taken by another one.
                 continue;
             }
@@ -196,7 +204,7 @@ impl Source {
     }
 
     /// Reads a part of the file for a group; true if it has come to the place of another one and joined it.
-    fn read_group(&mut self, index: usize, jails: &mut [Jail], ways: &Ways) -> bool {
+    fn read_group(&mut self, index: usize, begun: Instant, jails: &mut [Jail], ways: &Ways) -> bool {
         let others = (0..self.groups.len()).filter(|other| *other != index);
         let distances = others.filter_map(|other| Some((self.distance(index, other, jails)?, other)));
         let next = distances.filter(|(distance, _)| *distance > 0).min();
@@ -228,7 +236,7 @@ impl Source {
                 Some(again)
             }
         };
-        self.groups[index].due = again.map(|again| Instant::now() + again);
+        self.groups[index].due = again.map(|again| next_round(begun, again));
         false
     }
 
