@@ -16,6 +16,7 @@ mod upstream;
 
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
+use std::process::Command;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use support::{Place, Process};
@@ -34,15 +35,15 @@ fn main() {
     );
     for logs in [1, 200, 2000] {
         for backend in ["pyinotify", "polling"] {
-            measure("f2b", backend, logs, Place::start);
+            measure("f2b", backend, logs, Place::server);
             if version.is_some() && (backend == "polling" || has_pyinotify) {
-                measure("fail2ban", backend, logs, |place| place.spawn(&mut upstream::server(place)));
+                measure("fail2ban", backend, logs, upstream::server);
             }
         }
     }
 }
 
-fn measure(name: &str, backend: &str, logs: usize, start: impl Fn(&Place) -> Process) {
+fn measure(name: &str, backend: &str, logs: usize, command: impl Fn(&Place) -> Command) {
     let place = Place::new();
     place.write(
         "jail.conf",
@@ -57,7 +58,13 @@ fn measure(name: &str, backend: &str, logs: usize, start: impl Fn(&Place) -> Pro
     for log in 0..logs {
         place.write(&format!("logs/{log}.log"), "");
     }
-    let server = start(&place);
+    let output = File::create(place.file("server.out")).expect("a file");
+    let server = Process(command(&place).stdout(output).spawn().expect("the server starts"));
+    let began = Instant::now();
+    while !place.read("server.out").contains("Server ready") {
+        assert!(began.elapsed() < Duration::from_secs(120), "no server\n{}", place.log());
+        std::thread::sleep(Duration::from_millis(10));
+    }
     std::thread::sleep(Duration::from_secs(3));
     let before = cpu_of(&server);
     std::thread::sleep(IDLE);

@@ -1,18 +1,23 @@
 //! Which log files a jail follows and where it goes on reading them: by globs, links, commands; after a restart; without
 //! permission, without inotify, two thousand at a time. What fail2ban does with the same files is compared where it matters.
 
+#[path = "support/mounts.rs"]
+mod mounts;
 mod support;
 #[path = "support/upstream.rs"]
 mod upstream;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::io::{Write, stderr};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use jiff::Timestamp;
 
+use mounts::Mounts;
 use support::{Place, Process, available, binary, has_program, wait_until};
 
 const NOBODY: u32 = 65534;
@@ -332,6 +337,81 @@ fn logs_beyond_the_limit_of_watches_are_polled() {
     }
 }
 
+/// A file system with one file, `log`, which has what another file has and grows with it, without anybody who writes here:
+/// the kernel's protocol for file systems in user space, as far as one file needs it.
+const FUSE: &str = r#"
+import os, struct, subprocess, sys
+mount, behind = sys.argv[1:]
+fd = os.open('/dev/fuse', os.O_RDWR)
+options = 'fd=%d,rootmode=40000,user_id=0,group_id=0,allow_other' % fd
+subprocess.run(['mount', '-i', '-t', 'fuse', '-o', options, 'none', mount], pass_fds=[fd], check=True)
+LOG = 0xf2b
+
+def attributes(node):
+    stat = os.stat(behind)
+    size, mode = (stat.st_size, 0o100644) if node == LOG else (0, 0o040755)
+    second, nano = divmod(stat.st_mtime_ns, 10**9)
+    return struct.pack('<6Q10I', node, size, 0, second, second, second, nano, nano, nano, mode, 1, 0, 0, 0, 4096, 0)
+
+def answer(kind, node, body):
+    if kind == 26:
+        return struct.pack('<4I2H2I2HI7I', 7, 31, 0, 0, 8, 8, 4096, 1, 0, 0, 0, *[0] * 7)
+    if kind == 1:
+        return struct.pack('<4Q2I', LOG, 0, 0, 0, 0, 0) + attributes(LOG) if body == b'log\0' else 2
+    if kind == 3:
+        return struct.pack('<Q2I', 0, 0, 0) + attributes(node)
+    if kind in (14, 27):
+        return struct.pack('<Q2I', 0, 1, 0)
+    if kind == 15:
+        offset, size = struct.unpack_from('<QI', body, 8)
+        with open(behind, 'rb') as file:
+            file.seek(offset)
+            return file.read(size)
+    if kind == 17:
+        return struct.pack('<5Q10I', *[0] * 5, 4096, 255, 4096, *[0] * 7)
+    return b'' if kind in (18, 25, 28, 29) else 38
+
+while True:
+    request = os.read(fd, 1 << 20)
+    kind, unique, node = struct.unpack_from('<IQQ', request, 4)
+    if kind in (2, 36, 42): continue
+    result = answer(kind, node, request[40:])
+    error, data = (-result, b'') if isinstance(result, int) else (0, result)
+    os.write(fd, struct.pack('<IiQ', 16 + len(data), error, unique) + data)
+"#;
+
+/// Whatever changes a file elsewhere, nobody reports it here: such a log is polled, whatever the backend.
+#[test]
+fn a_log_that_is_elsewhere_is_polled() {
+    if !Path::new("/dev/fuse").exists() {
+        let _ = writeln!(stderr(), "skipped: a_log_that_is_elsewhere_is_polled needs a kernel with FUSE");
+        return;
+    }
+    let place = place("pyinotify", "DIR/mount/log\n DIR/here.log");
+    let Some(mounts) = Mounts::new("true") else { return };
+    place.write("behind", &failure(1));
+    place.write("here.log", &failure(2));
+    fs::create_dir(place.file("mount")).expect("a directory");
+    let mut daemon = mounts.command("python3");
+    daemon.args(["-c", FUSE]).args([place.file("mount"), place.file("behind")]);
+    let daemon = Process(daemon.spawn().expect("Python starts"));
+    let log = place.file("mount/log");
+    wait_until("it is mounted", || mounts.path(log.to_str().expect("a name")).exists());
+    let server = place.spawn(&mut mounts.wrap(&place.server()));
+    wait_for_found(&place, [1, 2]);
+    place.append("behind", &failure(3));
+    place.append("here.log", &failure(4));
+    wait_for_found(&place, 1..=4);
+    let descriptors = fs::read_dir(format!("/proc/{}/fdinfo", server.0.id())).expect("a process");
+    let watches: String =
+        descriptors.flatten().filter_map(|entry| fs::read_to_string(entry.path()).ok()).collect();
+    let here = fs::metadata(place.file("here.log")).expect("a log").ino();
+    assert!(watches.contains(&format!(" ino:{here:x} ")), "{watches}");
+    assert!(!watches.contains(" ino:f2b "), "{watches}");
+    stop(&place, server);
+    drop(daemon);
+}
+
 /// More logs than a process may usually have open, and a line in any of them is found.
 #[test]
 fn two_thousand_logs_are_followed() {
@@ -385,4 +465,43 @@ fn a_jail_without_logs_may_be_skipped() {
     assert!(results[0].0.ends_with("Jail list:\tj\n"), "{}", results[0].0);
     assert_eq!(results[0].1.len(), 2, "{:?}", results[0].1);
     assert!(results.iter().all(|result| *result == results[0]), "{results:#?}");
+}
+
+/// Backends have fail2ban's names, in the log and in `status`, and a jail without logs follows the journal if it may.
+#[test]
+fn backends_have_their_names() {
+    if !available("libsystemd", f2b_journal::load().is_ok()) {
+        return;
+    }
+    let run = |is_ours: bool| {
+        let mut jails = "DIR/f.log".to_owned();
+        for (name, options) in [
+            ("inotify", "backend = pyinotify\nlogpath = DIR/f.log"),
+            ("poll", "backend = polling\nlogpath = DIR/f.log"),
+            ("journal", "backend = systemd\njournalmatch = A=1"),
+            ("nologs", "backend = auto\njournalmatch = A=1 + B=2\nlogpath = /nowhere/*.log"),
+        ] {
+            jails += &format!("\n[{name}]\nenabled = true\n{options}");
+        }
+        let place = place("auto", &jails);
+        place.append("f.log", &failure(1));
+        let server = start(&place, is_ours);
+        wait_for_found(&place, [1]);
+        let hide = |text: String| text.replace(&place.path().display().to_string(), "DIR");
+        let mut said: Vec<String> = ["j", "inotify", "poll", "journal", "nologs"]
+            .map(|jail| hide(place.ask(&["status", jail])))
+            .into();
+        said.push(place.ask(&["status", "--all", "stats"]));
+        said.extend(messages(&place, "' uses ").into_iter().chain(messages(&place, "Initiated '")));
+        stop(&place, server);
+        said
+    };
+    let python = "import pyinotify, systemd.journal";
+    let has_backends = || upstream::python(python).output().is_ok_and(|output| output.status.success());
+    let is_new = || upstream::version().is_some_and(|version| version.starts_with("1.1"));
+    let ours = run(true);
+    assert!(ours[4].contains("Journal matches:\tA=1 + B=2"), "{ours:#?}");
+    if is_new() && available("python3-pyinotify and python3-systemd", has_backends()) {
+        assert_eq!(ours, run(false));
+    }
 }

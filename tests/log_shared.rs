@@ -1,15 +1,20 @@
 //! One reader for a log however many jails watch it: its bytes are read once, and every jail gets each line as if it were
 //! alone, whatever it is at the moment: behind, paused, busy, or with settings of its own.
 
+#[path = "support/rotated.rs"]
+mod rotated;
 mod support;
 #[path = "support/upstream.rs"]
 mod upstream;
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::fs;
 
+use fastrand::Rng;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use rotated::{Deed, RotatedLog};
 use support::{Place, Process, wait_until};
 
 /// Local time of so many seconds before now.
@@ -269,6 +274,90 @@ fn a_jail_that_pauses_or_comes_later_gets_its_lines() {
     [("j0", 6), ("j1", 6), ("late", 4)].iter().for_each(|(jail, count)| wait_for(&place, jail, *count));
     let read = bytes_read(&server) - before;
     assert!(read < more.len() as u64 * 3 / 2, "{read} of {}", more.len());
+}
+
+#[test]
+fn jails_that_fall_behind_while_a_log_is_rotated_get_each_line_once() {
+    for backend in ["pyinotify", "polling"] {
+        let seed = std::env::var("F2B_TORTURE_SEED").ok().and_then(|seed| seed.parse().ok());
+        let seed = seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
+        rotate(backend, seed);
+    }
+}
+
+/// Writes a log and renames it, while some of its jails pause and one has too much to do.
+fn rotate(backend: &str, seed: u64) {
+    let place = Place::new();
+    let jail = |name: &str, options: &str| (name.to_owned(), format!("backend = {backend}\n{options}"));
+    let busy = "maxretry = 1\naction = brief\nbantime = 1h";
+    configure(&place, &[jail("j0", ""), jail("j1", ""), jail("j2", ""), jail("j3", ""), jail("busy", busy)]);
+    place.write(
+        "filter.d/f1.conf",
+        "[Definition]\nfailregex = ^ line <F-ID>a\\d+</F-ID>$\ndatepattern = ^EPOCH\n",
+    );
+    place.write("action.d/brief.conf", "[Definition]\nactionban = true\n");
+    let mut log = RotatedLog::new(place.path(), "a", seed);
+    place.write("jail.conf", &place.read("jail.conf").replace("/log\n", "/a/f.log\n"));
+    let _server = place.start();
+    let mut rng = Rng::with_seed(seed);
+    let mut idle = [false; 2];
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(6);
+    while std::time::Instant::now() < until {
+        match rng.u8(..10) {
+            0 => log.append_noise(),
+            1 => log.append_in_pieces(rng.u64(1..20)),
+            2 => {
+                let deed = [Deed::Rename, Deed::Shift][rng.usize(..2)];
+                log.rotate(deed, &mut |_| {});
+                log.append(1);
+            }
+            3 | 4 => {
+                let jail = rng.usize(..2);
+                idle[jail] = !idle[jail];
+                let word = if idle[jail] { "on" } else { "off" };
+                place.ask(&["set", &format!("j{}", jail + 2), "idle", word]);
+            }
+            5 => std::thread::sleep(std::time::Duration::from_millis(rng.u64(..50))),
+            _ => log.append(rng.u64(1..30)),
+        }
+    }
+    log.append(1);
+    ["j2", "j3"].iter().for_each(|jail| drop(place.ask(&["set", jail, "idle", "off"])));
+    let jails = ["j0", "j1", "j2", "j3", "busy"];
+    let counts = || {
+        let mut counts: HashMap<(String, String), u32> = HashMap::new();
+        for line in place.log().lines() {
+            let Some((head, id)) = line.split_once("] Found a") else { continue };
+            let jail = head.rsplit('[').next().unwrap_or("").to_owned();
+            // Another warning begins in the same way.
+            let id = id.split(' ').next().unwrap_or("").to_owned();
+            if !id.is_empty() {
+                *counts.entry((jail, id)).or_default() += 1;
+            }
+        }
+        counts
+    };
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    let expected = log.lines as usize * jails.len();
+    while counts().len() < expected && std::time::Instant::now() < until {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    let counts = counts();
+    for jail in jails {
+        let times = |number: u64| counts.get(&(jail.into(), number.to_string())).copied().unwrap_or(0);
+        let wrong: Vec<(u64, u32)> =
+            (1..=log.lines).map(|number| (number, times(number))).filter(|(_, times)| *times != 1).collect();
+        let near = |line: u64| wrong.iter().any(|(number, _)| line.abs_diff(*number) < 1000);
+        let history: Vec<_> = log.history.iter().filter(|(line, _)| near(*line)).collect();
+        let few: Vec<_> = wrong.iter().take(5).chain(wrong.last()).collect();
+        assert!(
+            wrong.is_empty(),
+            "{backend}, F2B_TORTURE_SEED={seed}, {jail}: {} of {}, {few:?}, {history:?}",
+            wrong.len(),
+            log.lines,
+        );
+    }
 }
 
 #[test]

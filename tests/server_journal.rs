@@ -3,15 +3,21 @@
 
 #[path = "support/journal.rs"]
 mod journal;
+#[path = "support/mounts.rs"]
+mod mounts;
 mod support;
 #[path = "support/upstream.rs"]
 mod upstream;
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use journal::entry;
+use mounts::Mounts;
 use support::{Place, Process, binary, wait_until};
 use upstream::Driver;
 
@@ -52,6 +58,10 @@ fn address(number: u64) -> String {
 
 /// Failures of these addresses in the journal, written some seconds ago.
 fn fail(place: &Place, comm: &str, age: u64, numbers: impl IntoIterator<Item = u64>) {
+    write_failures(&file(place), comm, age, numbers);
+}
+
+fn write_failures(file: &Path, comm: &str, age: u64, numbers: impl IntoIterator<Item = u64>) {
     let mut text = Vec::new();
     for number in numbers {
         let message = format!("fail from {}", address(number));
@@ -63,7 +73,7 @@ fn fail(place: &Place, comm: &str, age: u64, numbers: impl IntoIterator<Item = u
         ];
         text.extend(entry(now() - age * 1_000_000, &fields));
     }
-    journal::write(&file(place), &text);
+    journal::write(file, &text);
 }
 
 /// The numbers of the addresses that were found, in their order.
@@ -213,6 +223,162 @@ fn nothing_is_missed_and_nothing_is_read_twice() {
     wait_for_found(&place, &expected);
     assert!(rotations > 5);
     drop(server);
+}
+
+/// Killed at any time, also while the journal is rotated and while it has been down: each entry is found once or more often.
+#[test]
+fn a_kill_skips_no_entry() {
+    if !journal::can_be_made() {
+        return;
+    }
+    let place = place("");
+    fail(&place, "prog", 1, [0]);
+    let mut server = place.start();
+    let seed = std::env::var("F2B_TORTURE_SEED").map_or(7, |text| text.parse().expect("a number"));
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let (mut next, mut rotations, mut kills) = (1, 0, 0);
+    let write = |next: &mut u64, rng: &mut fastrand::Rng| {
+        let count = rng.u64(1..40);
+        fail(&place, "prog", 0, *next..*next + count);
+        *next += count;
+    };
+    let mut rotate = || {
+        rotations += 1;
+        let rotated = place.file(&format!("journal/system@{rotations}.journal"));
+        fs::rename(file(&place), rotated).expect("a rotation");
+    };
+    for _ in 0..60 {
+        write(&mut next, &mut rng);
+        if rng.u8(..4) == 0 {
+            rotate();
+            write(&mut next, &mut rng);
+        }
+        if rng.u8(..4) == 0 {
+            server.0.kill().expect("the server is there");
+            server.0.wait().expect("a process");
+            kills += 1;
+            if rng.bool() {
+                write(&mut next, &mut rng);
+                rotate();
+            }
+            write(&mut next, &mut rng);
+            let mut command = Command::new(binary("f2b-server"));
+            command.arg("-c").arg(place.path()).args(["-x", "-f", "start"]);
+            server = place.spawn(command.stdin(Stdio::null()).stderr(Stdio::null()));
+        }
+    }
+    fail(&place, "prog", 0, [next]);
+    wait_until("the last entry is found", || found(&place).contains(&next));
+    let found: BTreeSet<u64> = found(&place).into_iter().collect();
+    let skipped: Vec<u64> = (0..=next).filter(|number| !found.contains(number)).collect();
+    assert!(skipped.is_empty(), "F2B_TORTURE_SEED={seed}: {kills} kills, skipped {skipped:?}");
+    assert!(kills > 5 && rotations > 5, "{kills} kills, {rotations} rotations");
+    drop(server);
+}
+
+const JOURNALD: &str = "/lib/systemd/systemd-journald";
+
+/// A journal daemon that runs, writes and rotates; what it is told is found once, in its order.
+#[test]
+fn a_live_journald_is_followed() {
+    let has_daemon = Path::new(JOURNALD).exists() && support::has_program("systemd-cat");
+    if !support::available("systemd-journald", has_daemon) {
+        return;
+    }
+    // It leaves the kernel's messages and its auditing alone.
+    let script = "mount -t tmpfs tmpfs /run; mkdir -p /run/systemd/journal /run/systemd/journald.conf.d /run/log/journal; \
+                  printf '[Journal]\\nStorage=volatile\\nReadKMsg=no\\nAudit=\\n' >/run/systemd/journald.conf.d/test.conf";
+    let Some(mounts) = Mounts::new(script) else { return };
+    let mut command = mounts.command(JOURNALD);
+    let daemon =
+        Process(command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().expect("the daemon starts"));
+    wait_until("the daemon listens", || mounts.path("/run/systemd/journal/stdout").exists());
+    let write = |numbers: std::ops::Range<u64>| {
+        let text: String = numbers.map(|number| format!("fail from {}\n", address(number))).collect();
+        let mut command = mounts.command("systemd-cat");
+        let mut cat = command.args(["-t", "prog"]).stdin(Stdio::piped()).spawn().expect("systemd-cat starts");
+        cat.stdin.take().expect("a pipe").write_all(text.as_bytes()).expect("it reads");
+        assert!(cat.wait().expect("it ends").success());
+    };
+    let signal = |signal| {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(daemon.0.id()).expect("a process id"));
+        nix::sys::signal::kill(pid, signal).expect("the daemon is there");
+    };
+    let [place, other] = [place(""), place("")];
+    for place in [&place, &other] {
+        let dir = place.path().display();
+        place
+            .write("filter.d/f1.conf", &FILTER.replace("_COMM=prog + _COMM=other", "SYSLOG_IDENTIFIER=prog"));
+        let jail = format!("backend = systemd[journalfiles=\"{dir}/journal/system.journal\"]");
+        place.write("jail.conf", &place.read("jail.conf").replace(&jail, "backend = systemd"));
+    }
+    write(0..20);
+    let server = place.spawn(&mut mounts.wrap(&place.server()));
+    wait_for_found(&place, &(0..20).collect::<Vec<_>>());
+    write(20..60);
+    wait_for_found(&place, &(0..60).collect::<Vec<_>>());
+    if upstream::version().is_some() && journal::upstream_reads() {
+        let theirs = other.spawn(&mut mounts.wrap(&upstream::server(&other)));
+        wait_for_found(&other, &(0..60).collect::<Vec<_>>());
+        stop(&other, theirs);
+    }
+    let mut next = 60;
+    for _ in 0..5 {
+        write(next..next + 30);
+        signal(nix::sys::signal::Signal::SIGUSR2);
+        write(next + 30..next + 60);
+        next += 60;
+    }
+    wait_for_found(&place, &(0..next).collect::<Vec<_>>());
+    stop(&place, server);
+    write(next..next + 10);
+    let files = || fs::read_dir(mounts.path("/run/log/journal")).expect("a directory").flatten();
+    let count = || files().map(|dir| fs::read_dir(dir.path()).expect("a directory").count()).sum::<usize>();
+    let before = count();
+    signal(nix::sys::signal::Signal::SIGUSR2);
+    wait_until("the journal is rotated", || count() > before);
+    write(next + 10..next + 20);
+    let server = place.spawn(&mut mounts.wrap(&place.server()));
+    wait_for_found(&place, &(0..next + 20).collect::<Vec<_>>());
+    drop((server, daemon));
+}
+
+/// `namespace=` opens the journals that systemd keeps under that name, and no others.
+#[test]
+fn a_namespace_has_a_journal_of_its_own() {
+    let machine = fs::read_to_string("/etc/machine-id").unwrap_or_default().trim().to_owned();
+    if !journal::can_be_made() || !support::available("a machine id", machine.len() == 32) {
+        return;
+    }
+    let run = |is_ours: bool| {
+        let place = place("");
+        let dir = place.path().display();
+        let mounts =
+            Mounts::new(&format!("mount --bind {dir}/journal /var/log/journal; mount -t tmpfs tmpfs /run"))?;
+        for (name, number) in [(machine.clone(), 100), (format!("{machine}.fred"), 1)] {
+            fs::create_dir(place.file("journal").join(&name)).expect("a directory");
+            write_failures(&place.file("journal").join(name).join("system.journal"), "prog", 10, [number]);
+        }
+        let jail = format!("backend = systemd[journalfiles=\"{dir}/journal/system.journal\"]");
+        place
+            .write("jail.conf", &place.read("jail.conf").replace(&jail, "backend = systemd[namespace=fred]"));
+        let server = if is_ours { place.server() } else { upstream::server(&place) };
+        let server = place.spawn(&mut mounts.wrap(&server));
+        wait_for_found(&place, &[1]);
+        for (name, number) in [(machine.clone(), 101), (format!("{machine}.fred"), 2)] {
+            write_failures(&place.file("journal").join(name).join("system.journal"), "prog", 0, [number]);
+        }
+        wait_for_found(&place, &[1, 2]);
+        let status = place.ask(&["status", "j"]);
+        stop(&place, server);
+        Some(status)
+    };
+    let Some(ours) = run(true) else { return };
+    // It is new in 1.1.
+    let is_known = upstream::version().is_some_and(|version| version.starts_with("1.1"));
+    if is_known && journal::upstream_reads() {
+        assert_eq!(run(false), Some(ours));
+    }
 }
 
 /// A jail without a log file falls back to the journal.

@@ -267,11 +267,12 @@ impl Core {
         self.jails.iter_mut().find(|jail| jail.key == key)
     }
 
-    /// Waits until the reader has heard what it was told of a jail and what it had found before has been dealt with.
-    pub(super) fn wait_for_reader(&mut self, key: JailKey) {
+    /// Tells the reader something that it answers with [`Msg::Settled`], and waits until what it had found before has been
+    /// dealt with.
+    pub(super) fn tell_and_wait(&mut self, key: JailKey, watch: Watch) {
         let Some(running) = self.by_key(key) else { return };
         running.awaits_reader = true;
-        self.reader.tell(Watch::Settle(key));
+        self.reader.tell(watch);
         self.pump_until(|core| !core.jails.iter().any(|jail| jail.key == key && jail.awaits_reader));
     }
 

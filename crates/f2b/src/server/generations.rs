@@ -35,43 +35,48 @@ pub(super) fn is_settled(path: &Path) -> bool {
     since.is_none_or(|since| since >= SETTLED)
 }
 
+/// What a look into the directory has brought.
+pub(super) struct Looked {
+    pub(super) found: Option<File>,
+    /// No name has changed meanwhile.
+    pub(super) is_sure: bool,
+}
+
+impl Looked {
+    fn at(path: &Path, look: impl FnOnce() -> Option<File>) -> Self {
+        let before = changed(path);
+        let found = look();
+        Self { found, is_sure: before == changed(path) }
+    }
+}
+
 /// The generation that was begun next after `old` and is not under the log's own name any more. Where the file system
 /// does not tell when a file was made, there is none.
-///
-/// # Errors
-///
-/// The names have changed meanwhile.
-pub(super) fn next(path: &Path, old: &File, is_known: impl Fn(&File) -> bool) -> io::Result<Option<File>> {
-    let Ok((created, modified)) = times(&old.metadata()?) else { return Ok(None) };
-    let before = changed(path);
+pub(super) fn next(path: &Path, old: &File, is_known: impl Fn(&File) -> bool) -> Looked {
+    let Some((created, modified)) = old.metadata().and_then(|meta| times(&meta)).ok() else {
+        return Looked { found: None, is_sure: true };
+    };
     // A copy of the old one is younger, but has not been written to since.
     let is_later = |times: &Times| times.0 >= created && times.1 >= modified;
-    let later = rotated(path).filter_map(|(name, meta)| Some((times(&meta).ok()?, name)));
-    let mut later: Vec<(Times, PathBuf)> = later.filter(|(times, _)| is_later(times)).collect();
-    later.sort();
-    let mut files = later.iter().filter_map(|(_, name)| open_regular(name).ok());
-    let next = files.find(|file| !is_known(file));
-    unchanged(path, before, next)
+    Looked::at(path, || {
+        let later = rotated(path).filter_map(|(name, meta)| Some((times(&meta).ok()?, name)));
+        let mut later: Vec<(Times, PathBuf)> = later.filter(|(times, _)| is_later(times)).collect();
+        later.sort();
+        let mut files = later.iter().filter_map(|(_, name)| open_regular(name).ok());
+        files.find(|file| !is_known(file))
+    })
 }
 
 /// The generation with that first line, if at least so long.
-///
-/// # Errors
-///
-/// The names have changed meanwhile.
-pub(super) fn with_hash(path: &Path, hash: &str, length: u64) -> io::Result<Option<File>> {
-    let before = changed(path);
-    let files = rotated(path).filter(|(_, meta)| meta.len() >= length);
-    let files = files.filter_map(|(name, meta)| {
-        let file = open_regular(&name).ok()?;
-        (first_line_hash_of(&file).ok()? == hash).then_some((meta.modified().ok()?, file))
-    });
-    let found = files.max_by_key(|(modified, _)| *modified).map(|(_, file)| file);
-    unchanged(path, before, found)
-}
-
-fn unchanged<T>(path: &Path, before: Option<SystemTime>, found: T) -> io::Result<T> {
-    if before == changed(path) { Ok(found) } else { Err(io::ErrorKind::Interrupted.into()) }
+pub(super) fn with_hash(path: &Path, hash: &str, length: u64) -> Looked {
+    Looked::at(path, || {
+        let files = rotated(path).filter(|(_, meta)| meta.len() >= length);
+        let files = files.filter_map(|(name, meta)| {
+            let file = open_regular(&name).ok()?;
+            (first_line_hash_of(&file).ok()? == hash).then_some((meta.modified().ok()?, file))
+        });
+        files.max_by_key(|(modified, _)| *modified).map(|(_, file)| file)
+    })
 }
 
 /// When a name in the directory of a log has changed last.

@@ -55,6 +55,8 @@ pub(super) struct FollowedJournal {
     /// Time and date of the last entry, and whether the database knows.
     last: Option<(f64, String)>,
     is_saved: bool,
+    /// It knows of an earlier one at least.
+    was_saved: bool,
     /// Said in the log once.
     troubled: bool,
 }
@@ -72,6 +74,7 @@ enum Phase {
 impl FollowedJournal {
     pub(super) fn new(watched: WatchedJournal) -> Self {
         Self {
+            was_saved: watched.position.is_some(),
             watched,
             journal: None,
             offset: clock::local_offset(),
@@ -94,8 +97,14 @@ impl FollowedJournal {
         }
     }
 
+    /// Whether the database knows of no entry: a rotation that comes after a crash would take away what was not read.
+    pub(super) fn is_unknown(&self) -> bool {
+        !self.was_saved && self.last.is_some()
+    }
+
     /// Time and date of the last entry, if the database has not got them yet.
     pub(super) fn unsaved(&mut self) -> Option<(f64, String)> {
+        self.was_saved |= self.last.is_some();
         if std::mem::replace(&mut self.is_saved, true) { None } else { self.last.clone() }
     }
 

@@ -193,8 +193,7 @@ impl Core {
     }
 
     fn begin_stop(&mut self, key: JailKey) {
-        self.reader.tell(Watch::Stop(key));
-        self.wait_for_reader(key);
+        self.tell_and_wait(key, Watch::Stop(key));
         let Some(running) = self.by_key(key) else { return };
         let (name, started) = (running.jail.name().to_owned(), running.started);
         let files: Vec<String> = running.files.iter().map(|file| file.path.clone()).collect();

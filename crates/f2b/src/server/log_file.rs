@@ -12,7 +12,7 @@
 //! first line, and loses what was written around a rotation.
 
 use std::collections::VecDeque;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -26,7 +26,7 @@ use nix::fcntl::OFlag;
 use sha1::{Digest, Sha1};
 
 use super::fifo::{self, Fifo};
-use super::generations::{self, Inode, inode};
+use super::generations::{self, Inode, Looked, inode};
 use super::seek::{self, At, Sought};
 use crate::line_buffer::LineBuffer;
 
@@ -163,22 +163,17 @@ impl LogFile {
         self.openings
     }
 
-    /// Another reader of the log, which goes on from the same place.
-    ///
-    /// # Errors
-    ///
-    /// The file can't be read. A FIFO has no second reader.
-    pub(super) fn fork(&self) -> io::Result<Self> {
+    /// Another reader of the log, which goes on from the same place. A FIFO has no second one.
+    pub(super) fn fork(&self) -> Option<Self> {
         if self.is_fifo() {
-            return Err(io::ErrorKind::Unsupported.into());
+            return None;
         }
-        let retired = self.retired.iter().map(|(tail, since)| Ok((tail.fork()?, *since)));
-        Ok(Self {
+        Some(Self {
             path: self.path.clone(),
-            tail: self.tail.as_ref().map(Tail::fork).transpose()?,
+            tail: self.tail.as_ref().map(Tail::fork),
             fifo: None,
             start: self.start.clone(),
-            retired: retired.collect::<io::Result<_>>()?,
+            retired: self.retired.iter().map(|(tail, since)| (tail.fork(), *since)).collect(),
             rotated: self.rotated,
             looks: None,
             openings: self.openings,
@@ -376,10 +371,13 @@ impl LogFile {
         if !self.rotation_is_over() {
             return Ok(Some(Progress::Unsettled));
         }
-        match generations::with_hash(&self.path, &hash, position) {
-            Ok(Some(old)) => self.begin(old, position)?,
-            Ok(None) => self.begin(file, 0)?,
-            Err(_) => return Ok(Some(Progress::Unsettled)),
+        let Looked { found, is_sure } = generations::with_hash(&self.path, &hash, position);
+        if !is_sure && !self.has_waited() {
+            return Ok(Some(Progress::Unsettled));
+        }
+        match found {
+            Some(old) => self.begin(old, position)?,
+            None => self.begin(file, 0)?,
         }
         Ok(None)
     }
@@ -391,7 +389,8 @@ impl LogFile {
             tail.rewind()?;
             return Ok(None);
         }
-        if fs::metadata(&self.path).is_ok_and(|meta| inode(&meta) == tail.inode) {
+        let is_tail = |meta: io::Result<Metadata>| meta.is_ok_and(|meta| inode(&meta) == tail.inode);
+        if is_tail(fs::metadata(&self.path)) {
             self.rotated = None;
             return Ok(Some(Progress::End));
         }
@@ -400,6 +399,10 @@ impl LogFile {
             return Ok(None);
         }
         let named = open_if_there(&self.path)?;
+        if named.as_ref().is_some_and(|file| is_tail(file.metadata())) {
+            // It was away and has come back between the two looks.
+            return Ok(Some(Progress::Unsettled));
+        }
         if !self.rotation_is_over() {
             return Ok(Some(Progress::Unsettled));
         }
@@ -407,11 +410,11 @@ impl LogFile {
         let known = || self.retired.iter().map(|(retired, _)| retired).chain([tail]);
         let is_known = |file: &File| known().any(|known| known.is_of(file));
         // The file is open already: another rotation at this moment takes no generation away.
-        let next = match generations::next(&self.path, &tail.file, is_known) {
-            Ok(next) => next.or(named),
-            Err(_) => return Ok(Some(Progress::Unsettled)),
-        };
-        let Some(next) = next else { return Ok(Some(Progress::Missing)) };
+        let Looked { found, is_sure } = generations::next(&self.path, &tail.file, is_known);
+        if !is_sure && !self.has_waited() {
+            return Ok(Some(Progress::Unsettled));
+        }
+        let Some(next) = found.or(named) else { return Ok(Some(Progress::Missing)) };
         self.retire();
         self.begin(next, 0)?;
         Ok(None)
@@ -436,8 +439,34 @@ impl LogFile {
 
     /// Whether names have stopped changing, or have gone on for too long.
     fn rotation_is_over(&mut self) -> bool {
-        let since = self.rotated.get_or_insert_with(Instant::now).elapsed();
-        since >= LONGEST_ROTATION || generations::is_settled(&self.path)
+        self.has_waited() || generations::is_settled(&self.path)
+    }
+
+    /// Whether it has been waited long enough for a rotation to come to its end: there are directories in which names change
+    /// all the time.
+    fn has_waited(&mut self) -> bool {
+        self.rotated.get_or_insert_with(Instant::now).elapsed() >= LONGEST_ROTATION
+    }
+}
+
+/// What was read of a file that has been emptied since.
+#[derive(Debug, Clone)]
+struct Emptied {
+    hash: String,
+    /// Offset behind the last byte that was read, and the last bytes before.
+    end: u64,
+    trace: Vec<u8>,
+}
+
+impl Emptied {
+    /// Whether the file has it: a copy was made before. The first line alone does not tell, it may be empty in many files.
+    fn is_in(&self, file: &File) -> bool {
+        let mut there = vec![0; self.trace.len()];
+        let at = self.end.saturating_sub(there.len() as u64);
+        !there.is_empty()
+            && first_line_hash_of(file).is_ok_and(|hash| hash == self.hash)
+            && file.read_exact_at(&mut there, at).is_ok()
+            && there == self.trace
     }
 }
 
@@ -453,6 +482,8 @@ struct Tail {
     hash: String,
     /// Where reading was before: in the file before this one, or in this one before it was emptied.
     before: Place,
+    /// What was in it before it was emptied.
+    emptied: Option<Emptied>,
     /// Offset of the first byte that has not been handed out.
     position: u64,
     /// Bytes from `position` on that have been read.
@@ -471,6 +502,7 @@ impl Tail {
         let mut tail = Self {
             hash: first_line_hash_of(&file)?,
             before,
+            emptied: None,
             inode: inode(&meta),
             number,
             file: file.into(),
@@ -484,30 +516,36 @@ impl Tail {
     }
 
     /// Another reader of the same file from the same place.
-    fn fork(&self) -> io::Result<Self> {
+    fn fork(&self) -> Self {
         let mut fork = Self {
             file: Rc::clone(&self.file),
             inode: self.inode,
             number: self.number,
             hash: self.hash.clone(),
             before: self.before.clone(),
+            emptied: self.emptied.clone(),
             position: self.position,
             buffer: self.buffer.fork(),
             head: self.head.clone(),
-            trace: self.trace.clone(),
+            trace: Vec::new(),
         };
-        if self.was_rewritten(self.end())? == Some(false) {
-            fork.trace_back()?;
-        } else {
-            fork.rewind()?;
+        let is_same = self.was_rewritten(self.end());
+        let traced = match is_same {
+            Ok(Some(false)) => fork.trace_back(),
+            Ok(_) => fork.rewind(),
+            Err(error) => Err(error),
+        };
+        if traced.is_err() {
+            // Whoever reads on gets the error.
+            fork.trace.clear();
         }
-        Ok(fork)
+        fork
     }
 
     /// Whether it is this file, or a copy of what was in it before it was emptied.
     fn is_of(&self, file: &File) -> bool {
         let is_this = file.metadata().is_ok_and(|meta| inode(&meta) == self.inode);
-        is_this || first_line_hash_of(file).is_ok_and(|hash| !hash.is_empty() && hash == self.before.hash)
+        is_this || self.emptied.as_ref().is_some_and(|emptied| emptied.is_in(file))
     }
 
     /// How far reading has come. Before its first line is there, nothing tells a file from others; but the way leads to it
@@ -538,7 +576,11 @@ impl Tail {
     /// Another text begins in the file.
     fn rewind(&mut self) -> io::Result<()> {
         self.before = self.place();
-        self.hash.clear();
+        self.emptied = Some(Emptied {
+            hash: std::mem::take(&mut self.hash),
+            end: self.end(),
+            trace: std::mem::take(&mut self.trace),
+        });
         self.head.clear();
         self.go_to(0)
     }
@@ -781,6 +823,52 @@ mod tests {
         pass_time();
         file.append("seven\n");
         file.expect(&["seven"], Progress::End);
+    }
+
+    #[test]
+    fn the_first_line_may_be_that_of_another_generation() {
+        let mut file = Fixture::new();
+        file.append("\none\n");
+        file.expect(&["", "one"], Progress::End);
+        file.rename();
+        pass_time();
+        file.append("two\n");
+        file.expect(&["two"], Progress::End);
+        for (number, text) in [(2, "\nthree\n"), (3, "four\n")] {
+            let to = file.dir.path().join(format!("log.{number}"));
+            fs::rename(file.dir.path().join("log"), to).expect("a rotation");
+            pass_time();
+            file.append(text);
+        }
+        file.expect(&["", "three", "four"], Progress::End);
+    }
+
+    #[test]
+    fn a_directory_that_never_comes_to_rest_holds_no_rotation_up() {
+        let mut file = Fixture::new();
+        file.append("one\n");
+        file.expect(&["one"], Progress::End);
+        let (restless, (end, ended)) = (file.dir.path().join("other"), std::sync::mpsc::channel());
+        let churn = std::thread::spawn(move || {
+            let until = Instant::now() + LONGEST_ROTATION * 10;
+            while ended.try_recv().is_err() {
+                fs::write(&restless, "").expect("a file");
+                fs::remove_file(&restless).expect("the file");
+                if Instant::now() > until {
+                    return false;
+                }
+            }
+            true
+        });
+        file.rename();
+        file.append("two\n");
+        file.expect(&["two"], Progress::End);
+        // The thread may be gone already.
+        let _ = end.send(());
+        assert!(
+            churn.join().expect("a thread"),
+            "the rotation was noticed when the directory had come to rest"
+        );
     }
 
     #[test]

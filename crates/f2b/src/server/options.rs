@@ -16,6 +16,7 @@ use super::fifo;
 use super::jail_options::{check_settable, readable};
 use super::jails::WatchedFile;
 use super::log_file::{self, Place};
+use super::reader::Watch;
 use super::transmitter::{Answer, Outcome, Result};
 use super::words::Words;
 use super::worker::{Change, Work};
@@ -165,7 +166,7 @@ impl Core {
                     if started {
                         // The database has to know the place in it before somebody adds it again.
                         self.ship_changes();
-                        self.wait_for_reader(key);
+                        self.tell_and_wait(key, Watch::Settle(key));
                     }
                 }
             }

@@ -22,14 +22,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use f2b_filter::Filter;
-use f2b_types::Number;
 use indexmap::IndexMap;
 use jiff::tz::TimeZone;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::database::Ask;
 use super::jails::WatchedFile;
-use super::journal::{self, FollowedJournal, WatchedJournal};
+use super::journal::{FollowedJournal, WatchedJournal};
 use super::notify::Notify;
 use super::reading::{Jail, State};
 use super::resolver::Resolver;
@@ -65,7 +63,7 @@ pub(super) enum Watch {
     Start(JailKey),
     /// A jail pauses or goes on.
     Idle(JailKey, bool),
-    /// A jail is gone.
+    /// A jail is gone. Somebody waits until all that it had found is on its way to the core.
     Stop(JailKey),
     /// Somebody waits until everything up to here has been heard, and what came of it is on its way to the core.
     Settle(JailKey),
@@ -114,6 +112,7 @@ impl Reader {
                 ways,
                 jails: Vec::new(),
                 sources: IndexMap::new(),
+                begun: Instant::now(),
                 next_save: Instant::now() + SAVE_INTERVAL,
             };
             follower.run();
@@ -137,6 +136,8 @@ struct Follower {
     jails: Vec<Jail>,
     /// The log files by their names.
     sources: IndexMap<PathBuf, Source>,
+    /// Intervals count from here, so that all files are looked at together.
+    begun: Instant,
     next_save: Instant,
 }
 
@@ -218,6 +219,8 @@ impl Follower {
                     self.sources.values_mut().for_each(|source| source.remove(&jail, &self.ways.core));
                 }
                 self.sources.retain(|_, source| !source.groups.is_empty());
+                // The places are behind failures that may still wait for their addresses.
+                self.ways.resolver.settle(key);
             }
             Watch::Settle(jail) => {
                 let _ = self.ways.core.send(Msg::Settled { jail });
@@ -287,10 +290,13 @@ impl Follower {
                 State::Full => BACKLOG_INTERVAL,
                 State::Ready => jail.read_journal(&self.ways),
             };
+            if jail.journal.as_ref().is_some_and(FollowedJournal::is_unknown) {
+                jail.save_journal(&self.ways.core);
+            }
             jail.journal_due = Some(Instant::now() + pause);
         }
         for source in self.sources.values_mut() {
-            source.read(now, &mut self.jails, &mut self.notify, &self.ways);
+            source.read((now, self.begun), &mut self.jails, &mut self.notify, &self.ways);
         }
     }
 
@@ -304,18 +310,21 @@ impl Follower {
     /// Has the database told how far reading has come, for one jail or for all.
     fn save_all(&mut self, only: Option<JailKey>) {
         for jail in self.jails.iter_mut().filter(|jail| only.is_none_or(|key| jail.key == key)) {
-            if let Some((time, date)) = jail.journal.as_mut().and_then(FollowedJournal::unsaved) {
-                let position = Ask::UpdateLog {
-                    jail: jail.name.clone(),
-                    path: journal::PATH.into(),
-                    position: Number::Float(time),
-                    hash: date,
-                };
-                let _ = self.ways.core.send(Msg::ReadUpTo(position));
-            }
+            jail.save_journal(&self.ways.core);
         }
         for source in self.sources.values_mut() {
             source.save(only, &self.jails, &self.ways.core);
         }
     }
+}
+
+/// When a file is looked at that nobody reports a change of. Those with long pauses are looked at together: a thousand of
+/// them wake the thread once.
+pub(super) fn next_round(begun: Instant, pause: Duration) -> Instant {
+    let now = Instant::now();
+    if pause < POLL_INTERVAL {
+        return now + pause;
+    }
+    let within = now.duration_since(begun).as_nanos() % pause.as_nanos();
+    now + pause - Duration::from_nanos(u64::try_from(within).unwrap_or(0))
 }

@@ -7,16 +7,18 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use f2b_filter::{DateDetector, EntryTime, Filter, LineContext, LineDate};
 use f2b_types::{Level, Number};
 
-use super::journal::FollowedJournal;
+use super::database::Ask;
+use super::journal::{self, FollowedJournal};
 use super::log_file::{LogFile, Progress};
 use super::reader::{POLL_INTERVAL, RECHECK_INTERVAL, RETRY_INTERVAL};
 use super::ways::Ways;
-use super::{Backlog, JailKey};
+use super::{Backlog, JailKey, Msg};
 
 /// A jail as the reader sees it.
 pub(super) struct Jail {
@@ -118,6 +120,18 @@ impl Jail {
             None => self.filter.process_found(line, date, None, context),
         };
         ways.outcome(self.key, &mut self.filter, &self.backlog, (line, outcome), context);
+    }
+
+    /// Has the database told of the last entry of the journal that was read.
+    pub(super) fn save_journal(&mut self, core: &Sender<Msg>) {
+        let Some((time, date)) = self.journal.as_mut().and_then(FollowedJournal::unsaved) else { return };
+        let position = Ask::UpdateLog {
+            jail: self.name.clone(),
+            path: journal::PATH.into(),
+            position: Number::Float(time),
+            hash: date,
+        };
+        let _ = core.send(Msg::ReadUpTo(position));
     }
 
     /// Reads a part of the journal and matches its entries; says when to look again if nobody reports a change.

@@ -40,6 +40,8 @@ enum Note {
     Ignored { jail: JailKey, name: String },
     /// A name that failed in a jail; each of its addresses has failed then.
     Failed(Failed),
+    /// Somebody waits until the failures of a jail up to here have been reported.
+    Settle(JailKey),
     /// A lookup has ended.
     Answer { name: String, addresses: io::Result<Vec<IpAddr>> },
 }
@@ -87,6 +89,7 @@ impl Resolver {
             threads: 0,
             ignored: Vec::new(),
             failed: HashMap::new(),
+            settling: Vec::new(),
         };
         thread::Builder::new().name("f2b/resolver".into()).spawn(move || desk.run(&inbox))?;
         Ok(Self { notes })
@@ -103,6 +106,12 @@ impl Resolver {
     pub(super) fn failed(&self, jail: JailKey, name: String, warn: bool, failure: Failure, backlog: Backlog) {
         backlog.enter();
         let _ = self.notes.send(Note::Failed(Failed { jail, name, warn, failure, backlog }));
+    }
+
+    /// Answers with [`Msg::Settled`] behind the failures of a jail, which are reported once their names are known or have been
+    /// given up.
+    pub(super) fn settle(&self, jail: JailKey) {
+        let _ = self.notes.send(Note::Settle(jail));
     }
 }
 
@@ -139,6 +148,8 @@ struct Desk {
     ignored: Vec<(String, JailKey)>,
     /// What has failed in each jail, in this order.
     failed: HashMap<JailKey, VecDeque<Pending>>,
+    /// Jails of which somebody waits for the last failure.
+    settling: Vec<JailKey>,
 }
 
 /// A failure with its addresses, once they are known.
@@ -169,6 +180,10 @@ impl Desk {
                     } else {
                         self.ask(name);
                     }
+                }
+                Ok(Note::Settle(jail)) => {
+                    self.settling.push(jail);
+                    self.say_settled();
                 }
                 Ok(Note::Answer { name, addresses }) => {
                     self.threads = self.threads.saturating_sub(1);
@@ -299,6 +314,13 @@ impl Desk {
         }
         if queue.is_empty() {
             self.failed.remove(&jail);
+            self.say_settled();
+        }
+    }
+
+    fn say_settled(&mut self) {
+        for jail in self.settling.extract_if(.., |jail| !self.failed.contains_key(jail)) {
+            let _ = self.core.send(Msg::Settled { jail });
         }
     }
 }
@@ -401,6 +423,11 @@ mod tests {
                 _ => panic!("no failure of {ip}"),
             }
         }
+
+        fn expect_settled(&self, jail: usize) {
+            let heard = self.heard.recv_timeout(Duration::from_secs(10));
+            assert!(matches!(heard, Ok(Msg::Settled { jail: settled }) if settled == JAILS[jail]));
+        }
     }
 
     fn address(ip: &str) -> io::Result<Vec<IpAddr>> {
@@ -426,6 +453,22 @@ mod tests {
         world.expect(0, "192.0.2.1");
         world.expect(0, "192.0.2.2");
         assert!(world.asked.try_recv().is_err());
+    }
+
+    #[test]
+    fn a_jail_has_settled_when_its_last_failure_is_reported() {
+        let world = World::new(PATIENCE);
+        world.resolver.settle(JAILS[0]);
+        world.expect_settled(0);
+        world.fail(0, "slow.example");
+        let (_, answer) = world.question();
+        world.resolver.settle(JAILS[0]);
+        world.resolver.settle(JAILS[1]);
+        world.expect_settled(1);
+        assert!(world.heard.try_recv().is_err());
+        answer.send(address("192.0.2.1")).expect("a thread");
+        world.expect(0, "192.0.2.1");
+        world.expect_settled(0);
     }
 
     #[test]

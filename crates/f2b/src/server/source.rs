@@ -19,7 +19,9 @@ use super::database::Ask;
 use super::jails::WatchedFile;
 use super::log_file::{LineStart, LogFile, Place, Progress, RawLine};
 use super::notify::Notify;
-use super::reader::{BACKLOG_INTERVAL, POLL_INTERVAL, RECHECK_INTERVAL, RETRY_INTERVAL, UNSETTLED_INTERVAL};
+use super::reader::{
+    BACKLOG_INTERVAL, POLL_INTERVAL, RECHECK_INTERVAL, RETRY_INTERVAL, UNSETTLED_INTERVAL, next_round,
+};
 use super::reading::{self, Jail, LineDates, State};
 use super::ways::{Warned, Ways};
 use super::{JailKey, Msg};
@@ -100,7 +102,7 @@ impl Source {
         }
         let mut own = match group.members.len() {
             1 => None,
-            _ => group.split(|member| member.jail == jail.key),
+            _ => group.split(&[jail.key]),
         };
         let group = own.as_mut().unwrap_or(group);
         group.encoding = encoding.clone();
@@ -129,7 +131,13 @@ impl Source {
     }
 
     /// Reads what there is to read, a bounded part for each group in turn.
-    pub(super) fn read(&mut self, now: Instant, jails: &mut [Jail], notify: &mut Notify, ways: &Ways) {
+    pub(super) fn read(
+        &mut self,
+        (now, begun): (Instant, Instant),
+        jails: &mut [Jail],
+        notify: &mut Notify,
+        ways: &Ways,
+    ) {
         if !self.groups.iter().any(|group| group.is_due(now)) {
             return;
         }
@@ -138,7 +146,7 @@ impl Source {
         while index < self.groups.len() {
             self.join(index, jails);
             let group = &self.groups[index];
-            if group.is_due(now) && self.read_group(index, jails, ways) {
+            if group.is_due(now) && self.read_group(index, begun, jails, ways) {
                 // Its place has been taken by another one.
                 continue;
             }
@@ -152,12 +160,15 @@ impl Source {
     /// Who can't take lines now leaves those who can.
     fn part(&mut self, jails: &[Jail]) {
         let mut parted = Vec::new();
-        for group in self.groups.iter_mut().filter(|group| !group.log.is_fifo()) {
+        for group in self.groups.iter_mut().filter(|group| group.members.len() > 1 && !group.log.is_fifo()) {
+            // Looked at once, since the state of a jail may change at any time.
+            let states = group.members.iter().map(|member| (member.jail, state_of(member, jails)));
+            let states: Vec<(JailKey, State)> = states.collect();
             for state in [State::Full, State::Idle] {
-                let is_it = |member: &Member| state_of(member, jails) == state;
-                let others = group.members.iter().filter(|member| !is_it(member)).count();
-                if others > 0 && others < group.members.len() {
-                    parted.extend(group.split(is_it));
+                let going = states.iter().filter(|(_, other)| *other == state).map(|(jail, _)| *jail);
+                let going: Vec<JailKey> = going.collect();
+                if !going.is_empty() && going.len() < group.members.len() {
+                    parted.extend(group.split(&going));
                 }
             }
         }
@@ -192,7 +203,7 @@ impl Source {
     }
 
     /// Reads a part of the file for a group; true if it has come to the place of another one and joined it.
-    fn read_group(&mut self, index: usize, jails: &mut [Jail], ways: &Ways) -> bool {
+    fn read_group(&mut self, index: usize, begun: Instant, jails: &mut [Jail], ways: &Ways) -> bool {
         let others = (0..self.groups.len()).filter(|other| *other != index);
         let distances = others.filter_map(|other| Some((self.distance(index, other, jails)?, other)));
         let next = distances.filter(|(distance, _)| *distance > 0).min();
@@ -224,7 +235,7 @@ impl Source {
                 Some(again)
             }
         };
-        self.groups[index].due = again.map(|again| Instant::now() + again);
+        self.groups[index].due = again.map(|again| next_round(begun, again));
         false
     }
 
@@ -287,10 +298,11 @@ impl Group {
         }
     }
 
-    /// The members that go their own way, if the file lets them.
-    fn split(&mut self, goes: impl Fn(&Member) -> bool) -> Option<Self> {
-        let log = self.log.fork().ok()?;
-        let (going, staying) = std::mem::take(&mut self.members).into_iter().partition(goes);
+    /// The members that go their own way, unless it is a FIFO.
+    fn split(&mut self, going: &[JailKey]) -> Option<Self> {
+        let log = self.log.fork()?;
+        let members = std::mem::take(&mut self.members);
+        let (going, staying) = members.into_iter().partition(|member| going.contains(&member.jail));
         self.members = staying;
         Some(Self {
             log,
