@@ -5,8 +5,7 @@ mod support;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::fs::{PermissionsExt as _, chown};
-use std::os::unix::process::CommandExt as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Output, Stdio};
 
 use support::{Place, Process, available, binary, both, has_program, run, wait_until};
@@ -60,8 +59,11 @@ fn expect_failure(output: &Output, texts: &[&str]) {
 
 /// Starts the server in the foreground; its outputs go to `server.out`.
 fn start(place: &Place) -> Process {
+    run_server(place, place.server())
+}
+
+fn run_server(place: &Place, mut server: Command) -> Process {
     let out = fs::File::create(place.file("server.out")).expect("a file");
-    let mut server = place.server();
     server.stdout(out.try_clone().expect("a file")).stderr(out);
     let server = Process(server.spawn().expect("the server starts"));
     place.wait_until_ready();
@@ -162,35 +164,14 @@ fn a_log_file_that_may_not_be_read_costs_its_own_jail_only() {
         place("[secret]\nenabled = true\nfilter = login\nlogpath = DIR/secret.log\naction = note[file=x]\n");
     place.write("secret.log", "");
     fs::set_permissions(place.file("secret.log"), fs::Permissions::from_mode(0o000)).expect("permissions");
-    let _server = start_as_user(&place);
+    const NOBODY: u32 = 65534;
+    let _server = run_server(&place, place.server_as(NOBODY));
     let said = place.read("server.out");
     for text in ["secret.log: Permission denied", "jail.conf:12:11"] {
         assert!(said.contains(text), "{text:?} is not in:\n{said}");
     }
     assert!(place.ask(&["status"]).contains("Jail list:\thealthy\n"));
     expect_ban(&place, "healthy", "192.0.2.1");
-}
-
-/// As [`start`], but as somebody whom permissions concern: root gives the directory away and takes another user.
-fn start_as_user(place: &Place) -> Process {
-    const NOBODY: u32 = 65534;
-    if !nix::unistd::geteuid().is_root() {
-        return start(place);
-    }
-    let program = place.file("f2b-server");
-    fs::copy(binary("f2b-server"), &program).expect("a copy");
-    let out = fs::File::create(place.file("server.out")).expect("a file");
-    for entry in fs::read_dir(place.path()).expect("a directory").flatten() {
-        chown(entry.path(), Some(NOBODY), Some(NOBODY)).expect("a new owner");
-    }
-    chown(place.path(), Some(NOBODY), Some(NOBODY)).expect("a new owner");
-    let mut server = Command::new(program);
-    server.arg("-c").arg(place.path()).args(["-f", "start"]).stdin(Stdio::null());
-    server.stdout(out.try_clone().expect("a file")).stderr(out).uid(NOBODY).gid(NOBODY);
-    let server = Process(server.spawn().expect("the server starts"));
-    place.wait_until_ready();
-    wait_until("the healthy jail runs", || client(place, &["status", "healthy"]).status.success());
-    server
 }
 
 #[test]
@@ -379,6 +360,9 @@ fn a_database_that_cannot_be_opened_is_named_and_costs_no_ban() {
         log.contains("Error connecting to fail2ban persistent database") && log.contains("f2b.sqlite3"),
         "{log}"
     );
+    assert_eq!(place.ask(&["reload"]), "OK\n");
+    place.wait_for_log("f2b.sqlite3' could not be opened; the next start tries again.");
+    expect_ban(&place, "healthy", "192.0.2.2");
 }
 
 #[test]

@@ -172,6 +172,34 @@ fn zsh_completes_jails() {
 }
 
 #[test]
+fn colours_are_for_terminals() {
+    if !available("script", has_program("script")) {
+        return;
+    }
+    let (place, _server) = place();
+    let words = ["status", "nope"];
+    let without = place.client(binary("f2b-client"), &words).output().expect("the client runs");
+    assert!(both(&without).contains("ERROR") && !both(&without).contains('\u{1b}'), "{}", both(&without));
+    let on_terminal = |setting: &str| {
+        let line = format!(
+            "{setting} '{}' -c '{1}' -s '{1}/f2b.sock' status nope",
+            binary("f2b-client").display(),
+            place.path().display()
+        );
+        let mut script = Command::new("script");
+        script.args(["--quiet", "--command", &line, "/dev/null"]).env("TERM", "xterm").env_remove("NO_COLOR");
+        both(&script.stdin(Stdio::null()).output().expect("it runs"))
+    };
+    let told = on_terminal("");
+    assert!(
+        told.contains("\u{1b}[31m") && told.contains("Sorry but the jail 'nope' does not exist"),
+        "{told}"
+    );
+    let told = on_terminal("NO_COLOR=1");
+    assert!(told.contains("ERROR") && !told.contains('\u{1b}'), "{told}");
+}
+
+#[test]
 fn another_shell_is_an_error() {
     let output =
         Command::new(binary("f2b-client")).args(["--shell-completion", "tcsh"]).output().expect("it runs");

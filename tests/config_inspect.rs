@@ -80,6 +80,7 @@ ROOT/jail.local:3:10: error: Unable to read the filter 'logn'
 3 | filter = logn
   |          ^
   = neither ROOT/filter.d/logn.conf nor ROOT/filter.d/logn.local can be read; did you mean `login`?
+Errors in jail 'j'.
 1 error, 1 warning
 "
     );
@@ -360,7 +361,7 @@ fn a_test_for_programs_is_json() {
     let report: Json = serde_json::from_str(&out).expect("JSON");
     assert_eq!((&*err, code), ("", 0));
     let expected = serde_json::json!({
-        "ok": true, "errors": 0, "warnings": 1,
+        "ok": true, "errors": 0, "warnings": 1, "broken": [],
         "problems": [{
             "severity": "warning", "message": "nothing reads the option `maxretri`", "path": "ROOT/jail.local",
             "line": 2, "column": 1, "text": "maxretri = 3", "hint": "did you mean `maxretry`?",

@@ -11,7 +11,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use f2b_filter::{Field, Filter, Found, LineContext, UseDns, Who};
+use f2b_filter::{Clock, Field, Filter, Found, LineContext, UseDns, Who};
 use f2b_types::{Number, Time};
 use jiff::tz::TimeZone;
 use serde_json::{Value as Json, json};
@@ -76,9 +76,9 @@ fn upstream(config: &Path, requests: &[Request], wanted: usize) -> Option<Vec<Js
 }
 
 fn process(filter: &mut Filter, line: &str, mode: &str) -> Json {
-    let zone = TimeZone::get("Europe/Zurich").unwrap();
+    let clock = Clock::new(Time(NOW), TimeZone::get("Europe/Zurich").unwrap());
     let server = mode == "server";
-    let context = LineContext { now: Time(NOW), zone: &zone, in_operation: server, check_find_time: server };
+    let context = LineContext { clock: &clock, in_operation: server, check_find_time: server };
     match filter.process_line(line, &context) {
         Err(error) => error.to_string().into(),
         Ok(found) => {

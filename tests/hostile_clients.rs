@@ -6,6 +6,7 @@ mod support;
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -319,6 +320,78 @@ fn a_database_that_may_not_be_written_costs_no_ban() {
     expect_ban(&place, "192.0.2.2");
     assert!(place.log().contains("f2b.sqlite3"), "{}", place.log());
     assert!(place.log().to_lowercase().contains("read"), "{}", place.log());
+}
+
+/// Sends a command over a connection that is there already, and gives what is answered.
+fn ask_over(stream: &mut UnixStream, words: &[&str]) -> String {
+    stream.write_all(&frame::pack(&Value::strings(words.iter().copied()))).expect("a write");
+    let mut answer = Vec::new();
+    let mut chunk = [0; 4096];
+    while !answer.ends_with(END) {
+        let count = stream.read(&mut chunk).expect("an answer");
+        assert!(count > 0, "{words:?} ends the connection");
+        answer.extend(&chunk[..count]);
+    }
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[test]
+fn where_no_thread_can_be_had_the_others_go_on() {
+    // Limits of processes are no limits for root.
+    let may = has_program("prlimit") && nix::unistd::geteuid().is_root();
+    if !available("prlimit, as root", may) {
+        return;
+    }
+    const NOBODY_ELSE: u32 = 54_321;
+    let place = place();
+    let server = place.spawn(&mut place.server_as(NOBODY_ELSE));
+    place.ask(&["set", "j", "banip", "192.0.2.1"]);
+    let mut stream = UnixStream::connect(place.file("f2b.sock")).expect("a connection");
+    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket");
+    assert!(ask_over(&mut stream, &["ping"]).contains("pong"));
+    let limit = |number: &str| {
+        let mut command = Command::new("prlimit");
+        command.arg("--pid").arg(server.0.id().to_string()).arg(format!("--nproc={number}:"));
+        command.uid(NOBODY_ELSE).gid(NOBODY_ELSE);
+        support::run(&mut command);
+    };
+    let limits = fs::read_to_string(format!("/proc/{}/limits", server.0.id())).expect("a process");
+    let before = limits.lines().find(|line| line.starts_with("Max processes")).expect("a limit");
+    let before = before.split_whitespace().nth(2).expect("a number");
+    limit("1");
+    // A question that needs a thread of its own, and a client that needs one.
+    let answer = ask_over(&mut stream, &["status", "j", "cymru"]);
+    assert!(answer.contains("Unable to ask for the networks"), "{answer}");
+    let refused = place.client(binary("f2b-client"), &["ping"]).output().expect("the client runs");
+    assert_eq!(refused.status.code(), Some(255), "{}", both(&refused));
+    place.wait_for_log("Accept socket error");
+    assert!(ask_over(&mut stream, &["ping"]).contains("pong"));
+    limit(before);
+    expect_ban(&place, "192.0.2.2");
+    place.ask(&["status", "j"]);
+}
+
+/// Clients that take nothing hold nobody else up, and cost no more than the reply that they do not take.
+#[test]
+fn clients_that_do_not_listen_are_left_behind() {
+    let place = place();
+    let server = place.start();
+    let before = memory(&server, "VmRSS");
+    let long = "x".repeat(1 << 20);
+    let deaf: Vec<UnixStream> = (0..20)
+        .map(|_| {
+            let mut stream = UnixStream::connect(place.file("f2b.sock")).expect("a connection");
+            stream.write_all(&frame::pack(&Value::strings(["echo", &long]))).expect("a write");
+            stream
+        })
+        .collect();
+    expect_ban(&place, "192.0.2.1");
+    let grown = memory(&server, "VmRSS").saturating_sub(before);
+    assert!(grown < 128 << 10, "{grown} KiB");
+    // And those that go away in the middle of it.
+    drop(deaf);
+    expect_ban(&place, "192.0.2.2");
+    place.ask(&["stop"]);
 }
 
 #[test]

@@ -214,11 +214,19 @@ fn a_terminal_sees_how_far_a_long_log_has_been_read() {
     assert_eq!(on_terminal(&format!("yes 'x' | head -2000 | {program} - 'x <ADDR>' >/dev/null")), "");
 }
 
-/// The dates of lines are found ahead of the search, but for a profile, which takes one line after the other.
+/// Dates and matches are found ahead of their turn, but for a profile, which takes one line after the other.
 #[test]
-fn dates_found_ahead_change_no_report() {
+fn what_is_found_ahead_changes_no_report() {
     let dir = tempfile::tempdir().unwrap();
-    let log = dir.path().join("log");
+    let (log, filter) = (dir.path().join("log"), dir.path().join("filter.conf"));
+    let rules = r"[Definition]
+prefregex = ^\s*(?:<F-MLFID>c\d+</F-MLFID> |host: )?<F-CONTENT>(?!\S+ else).+</F-CONTENT>$
+failregex = ^<F-NOFAIL>\S+ <F-USER>user\d+</F-USER></F-NOFAIL> from <ADDR>$
+            (?P<word>f)rom <ADDR>(?!(?P=word))$
+            from 192.0.2.<F-ID>\d+</F-ID>$
+ignoreregex = 192\.0\.2\.7$
+";
+    fs::write(&filter, rules).unwrap();
     // More than is read at once, with dates that make templates overtake each other, and none.
     let dates =
         ["2005-08-14 11:59:59", "Aug 14 11:59:58", "[14/Aug/2005:11:59:57 +0000]", "no date", "1124020799"];
@@ -237,21 +245,25 @@ fn dates_found_ahead_change_no_report() {
         text.extend_from_slice(if n == 9000 { b"\xff\n" } else { b"\n" });
     }
     fs::write(&log, text).unwrap();
-    let report = |profile: &[&str]| {
-        let mut args = vec!["--json", log.to_str().unwrap(), "from <ADDR>$", "192.0.2.7$"];
-        args.extend(profile);
-        let text = regex(&args);
+    let report = |args: &[&str]| {
+        let text = regex(&[&["--json", log.to_str().unwrap()], args].concat());
         let (lines, summary) = text.trim_end().rsplit_once('\n').unwrap();
         let mut summary: Json = serde_json::from_str(summary).unwrap();
         summary["summary"]["seconds"].take();
         (lines.to_owned(), summary)
     };
-    let (lines, summary) = report(&[]);
-    assert_eq!(lines.lines().count(), 14285);
-    assert_eq!(summary["summary"]["dates"].as_array().unwrap().len(), 7, "{summary}");
-    let (other_lines, other_summary) = report(&["--profile"]);
-    assert_eq!(summary, other_summary);
-    for (line, other) in lines.lines().zip(other_lines.lines()) {
-        assert_eq!(line, other);
+    for args in [vec!["from <ADDR>$", "192.0.2.7$"], vec![filter.to_str().unwrap()]] {
+        let (lines, summary) = report(&args);
+        assert_eq!(lines.lines().count(), 14285);
+        assert_eq!(summary["summary"]["dates"].as_array().unwrap().len(), 7, "{summary}");
+        for kind in ["failregex", "ignoreregex"] {
+            let hits = summary["summary"][kind].as_array().unwrap().iter().map(|regex| &regex["hits"]);
+            assert!(hits.clone().all(|hits| *hits != 0), "{summary}");
+        }
+        let (other_lines, other_summary) = report(&[&args[..], &["--profile"]].concat());
+        assert_eq!(summary, other_summary);
+        for (line, other) in lines.lines().zip(other_lines.lines()) {
+            assert_eq!(line, other);
+        }
     }
 }

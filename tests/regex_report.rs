@@ -12,7 +12,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use f2b_filter::{Field, Filter, Found, LineContext, Who};
+use f2b_filter::{Clock, Field, Filter, Found, LineContext, Who};
 use f2b_types::{Id, Number, Time};
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
@@ -341,7 +341,8 @@ fn upstreams_sample_logs_match_as_annotated() {
 struct Sample<'a> {
     name: &'a str,
     config: &'a Path,
-    filters: BTreeMap<String, Filter>,
+    /// Of each kind two, the second of which gets to know of its lines what is found ahead of their turn.
+    filters: BTreeMap<String, [Filter; 2]>,
     /// The options that the following lines are tried with.
     tests: Vec<serde_json::Map<String, Json>>,
 }
@@ -431,13 +432,14 @@ impl Sample<'_> {
             self.filters.insert(key.clone(), {
                 let mut filter = read_filter(self.config, self.name, &given).unwrap();
                 filter.set_check_all(true);
-                filter
+                let mut other = Filter::new("~jailless~", 2026);
+                other.adopt(&filter);
+                [filter, other]
             });
         }
-        let filter = self.filters.get_mut(&key).unwrap();
-        let zone = TimeZone::posix(TEST_ZONE).unwrap();
-        let context =
-            LineContext { now: Time(TEST_NOW), zone: &zone, in_operation: true, check_find_time: false };
+        let [filter, other] = self.filters.get_mut(&key).unwrap();
+        let clock = Clock::new(Time(TEST_NOW), TimeZone::posix(TEST_ZONE).unwrap());
+        let context = LineContext { clock: &clock, in_operation: true, check_find_time: false };
         let found = if options.get("logtype").and_then(Json::as_str) == Some("journal") {
             let prefix = options.get("test.prefix-line").and_then(Json::as_str).unwrap_or("");
             filter.process_dated(
@@ -446,7 +448,13 @@ impl Sample<'_> {
                 &context,
             )
         } else {
-            filter.process_line(line, &context).map_err(|error| error.to_string())?
+            let found = filter.process_line(line, &context);
+            let mut dates = other.take_date_detector().unwrap();
+            let date = dates.find(line, &context);
+            other.restore_date_detector(dates);
+            let mut matches = other.searcher().map(|mut searcher| searcher.search(line, &date));
+            assert_eq!(other.process_found(line, &date, matches.as_mut(), &context), found, "{line}");
+            found.map_err(|error| error.to_string())?
         };
         Ok(found.into_iter().filter(|found| found.who.is_some() && !found.fields.is_no_failure()).collect())
     }

@@ -133,6 +133,31 @@ fn a_growing_journal_is_read_once() {
     drop(server);
 }
 
+/// The database has the place, whoever wrote it there.
+#[test]
+fn the_place_in_the_journal_is_handed_from_server_to_server() {
+    if !journal::can_be_made() || upstream::version().is_none() || !journal::upstream_reads() {
+        return;
+    }
+    let place = place("");
+    fail(&place, "prog", 60, [2, 3]);
+    let server = upstream::start(&place);
+    wait_for_found(&place, &[2, 3]);
+    fail(&place, "prog", 0, [4]);
+    wait_for_found(&place, &[2, 3, 4]);
+    stop(&place, server);
+    fail(&place, "prog", 0, [5]);
+    let server = place.start();
+    wait_for_found(&place, &[2, 3, 4, 5]);
+    stop(&place, server);
+    fail(&place, "prog", 0, [6]);
+    let server = upstream::start(&place);
+    wait_until("the new failure is found", || found(&place).contains(&6));
+    // It may read the last entry once more (`journal-after-restart`), but none of those before.
+    assert!([&[2, 3, 4, 5, 6][..], &[2, 3, 4, 5, 5, 6]].contains(&&*found(&place)), "{:?}", found(&place));
+    stop(&place, server);
+}
+
 /// What was written before the rotation and had not been read is not lost, whatever the order in which it is noticed.
 #[test]
 fn a_rotated_journal_is_read_to_its_end_before_the_new_one() {
@@ -391,9 +416,9 @@ fn a_missing_library_costs_the_jails_that_need_it() {
     let Some(mut command) = journal::without_library(&binary("f2b-server")) else { return };
     let output = command.arg("-c").arg(place.path()).args(["-f", "start"]).output().expect("it runs");
     assert!(!output.status.success());
-    let text = support::both(&output);
-    assert!(text.contains("Jail 'j': the backend 'systemd' can't be used: "), "{text}");
-    assert!(text.contains("libsystemd.so.0"), "{text}");
+    let log = place.log();
+    assert!(log.contains("Backend 'systemd' failed to initialize due to "), "{log}");
+    assert!(log.contains("libsystemd.so.0"), "{log}");
 }
 
 #[test]

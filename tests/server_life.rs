@@ -1,20 +1,22 @@
 //! The life of a server: what survives its end, a crash, a reload and the change from upstream's server to ours; how
 //! it is started, and how it ends.
 
+#[path = "support/bans.rs"]
+mod bans;
 mod support;
 #[path = "support/upstream.rs"]
 mod upstream;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use jiff::Zoned;
-use jiff::civil::DateTime;
-use jiff::tz::TimeZone;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, getsid};
 
+use bans::check_bans;
 use support::{Place, Process, available, binary, both, has_program, wait_until};
 
 const FILTER: &str = "[Definition]\nfailregex = ^ ?fail from <HOST>$\n";
@@ -265,6 +267,30 @@ fn a_reload_with_another_backend_starts_the_jail_anew() {
     stop(&place, server);
 }
 
+/// The log says what upstream's says, whose jail is gone then.
+#[test]
+fn a_reload_with_an_unknown_backend_changes_nothing() {
+    let place = place(&["j1"]);
+    let server = place.start();
+    place.ask(&["set", "j1", "banip", "198.51.100.1"]);
+    configure(&place, "backend = nonsense\nmaxretry = 77", &["j1"]);
+    let output = client(&place, &["reload"]);
+    assert_eq!(output.status.code(), Some(255), "{}", both(&output));
+    assert!(both(&output).contains("Unknown backend nonsense"), "{}", both(&output));
+    let log = place.log();
+    for text in [
+        "Restart jail 'j1' (reason: 'polling' != 'nonsense')",
+        "Unknown backend nonsense",
+        "Reload finished.",
+    ] {
+        assert!(log.contains(text), "{text} not in\n{log}");
+    }
+    assert_eq!(place.ask(&["get", "j1", "maxretry"]), "2\n");
+    assert_eq!(place.ask(&["get", "j1", "failregex"]).lines().count(), 2);
+    assert!(bans(&place, "j1").starts_with("198.51.100.1"));
+    stop(&place, server);
+}
+
 #[test]
 fn a_reload_can_restart_unban_and_concern_one_jail() {
     let place = place(&["j1", "j2"]);
@@ -304,6 +330,109 @@ fn signals_end_the_server_cleanly() {
         assert!(!place.file("f2b.sock").exists() && !place.file("f2b.pid").exists());
         assert_eq!(place.read("j1.bans"), "+ 198.51.100.1\n- 198.51.100.1\n");
         assert!(place.log().ends_with("Exiting Fail2ban\n"), "{}", place.log());
+    }
+}
+
+/// A terminal that goes away takes a server with it that runs there, unless it was told to stay.
+#[test]
+fn a_hangup_ends_a_server_in_the_foreground_only() {
+    let place = place(&["j1"]);
+    let mut server = place.start();
+    place.ask(&["set", "j1", "banip", "198.51.100.1"]);
+    send(Signal::SIGHUP, &server);
+    assert_eq!(server.0.wait().expect("a process").code(), Some(0));
+    assert_eq!(place.read("j1.bans"), "+ 198.51.100.1\n- 198.51.100.1\n");
+
+    let mut stays = Command::new("sh");
+    stays.args(["-c", "trap '' HUP; exec \"$@\"", "sh"]).arg(binary("f2b-server"));
+    stays.arg("-c").arg(place.path()).args(["-f", "start"]).stdin(Stdio::null());
+    let server = place.spawn(&mut stays);
+    send(Signal::SIGHUP, &server);
+    place.ask(&["set", "j1", "banip", "198.51.100.2"]);
+    stop(&place, server);
+
+    let output = client(&place, &["start"]);
+    assert!(output.status.success(), "{}", both(&output));
+    let background = Background(&place);
+    kill(background.pid().expect("a pid file"), Signal::SIGHUP).expect("the process is there");
+    place.ask(&["set", "j1", "banip", "198.51.100.3"]);
+    place.ask(&["stop"]);
+}
+
+/// Scripts look for the server by its name in the list of processes.
+#[test]
+fn the_process_has_upstreams_name_or_the_one_that_is_given() {
+    let name = |server: &Process| {
+        fs::read_to_string(format!("/proc/{}/comm", server.0.id())).expect("a process").trim_end().to_owned()
+    };
+    for (options, expected) in [(&[][..], "fail2ban-server"), (&["--pname", "f2b-of-mine"], "f2b-of-mine")] {
+        let ours = place(&["j1"]);
+        assert_eq!(name(&ours.spawn(&mut ours.server_with(options))), expected);
+        if upstream::version().is_some() {
+            let theirs = place(&["j1"]);
+            assert_eq!(name(&theirs.spawn(&mut upstream::server_with(&theirs, options))), expected);
+        }
+    }
+}
+
+/// A server that hangs before it has a socket is given up.
+#[test]
+fn a_server_that_does_not_come_is_given_up() {
+    let place = place(&["j1"]);
+    fs::create_dir(place.file("bin")).expect("a directory");
+    fs::copy(binary("f2b-client"), place.file("bin/f2b-client")).expect("a copy");
+    place.write("bin/f2b-server", "#!/bin/sh\nexec sleep 2\n");
+    fs::set_permissions(place.file("bin/f2b-server"), fs::Permissions::from_mode(0o755)).expect("a program");
+    let start = |more: &[&str]| {
+        let words = [more, &["start"]].concat();
+        place.client(place.file("bin/f2b-client"), &words).output().expect("the client starts")
+    };
+    let output = start(&["--timeout", "0.2"]);
+    assert_eq!(output.status.code(), Some(255), "{}", both(&output));
+    assert!(both(&output).contains("Could not start server. Maybe an old socket file is still present."));
+    // One that ends at once is not waited for.
+    place.write("bin/f2b-server", "#!/bin/sh\nexit 3\n");
+    let output = start(&[]);
+    assert_eq!(output.status.code(), Some(255), "{}", both(&output));
+    assert!(both(&output).contains("exit status: 3"), "{}", both(&output));
+}
+
+#[test]
+fn who_connects_is_told_to_those_who_listen() {
+    let place = place(&["j1"]);
+    let server = place.start();
+    let ping = || {
+        let mut ping = place.client(binary("f2b-client"), &["ping"]);
+        let mut ping = ping.stdout(Stdio::null()).spawn().expect("the client starts");
+        assert!(ping.wait().expect("a client").success());
+        ping.id()
+    };
+    let unseen = ping();
+    place.ask(&["set", "loglevel", "DEBUG"]);
+    let seen = ping();
+    let (user, group) = (nix::unistd::getuid(), nix::unistd::getgid());
+    place.wait_for_log(&format!("Client of pid {seen}, uid {user}, gid {group}\n"));
+    assert!(!place.log().contains(&format!("Client of pid {unseen},")));
+    stop(&place, server);
+}
+
+/// What a server writes is nobody's business but its own.
+#[test]
+fn files_are_for_the_owner_as_upstreams_are() {
+    let modes = |place: &Place| {
+        ["f2b.sock", "f2b.pid", "f2b.log", "f2b.sqlite3"].map(|name| {
+            let mode = fs::metadata(place.file(name)).expect("a file").permissions().mode();
+            format!("{name} {mode:o}")
+        })
+    };
+    let expected = ["f2b.sock 140700", "f2b.pid 100600", "f2b.log 100600", "f2b.sqlite3 100600"];
+    let ours = place(&["j1"]);
+    let _server = ours.start();
+    assert_eq!(modes(&ours), expected);
+    if upstream::version().is_some() {
+        let theirs = place(&["j1"]);
+        let _server = upstream::start(&theirs);
+        assert_eq!(modes(&theirs), expected);
     }
 }
 
@@ -380,35 +509,6 @@ print(sqlite3.connect(sys.argv[1]).execute('SELECT COUNT(*) FROM bips').fetchone
     output.trim().parse().expect("a number")
 }
 
-/// Compares two lists of bans in any order. The database keeps whole seconds, so that a ban may begin half a second
-/// sooner or later than it did.
-#[track_caller]
-fn check_bans(found: &str, expected: &str) {
-    let parse = |text: &str| {
-        let mut bans: Vec<(String, i64, i64)> = text.lines().map(parse_ban).collect();
-        bans.sort();
-        bans
-    };
-    let (found, expected) = (parse(found), parse(expected));
-    let same = |((id, seconds, end), (other, others, its)): (&(String, i64, i64), &(String, i64, i64))| {
-        id == other && seconds == others && (end - its).abs() <= 1
-    };
-    assert!(
-        found.len() == expected.len() && found.iter().zip(&expected).all(same),
-        "{found:?}\nis not\n{expected:?}"
-    );
-}
-
-/// The id, the length and the end of `ID \tBEGIN + LENGTH = END`.
-#[track_caller]
-fn parse_ban(line: &str) -> (String, i64, i64) {
-    let (id, times) = line.split_once(" \t").expect("an id");
-    let (begin, end) = times.split_once(" = ").expect("an end");
-    let seconds = begin.split_once(" + ").expect("a length").1.parse().expect("a number");
-    let end: DateTime = end.parse().expect("a time");
-    (id.into(), seconds, end.to_zoned(TimeZone::UTC).expect("a time").timestamp().as_second())
-}
-
 /// Binds the socket as a service manager does, and becomes the server with it.
 const ACTIVATE: &str = "
 import os, socket, sys
@@ -450,6 +550,26 @@ fn clients_that_say_nothing_make_room() {
     assert_eq!(place.ask(&["ping"]), "Server replied: pong\n");
     drop(silent);
     stop(&place, server);
+}
+
+/// The end of the server waits for its actions, and an action that asks the server for its answer.
+#[test]
+fn an_action_that_asks_a_server_which_stops_is_sent_away() {
+    let place = place(&["j"]);
+    let dir = place.path().display();
+    let client = format!("{} -c {dir} -s {dir}/f2b.sock", binary("f2b-client").display());
+    place.write(
+        "action.d/note.conf",
+        &format!(
+            "[Definition]\nactionban = echo + <ip> >> <file>\n\
+             actionunban = {client} status j >/dev/null 2>&1; echo - $? >> <file>\n\
+             actionstop = {client} ping >/dev/null 2>&1; echo stop $? >> <file>\n"
+        ),
+    );
+    let server = place.start();
+    place.ask(&["set", "j", "banip", "192.0.2.1"]);
+    stop(&place, server);
+    assert_eq!(place.read("j.bans"), "+ 192.0.2.1\n- 255\nstop 255\n");
 }
 
 /// Each ban waits at a gate of its own, so that the test knows which has begun.

@@ -6,6 +6,8 @@ pub mod filters;
 
 use std::fs;
 use std::io::{Write, stderr};
+use std::os::unix::fs::chown;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
@@ -165,10 +167,34 @@ impl Place {
 
     /// The command that starts the server in the foreground.
     pub fn server(&self) -> Command {
+        self.server_with(&[])
+    }
+
+    /// The same with more options.
+    pub fn server_with(&self, options: &[&str]) -> Command {
         let mut command = Command::new(binary("f2b-server"));
-        command.arg("-c").arg(self.path()).args(["-f", "start"]);
+        command.arg("-c").arg(self.path()).args(options).args(["-f", "start"]);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         command
+    }
+
+    /// As [`Place::server`], but as somebody whom permissions and limits concern, who gets the directory. Whoever is no root
+    /// stays who they are.
+    pub fn server_as(&self, user: u32) -> Command {
+        if !nix::unistd::geteuid().is_root() {
+            return self.server();
+        }
+        // The directory that it was built in may be closed to others.
+        let program = self.file("f2b-server");
+        fs::copy(binary("f2b-server"), &program).expect("a copy");
+        for entry in fs::read_dir(self.path()).expect("a directory").flatten() {
+            chown(entry.path(), Some(user), Some(user)).expect("a new owner");
+        }
+        chown(self.path(), Some(user), Some(user)).expect("a new owner");
+        let mut server = Command::new(program);
+        server.arg("-c").arg(self.path()).args(["-f", "start"]).uid(user).gid(user);
+        server.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        server
     }
 
     #[track_caller]

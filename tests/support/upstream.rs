@@ -105,8 +105,13 @@ pub fn start(place: &Place) -> Process {
 
 /// The command that starts upstream's server in the foreground.
 pub fn server(place: &Place) -> Command {
+    server_with(place, &[])
+}
+
+/// The same with more options.
+pub fn server_with(place: &Place, options: &[&str]) -> Command {
     let mut command = python(SERVER);
-    command.arg("-c").arg(place.path()).args(["-f", "start"]);
+    command.arg("-c").arg(place.path()).args(options).args(["-f", "start"]);
     command.stdin(Stdio::null()).stderr(Stdio::null());
     command
 }

@@ -82,7 +82,7 @@ impl Properties {
         self.cache.take();
         self.values.insert("timeout".into(), DEFAULT_TIMEOUT.into());
         for name in COMMANDS {
-            self.values.insert((*name).into(), Value::Str(String::new()));
+            self.values.insert((*name).into(), Value::from(""));
         }
     }
 

@@ -142,7 +142,7 @@ fn fill_journal_matches(stream: &mut Vec<Command>, setting: &Setting, jail: &str
         let words =
             shell_words(line).map_err(|message| Error::value(message).at_place(setting.place_of(line)))?;
         let mut command = Command::words(["set", jail, "addjournalmatch"]);
-        command.0.extend(words.into_iter().map(Value::Str));
+        command.0.extend(words.into_iter().map(Value::from));
         stream.push(command);
     }
     Ok(())

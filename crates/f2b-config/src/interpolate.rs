@@ -122,7 +122,8 @@ fn split_reference(reference: &str) -> Option<(&str, &str)> {
     (well_formed && !name.is_empty()).then_some((prefix, name))
 }
 
-fn has_reference(text: &str) -> bool {
+/// Whether a value has to be interpolated.
+pub(crate) fn has_reference(text: &str) -> bool {
     memchr(b'%', text.as_bytes()).is_some()
 }
 

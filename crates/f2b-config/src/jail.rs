@@ -24,7 +24,7 @@ use crate::python::{exists, join, repr, split_path, stem, strip};
 use crate::setting::{Datum, Options, Setting};
 use crate::template::Fallback::{self, Unset};
 use crate::template::Type::{Bool, Int, Text};
-use crate::template::{Query, Wanted, want};
+use crate::template::{Inherited, Query, Wanted, want};
 use crate::words::split_words;
 
 /// What is asked first, to know whether the jail is on and which filter it has.
@@ -120,7 +120,7 @@ impl Jail {
         files: &mut Files,
     ) -> Result<bool, Error> {
         for (key, value) in [("fail2ban_version", f2b_types::COMPAT_VERSION), ("fail2ban_confpath", base)] {
-            merged.defaults.insert(key, Raw::new(value.into(), None));
+            merged.set_default(key, value);
         }
         match self.read_all(merged, base, extra, files) {
             Ok(()) => Ok(true),
@@ -149,7 +149,8 @@ impl Jail {
         self.read_filter(merged, base, extra, files)?;
         // What the filter says is known by now, so the rest of the jail can refer to it.
         let all = Query { merged, section: &self.name, template: TEMPLATE };
-        self.options = all.read(&mut files.log)?.into();
+        let inherited = merged.inherited.get_or_init(|| Inherited::new(merged, TEMPLATE));
+        self.options = all.read_inheriting(inherited, &mut files.log)?.into();
         if let Some(filter) = &mut self.filter {
             filter.read_again(&self.options, &mut files.log)?;
         }

@@ -9,7 +9,7 @@ use std::fmt;
 use f2b_protocol::Command;
 
 /// Looks through the commands that set a jail up.
-pub trait Judge: fmt::Debug {
+pub trait Judge: fmt::Debug + Sync {
     /// The faults of the commands of one jail, in their order.
     fn judge(&self, commands: &[Command]) -> Vec<Fault>;
 

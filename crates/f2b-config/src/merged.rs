@@ -4,6 +4,7 @@
 //! conditional section `[Init?family=inet6]` becomes options `name?family=inet6` of `[Init]`, and what a later file
 //! overrides stays reachable in a section `KNOWN/name`.
 
+use std::cell::OnceCell;
 use std::rc::Rc;
 
 use memchr::{memchr, memmem};
@@ -14,6 +15,7 @@ use crate::parse::DEFAULT;
 use crate::python::is_word;
 use crate::setting::Datum;
 use crate::source::Place;
+use crate::template::Inherited;
 
 /// What an option is in the files: usually a text. `known/` options that a filter hands to its jail are resolved values
 /// of other types too, and Python stumbles over those only when it interpolates them.
@@ -42,6 +44,8 @@ pub(crate) struct Body {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Merged {
     pub(crate) defaults: Map<Raw>,
+    /// What jails make of the defaults, while these stay as they are.
+    pub(crate) inherited: OnceCell<Inherited>,
     /// Shared with the layers, and between them.
     pub(crate) sections: Map<Rc<Body>>,
 }
@@ -75,6 +79,7 @@ impl Merged {
     /// Puts one more file on top.
     pub(crate) fn overlay(&mut self, layer: &Self) {
         put_on_top(&mut self.defaults, &layer.defaults);
+        self.inherited.take();
         for (name, body) in layer.sections.iter() {
             match split_condition(name) {
                 None => self.overlay_section(name, body),
@@ -86,6 +91,15 @@ impl Merged {
                     self.overlay_section(name, &conditional.into());
                 }
             }
+        }
+    }
+
+    /// Sets an option of `[DEFAULT]` that is in no file.
+    pub(crate) fn set_default(&mut self, key: &str, value: &str) {
+        let value = Datum::from(value);
+        if self.defaults.get(key).is_none_or(|raw| raw.origin.is_some() || raw.datum != value) {
+            self.defaults.insert(key, Raw::new(value, None));
+            self.inherited.take();
         }
     }
 

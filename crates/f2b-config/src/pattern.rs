@@ -131,7 +131,7 @@ impl Pattern {
                 datum => return (wanted.name, Value::from(datum)),
             };
             let value = match wanted.kind {
-                Type::Text => Value::Str(text),
+                Type::Text => Value::from(text),
                 _ => {
                     let setting = Setting { datum: Datum::from(&*text), origin: setting.origin.clone() };
                     Value::from(&converted(wanted, &setting, log))

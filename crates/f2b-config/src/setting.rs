@@ -60,7 +60,7 @@ impl From<&str> for Datum {
 impl From<&Datum> for Value {
     fn from(datum: &Datum) -> Self {
         match datum {
-            Datum::Text(text) => Self::Str(text.to_string()),
+            Datum::Text(text) => Self::from(&**text),
             Datum::Int(n) => Self::Int(*n),
             Datum::Bool(b) => Self::Bool(*b),
             Datum::None => Self::None,

@@ -2,11 +2,13 @@
 //!
 //! Answers to `configreader.ConfigReaderUnshared.getOptions` and `DefinitionInitConfigReader.convertOptions`.
 
+use std::rc::Rc;
+
 use f2b_types::{Level, is_on};
 
 use crate::Error;
 use crate::diagnostic::{Log, logger};
-use crate::interpolate::{Scope, Vars, no_section};
+use crate::interpolate::{Scope, Vars, has_reference, no_section};
 use crate::merged::Merged;
 use crate::python::{parse_int, repr};
 use crate::setting::{Datum, Options, Setting};
@@ -79,6 +81,27 @@ pub(crate) const fn want(kind: Type, name: &'static str, fallback: Fallback) -> 
     Wanted { kind, name, fallback }
 }
 
+/// What a section has of `[DEFAULT]`, by the places in a template. What refers to other options is not among it, since it
+/// can be something else in each section, nor is what has the wrong type, since each section says so.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Inherited(Vec<Option<(Rc<str>, Setting)>>);
+
+impl Inherited {
+    pub(crate) fn new(merged: &Merged, template: &[Wanted]) -> Self {
+        let inherited = |wanted: &Wanted| {
+            let raw = merged.defaults.get(wanted.name)?;
+            let is_plain = matches!(&raw.datum, Datum::Text(text) if !has_reference(text));
+            let datum = wanted.kind.convert(&raw.datum).filter(|_| is_plain)?;
+            Some((wanted.name.into(), Setting { datum, origin: raw.origin.clone() }))
+        };
+        Self(template.iter().map(inherited).collect())
+    }
+
+    fn at(&self, place: usize) -> Option<&(Rc<str>, Setting)> {
+        self.0.get(place)?.as_ref()
+    }
+}
+
 /// A section to read a template's options from.
 pub(crate) struct Query<'a> {
     pub(crate) merged: &'a Merged,
@@ -97,10 +120,22 @@ impl Query<'_> {
 
     /// All options in their types.
     pub(crate) fn read(&self, log: &mut Log) -> Result<Options, Error> {
+        self.read_inheriting(&Inherited::default(), log)
+    }
+
+    /// The same, where it is known already what the section has of `[DEFAULT]`.
+    pub(crate) fn read_inheriting(&self, inherited: &Inherited, log: &mut Log) -> Result<Options, Error> {
         let mut options = Options::with_capacity(self.template.len());
         let vars = Vars::default();
         let mut scope = self.merged.scope(self.section, &vars);
-        for wanted in self.template {
+        let own = self.merged.sections.get(self.section);
+        for (place, wanted) in self.template.iter().enumerate() {
+            if let Some((name, setting)) = inherited.at(place)
+                && own.is_some_and(|own| !own.options.contains(name))
+            {
+                options.insert(Rc::clone(name), setting.clone());
+                continue;
+            }
             let Some(setting) = self.read_one(wanted, scope.as_mut(), log)? else { continue };
             let datum = wanted.kind.convert(&setting.datum).unwrap_or_else(|| {
                 let (name, section, default) = (wanted.name, self.section, wanted.fallback.repr());

@@ -7,11 +7,11 @@
 use std::sync::{Arc, OnceLock};
 
 use crate::pattern::{Pattern, Spans, Subject};
-use crate::tagged::{Slots, Tagged, Unknown};
+use crate::tagged::{Tagged, Text, Unknown};
 
-/// A list of patterns as one automaton.
+/// A list of patterns as one automaton for lines of ASCII characters, and one for others.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Choice(Arc<OnceLock<Option<Tagged>>>);
+pub(crate) struct Choice(Arc<[OnceLock<Option<Tagged>>; 2]>);
 
 /// The next pattern to look at.
 #[derive(Debug)]
@@ -38,24 +38,23 @@ impl Choice {
 
     fn ask<'p>(
         &self,
-        mut patterns: impl Iterator<Item = &'p Pattern> + Clone,
+        patterns: impl Iterator<Item = &'p Pattern> + Clone,
         subject: Subject<'_>,
         from: usize,
     ) -> Result<Option<Next>, Unknown> {
-        // A text that asks for exact programs is rare.
-        if !subject.is_plain() {
-            return Err(Unknown);
-        }
-        let tagged = self.0.get_or_init(|| Tagged::new(patterns.clone().map(Pattern::part)));
-        let tagged = tagged.as_ref().ok_or(Unknown)?;
-        let mut slots = Slots::new();
-        let Some(index) = tagged.search(subject.text.as_bytes(), 0, from, &mut slots)? else {
-            return Ok(None);
-        };
-        Ok(patterns.nth(index).map(|pattern| match pattern.named_spans(&slots) {
-            Some(spans) => Next::Match(index, spans),
-            None => Next::Maybe(index),
-        }))
+        // Several lines in a text are rare.
+        let ascii = subject.line_in_ascii().ok_or(Unknown)?;
+        let [plain, other] = &*self.0;
+        let tagged = if ascii { plain } else { other };
+        let parts = || patterns.clone().map(|pattern| pattern.part(subject));
+        let tagged = tagged.get_or_init(|| Tagged::new(parts(), ascii)).as_ref().ok_or(Unknown)?;
+        tagged.search(Text::whole(subject.text), 0, from, |index, places| {
+            let pattern = patterns.clone().nth(index);
+            match pattern.and_then(|pattern| pattern.named_spans(subject, places)) {
+                Some(spans) => Next::Match(index, spans),
+                None => Next::Maybe(index),
+            }
+        })
     }
 }
 
@@ -93,8 +92,13 @@ mod tests {
     }
 
     #[test]
+    fn other_characters_than_those_of_ascii_are_searched_in_one_pass_too() {
+        check(&["(?P<x>[^a]+) (?P<y>.)", r"\ba", "z", "(?P<x>.)$", "^(?P<y>.)"], "aé² ½\n", "0é²½ 1? 3½ 4a");
+        check(&["(?P<x>[à-ÿ])", "(?i)(?P<y>É+)"], "aéE\n", "0é 1é");
+    }
+
+    #[test]
     fn what_nobody_knows_is_left() {
-        check(&["a", "b"], "é\n", "0? 1?");
         check(&["a", "b"], "c\nd\n", "0? 1?");
     }
 

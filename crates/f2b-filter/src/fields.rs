@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use f2b_types::{FailData, Id, MatchedLine};
+use smol_str::SmolStr;
 
 use crate::pytext::repr;
 
@@ -18,12 +19,12 @@ pub type Line = [String; 3];
 pub enum Field {
     /// The group took no part in the match.
     None,
-    /// What the group captured, shared by what is known of a connection and what was found.
-    Text(Arc<str>),
+    /// What the group captured. If it is long, what is known of a connection and what was found share it.
+    Text(SmolStr),
     /// The mark that a failure waits for an id.
     Flag,
     /// `<F-TUPLE_...>` and what it was appended to.
-    Tuple(Vec<Option<Arc<str>>>),
+    Tuple(Vec<Option<SmolStr>>),
     /// All users of a connection, each once.
     Users(Vec<Field>),
     /// Lines that matched. Those of a connection become many, and are shared by what is known of it and what was found.

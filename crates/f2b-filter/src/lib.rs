@@ -31,14 +31,14 @@ mod single;
 mod tagged;
 mod tags;
 
-pub use crate::date::{DateDetector, DatePatternError, TemplateHits, UnknownZone, validate_time_zone};
+pub use crate::date::{Clock, DateDetector, DatePatternError, TemplateHits, UnknownZone, validate_time_zone};
 pub use crate::decode::{Encoding, UnknownEncoding, trim_line_end};
 pub use crate::dialect::DialectError;
 pub use crate::failregex::RegexError;
 pub use crate::fields::{Field, Fields, Line};
 pub use crate::filter::{
-    Explainer, Explanation, Filter, Found, InvalidMaxLines, LineContext, LineDate, LineError, Nearest,
-    Sought, StepCounter, Steps, Who,
+    Explainer, Explanation, Filter, Found, InvalidMaxLines, LineContext, LineDate, LineError, Matches,
+    Nearest, Searcher, Sought, StepCounter, Steps, Who,
 };
 pub use crate::log_format::{Entry, EntryTime, LogFormat, LogFormatError, OpenMessages};
 pub use crate::pytext::repr;

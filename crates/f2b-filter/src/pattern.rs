@@ -2,7 +2,8 @@
 //!
 //! Nearly all lines are plain ASCII and nearly all patterns are regular, if look-aheads and conditions are taken for what
 //! they are; then an automaton finds a match and its groups in one pass ([`Tagged`]). Engines stand behind it for the
-//! rest: for a pattern that is not regular, for an automaton that grows too big, and for other characters.
+//! rest: for a pattern that is not regular, as word boundaries among other characters aren't, and for an automaton that
+//! grows too big.
 //!
 //! Several programs stand behind a pattern (see [`Mode`]). The one for lines of plain ASCII is small. Another one is
 //! compiled when the first line with other characters comes up, and others when there is one on which `$` or `\b` have to
@@ -18,11 +19,10 @@ use std::sync::OnceLock;
 use fancy_regex::RegexBuilder;
 use regex_automata::Input;
 use regex_automata::meta;
-use regex_automata::util::primitives::NonMaxUsize;
 use smallvec::SmallVec;
 
 use crate::dialect::{self, DialectError, Effort, Look, Mode, Parsed};
-use crate::tagged::{Part, Slots, Tagged, Unknown};
+use crate::tagged::{MAX_TEXT, NO_PLACE, Part, Place, Places, Tagged, Text, Unknown};
 
 /// Steps that the backtracking engine may take back in one search.
 pub(crate) const MAX_STEPS: usize = 1_000_000;
@@ -69,6 +69,14 @@ impl Shape {
         Self { one_line: memchr::memchr(b'\n', body.as_bytes()).is_none(), ascii: text.is_ascii() }
     }
 
+    /// Of a text that was made of parts of this one, and a newline at its end.
+    pub(crate) fn of_part(self, part: &str) -> Self {
+        match self.is_plain() && !part.ends_with("\n\n") {
+            true => self,
+            false => Self::of(part),
+        }
+    }
+
     /// Whether the text is one line in ASCII, as each part of it is.
     pub(crate) fn is_plain(self) -> bool {
         self.ascii && self.one_line
@@ -90,26 +98,15 @@ pub(crate) enum Search {
 #[derive(Debug, Clone)]
 pub(crate) struct Spans(SmallVec<[Place; FEW_GROUPS]>);
 
-/// Where a group begins and ends.
-type Place = [u32; 2];
-
-/// Of a group that took no part.
-const NO_PLACE: Place = [u32::MAX; 2];
-
-/// Bytes of the longest text.
-const MAX_TEXT: usize = u32::MAX as usize - 1;
-
 impl Spans {
-    /// Of `count` groups those that took part, given the groups that were looked for and the start and end of each. The
-    /// first place of a group counts.
-    fn new(count: usize, groups: impl Iterator<Item = usize>, slots: &[Option<usize>]) -> Self {
+    /// Of `count` groups, given those that were looked for and their places. The first place of a group counts.
+    fn new(count: usize, found: impl Iterator<Item = (usize, Place)>) -> Self {
         let mut places = SmallVec::from_elem(NO_PLACE, count);
-        for (group, slots) in groups.zip(slots.chunks_exact(2)) {
-            if let [Some(start), Some(end)] = slots
-                && let Some(place) = places.get_mut(group)
+        for (group, found) in found {
+            if let Some(place) = places.get_mut(group)
                 && *place == NO_PLACE
             {
-                *place = [*start as u32, *end as u32];
+                *place = found;
             }
         }
         Self(places)
@@ -139,9 +136,23 @@ impl<'t> Subject<'t> {
         Self { text, shape }
     }
 
+    pub(crate) fn shape(self) -> Shape {
+        self.shape
+    }
+
+    /// A text that was made of parts of this one, and a newline at its end.
+    pub(crate) fn part(self, text: &'t str) -> Self {
+        Self { text, shape: self.shape.of_part(text) }
+    }
+
+    /// Whether all characters are of ASCII, if it is one line and no longer than any that is searched.
+    pub(crate) fn line_in_ascii(&self) -> Option<bool> {
+        (self.shape.one_line && (1..=MAX_TEXT).contains(&self.text.len())).then_some(self.shape.ascii)
+    }
+
     /// Whether the program for ASCII serves, whatever the pattern.
     pub(crate) fn is_plain(&self) -> bool {
-        self.shape.is_plain() && (1..=MAX_TEXT).contains(&self.text.len())
+        self.line_in_ascii() == Some(true)
     }
 
     /// The place in bytes of the character `index`, or the end of the text.
@@ -162,7 +173,11 @@ impl<'t> Subject<'t> {
 
     /// The part of the text before the byte `end`, as if it ended there.
     pub(crate) fn until(self, end: usize) -> Self {
-        Self { text: self.text.get(..end).unwrap_or(self.text), ..self }
+        let text = self.text.get(..end).unwrap_or(self.text);
+        match self.is_plain() {
+            true => Self { text, ..self },
+            false => Self::new(text),
+        }
     }
 }
 
@@ -193,7 +208,7 @@ impl Pattern {
 
     /// The program by which the engine that backtracks searches `subject`, if it has to be asked.
     pub(crate) fn backtracking_program(&self, subject: Subject<'_>) -> Option<&str> {
-        match &self.program(subject)?.engine {
+        match self.program(subject)?.engine()? {
             Engine::Backtracking { screen, regex } if screen.is_match(subject.text) => Some(regex.as_str()),
             _ => None,
         }
@@ -215,14 +230,16 @@ impl Pattern {
     pub(crate) fn search(&self, subject: Subject<'_>) -> Search {
         match self.program(subject) {
             None => Search::Exhausted,
+            Some(_) if let Ok(search) = self.search_beginning(subject, 0) => search,
             Some(program) => program.search(subject),
         }
     }
 
     /// Whether there is a match. A [`Search::Found`] has no places.
     pub(crate) fn test(&self, subject: Subject<'_>) -> Search {
-        match self.program(subject) {
-            Some(Program { engine: Engine::Linear(regex), .. }) => match regex.is_match(subject.text) {
+        let program = self.program(subject).filter(|program| program.regular.is_none());
+        match program.and_then(Program::engine) {
+            Some(Engine::Linear(regex)) => match regex.is_match(subject.text) {
                 true => Search::Found(Spans(SmallVec::new())),
                 false => Search::Missed,
             },
@@ -230,64 +247,93 @@ impl Pattern {
         }
     }
 
-    /// What stands for the pattern among others in an automaton for plain texts: an expression that matches when this
-    /// pattern does, with its named groups, or if that is not regular, one that matches whenever this pattern does.
-    pub(crate) fn part(&self) -> Part {
-        match &self.ascii.regular {
+    /// What stands for the pattern among others in an automaton for texts like `subject`: an expression that matches when
+    /// this pattern does, with its named groups, or if that is not regular, one that matches whenever this pattern does.
+    pub(crate) fn part(&self, subject: Subject<'_>) -> Part {
+        match self.program(subject).and_then(|program| program.regular.as_ref()) {
             Some(regular) => regular.part(regular.named.iter().map(|(group, _)| *group).collect()),
             None => {
-                let text = dialect::write_screen(&self.parsed, Mode { ascii: true, exact: false });
+                let text = dialect::write_screen(&self.parsed, self.mode(subject));
                 Part { text, groups: Vec::new(), looks: Vec::new() }
             }
         }
     }
 
-    /// The places of the named groups, given the slots of the groups of [`Self::part`]; `None` where that is none that
-    /// matches exactly when this pattern does.
-    pub(crate) fn named_spans(&self, slots: &[Option<usize>]) -> Option<Spans> {
-        let groups = self.ascii.regular.as_ref()?.named.iter().map(|(_, group)| *group);
-        Some(Spans::new(self.ascii.count, groups, slots))
+    /// The places of the named groups in `subject`, given those of the groups of [`Self::part`]; `None` where that is none
+    /// that matches exactly when this pattern does.
+    pub(crate) fn named_spans(&self, subject: Subject<'_>, places: Places<'_>) -> Option<Spans> {
+        let program = self.program(subject)?;
+        let groups = program.regular.as_ref()?.named.iter().map(|(_, group)| *group);
+        Some(Spans::new(program.count, groups.zip(places.iter())))
     }
 
     /// The first match at or behind the byte `start`, which look-behinds may look past.
     pub(crate) fn search_from(&self, subject: Subject<'_>, start: usize) -> Search {
-        self.program(subject).map_or(Search::Exhausted, |program| program.search_from(subject, start))
+        match self.program(subject) {
+            None => Search::Exhausted,
+            Some(_) if let Ok(search) = self.search_beginning(subject, start) => search,
+            Some(program) => program.search_from(subject, start),
+        }
+    }
+
+    /// The first match, if the characters of ASCII that a line with others begins with are enough to know. It is for
+    /// patterns that are regular but for the word boundaries of other characters: those of dates.
+    fn search_beginning(&self, subject: Subject<'_>, start: usize) -> Result<Search, Unknown> {
+        match self.asks_for_words && !subject.shape.ascii && subject.shape.one_line {
+            true => self.ascii.search_regular(Text::ascii_beginning(subject.text), start),
+            false => Err(Unknown),
+        }
     }
 
     /// The form of the pattern for a text; `None` if the text or the form is too big.
     fn program(&self, subject: Subject<'_>) -> Option<&Program> {
-        let shape = subject.shape;
         if subject.text.len() > MAX_TEXT {
             return None;
         }
-        let exact = (self.asks_for_line_end && !shape.one_line)
-            || (self.asks_for_words && (!shape.ascii || subject.text.is_empty()));
+        let mode = self.mode(subject);
         let [other, other_exact, ascii_exact] = &self.others;
-        let place = match (shape.ascii, exact) {
+        let place = match (mode.ascii, mode.exact) {
             (true, false) => return Some(&self.ascii),
             (false, false) => other,
             (false, true) => other_exact,
             (true, true) => ascii_exact,
         };
-        let mode = Mode { ascii: shape.ascii, exact };
         place.get_or_init(|| Program::new(&self.parsed, mode).ok()).as_ref()
+    }
+
+    /// What the form of the pattern for a text has to expect.
+    fn mode(&self, subject: Subject<'_>) -> Mode {
+        let shape = subject.shape;
+        let exact = (self.asks_for_line_end && !shape.one_line)
+            || (self.asks_for_words && (!shape.ascii || subject.text.is_empty()));
+        Mode { ascii: shape.ascii, exact }
     }
 }
 
 /// One form of a pattern.
 #[derive(Debug)]
 struct Program {
-    engine: Engine,
+    recipe: Recipe,
+    /// Made at once where there is no automaton. `None` inside if it is too big, which has been seen at once anyway.
+    engine: OnceLock<Option<Engine>>,
     /// Which group of the pattern each group of the engine's is.
     groups: Vec<usize>,
     /// Groups of the pattern up to the last one that the engine knows, and the whole match.
     count: usize,
-    /// The same for an automaton that finds the groups too; `None` if the pattern is not regular, or for other texts than
-    /// those of ASCII characters.
+    /// The same for an automaton that finds the groups too; `None` if the pattern is not regular.
     regular: Option<Regular>,
 }
 
-/// What searches where there is no automaton.
+/// How an engine is made.
+#[derive(Debug)]
+struct Recipe {
+    effort: Effort,
+    text: String,
+    /// What sieves out lines, if the engine has to backtrack.
+    screen: Option<String>,
+}
+
+/// What searches where there is no automaton, or where it gives up.
 #[derive(Debug)]
 enum Engine {
     Linear(meta::Regex),
@@ -308,6 +354,8 @@ struct Regular {
     /// Those of the groups that have names, each with its number in the pattern.
     named: Vec<(usize, usize)>,
     looks: Vec<Look>,
+    /// It is for texts of ASCII characters.
+    ascii: bool,
     /// Made for the first text. `None` inside if it is too big.
     automaton: OnceLock<Option<Tagged>>,
 }
@@ -318,31 +366,37 @@ type TooBig = Box<dyn std::error::Error>;
 impl Program {
     fn new(parsed: &Parsed, mode: Mode) -> Result<Self, TooBig> {
         let written = dialect::write(parsed, mode);
-        let engine = match written.effort {
-            Effort::Linear => Engine::Linear(linear(&written.text)?),
-            Effort::Eased => Engine::Eased(backtracking(&written.text)?),
-            Effort::Backtracking => Engine::Backtracking {
-                screen: linear(&dialect::write_screen(parsed, mode))?,
-                regex: backtracking(&written.text)?,
-            },
-        };
+        let is_screened = written.effort == Effort::Backtracking;
+        let screen = is_screened.then(|| dialect::write_screen(parsed, mode));
+        let recipe = Recipe { effort: written.effort, text: written.text, screen };
+        let engine = recipe.engine()?;
         let count = written.groups.iter().max().map_or(0, |last| *last) + 1;
-        let regular = if mode.ascii { dialect::write_guarded(parsed, mode) } else { None };
+        let regular = dialect::write_guarded(parsed, mode);
         let is_named = |group: &usize| parsed.names.iter().any(|(_, named)| named == group);
         let regular = regular.map(|(written, looks)| Regular {
             text: written.text,
             named: (1..).zip(written.groups.iter().copied()).filter(|(_, group)| is_named(group)).collect(),
             groups: written.groups,
             looks,
+            ascii: mode.ascii,
             automaton: OnceLock::new(),
         });
-        Ok(Self { engine, groups: written.groups, count, regular })
+        // Most automata never give up, and many engines would take much memory.
+        let engine = if regular.is_some() { OnceLock::new() } else { OnceLock::from(Some(engine)) };
+        Ok(Self { recipe, engine, groups: written.groups, count, regular })
+    }
+
+    fn engine(&self) -> Option<&Engine> {
+        self.engine.get_or_init(|| self.recipe.engine().ok()).as_ref()
     }
 
     /// The first match. The engine that backtracks is asked only if there may be one.
     fn search(&self, subject: Subject<'_>) -> Search {
-        let may_match = match &self.engine {
-            _ if let Ok(search) = self.search_regular(subject, 0) => return search,
+        if let Ok(search) = self.search_regular(Text::whole(subject.text), 0) {
+            return search;
+        }
+        let Some(engine) = self.engine() else { return Search::Exhausted };
+        let may_match = match engine {
             Engine::Linear(_) => true,
             Engine::Eased(regex) => regex.is_match(subject.text).unwrap_or(true),
             Engine::Backtracking { screen, .. } => screen.is_match(subject.text),
@@ -352,8 +406,11 @@ impl Program {
 
     /// The first match at or behind the byte `start`.
     fn search_from(&self, subject: Subject<'_>, start: usize) -> Search {
-        let regex = match &self.engine {
-            _ if let Ok(search) = self.search_regular(subject, start) => return search,
+        if let Ok(search) = self.search_regular(Text::whole(subject.text), start) {
+            return search;
+        }
+        let Some(engine) = self.engine() else { return Search::Exhausted };
+        let regex = match engine {
             Engine::Linear(regex) => return self.search_linear(regex, subject, start),
             Engine::Backtracking { .. } if subject.text.len() > MAX_BACKTRACKED => return Search::Exhausted,
             Engine::Eased(regex) | Engine::Backtracking { regex, .. } => regex,
@@ -362,26 +419,20 @@ impl Program {
             Err(_) => Search::Exhausted,
             Ok(None) => Search::Missed,
             Ok(Some(captures)) => {
-                let slots = captures.iter().flat_map(|span| {
-                    let span = span.map(|span| span.range());
-                    [span.as_ref().map(|span| span.start), span.map(|span| span.end)]
-                });
-                Search::Found(self.spans(&self.groups, &slots.collect::<Slots>()))
+                let places = captures.iter().map(|span| span.map_or(NO_PLACE, |span| place(span.range())));
+                Search::Found(self.spans(&self.groups, places))
             }
         }
     }
 
-    fn search_regular(&self, subject: Subject<'_>, start: usize) -> Result<Search, Unknown> {
-        let regular = self.regular.as_ref().filter(|_| subject.shape.ascii).ok_or(Unknown)?;
+    fn search_regular(&self, text: Text<'_>, start: usize) -> Result<Search, Unknown> {
+        let regular = self.regular.as_ref().ok_or(Unknown)?;
         let all = || regular.part((0..=regular.groups.len()).collect());
-        let automaton = regular.automaton.get_or_init(|| Tagged::new(std::iter::once(all())));
+        let automaton = regular.automaton.get_or_init(|| Tagged::new(std::iter::once(all()), regular.ascii));
         let automaton = automaton.as_ref().ok_or(Unknown)?;
-        let mut slots = Slots::new();
-        let start = start.min(subject.text.len());
-        Ok(match automaton.search(subject.text.as_bytes(), start, 0, &mut slots)? {
-            Some(_) => Search::Found(self.spans(&regular.groups, &slots)),
-            None => Search::Missed,
-        })
+        let spans =
+            automaton.search(text, start, 0, |_, places| self.spans(&regular.groups, places.iter()))?;
+        Ok(spans.map_or(Search::Missed, Search::Found))
     }
 
     fn search_linear(&self, regex: &meta::Regex, subject: Subject<'_>, start: usize) -> Search {
@@ -390,13 +441,29 @@ impl Program {
         if regex.search_slots(&input, &mut slots).is_none() {
             return Search::Missed;
         }
-        let slots: Slots = slots.into_iter().map(|slot| slot.map(NonMaxUsize::get)).collect();
-        Search::Found(self.spans(&self.groups, &slots))
+        let places = slots.chunks_exact(2).map(|slots| match slots {
+            [Some(start), Some(end)] => place(start.get()..end.get()),
+            _ => NO_PLACE,
+        });
+        Search::Found(self.spans(&self.groups, places))
     }
 
     /// The places of the pattern's groups, given those of the whole match and of `groups`.
-    fn spans(&self, groups: &[usize], slots: &[Option<usize>]) -> Spans {
-        Spans::new(self.count, std::iter::once(0).chain(groups.iter().copied()), slots)
+    fn spans(&self, groups: &[usize], mut places: impl Iterator<Item = Place>) -> Spans {
+        let whole = places.next().map(|place| (0, place));
+        Spans::new(self.count, whole.into_iter().chain(groups.iter().copied().zip(places)))
+    }
+}
+
+impl Recipe {
+    fn engine(&self) -> Result<Engine, TooBig> {
+        Ok(match (self.effort, &self.screen) {
+            (Effort::Linear, _) => Engine::Linear(linear(&self.text)?),
+            (Effort::Backtracking, Some(screen)) => {
+                Engine::Backtracking { screen: linear(screen)?, regex: backtracking(&self.text)? }
+            }
+            _ => Engine::Eased(backtracking(&self.text)?),
+        })
     }
 }
 
@@ -405,6 +472,11 @@ impl Regular {
     fn part(&self, groups: Vec<usize>) -> Part {
         Part { text: self.text.clone(), groups, looks: self.looks.clone() }
     }
+}
+
+/// A place in a text no longer than [`MAX_TEXT`].
+fn place(range: Range<usize>) -> Place {
+    [range.start as u32, range.end as u32]
 }
 
 fn linear(text: &str) -> Result<meta::Regex, TooBig> {
@@ -448,7 +520,15 @@ mod tests {
     fn word_boundaries_are_pythons_beyond_ascii() {
         // A combining mark is no word character for Python, and a superscript is one.
         check(r"\bx\b", "x\u{301}", Some(&[Some("x")]));
+        check(r"^x\b", "xé", None);
+        check(r"^x\b", "x é", Some(&[Some("x")]));
         check(r"x\b", "x²", None);
+    }
+
+    #[test]
+    fn nothing_begins_within_a_character() {
+        check("(?!é)", "éa", Some(&[Some("")]));
+        check("(?!é|a)(.?)", "éa€", Some(&[Some("€"), Some("€")]));
     }
 
     #[test]
@@ -481,31 +561,35 @@ mod tests {
 
     /// What is left of a search without its automaton.
     fn without_automaton(pattern: &Pattern, text: &str) -> Search {
-        let mode = Mode { ascii: true, exact: false };
-        let program = Program { regular: None, ..Program::new(&pattern.parsed, mode).unwrap() };
-        program.search(Subject::new(text))
+        let subject = Subject::new(text);
+        let program = Program::new(&pattern.parsed, pattern.mode(subject)).unwrap();
+        Program { regular: None, ..program }.search(subject)
     }
 
     #[test]
     fn an_automaton_finds_what_the_engines_find() {
-        let (mut random, mut compared) = (Random::new(seed()), [0, 0]);
-        while compared[0] < 2000 || compared[1] < 300 {
+        // Linear ones and others, in ASCII and other characters; and what the beginning of a text decides.
+        let (mut random, mut compared) = (Random::new(seed()), [0; 5]);
+        while compared.iter().zip([2000, 300, 500, 50, 20]).any(|(count, enough)| *count < enough) {
             let generated = generate(&mut random);
             let Ok(pattern) = Pattern::new(&generated.pattern, false) else { continue };
-            if pattern.ascii.regular.is_none() {
-                continue;
-            }
             for text in [mutate(&mut random, &generated.text), generated.text] {
-                if !Subject::new(&text).is_plain() {
+                let subject = Subject::new(&text);
+                let Some(program) = pattern.program(subject) else { continue };
+                let begins = pattern.search_beginning(subject, 0).is_ok();
+                if program.regular.is_none() && !begins {
                     continue;
                 }
-                let (ours, theirs) =
-                    (pattern.search(Subject::new(&text)), without_automaton(&pattern, &text));
+                let (ours, theirs) = (pattern.search(subject), without_automaton(&pattern, &text));
                 if let Search::Exhausted = theirs {
                     continue;
                 }
                 assert_eq!(format!("{ours:?}"), format!("{theirs:?}"), "{:?} in {text:?}", generated.pattern);
-                compared[usize::from(!matches!(pattern.ascii.engine, Engine::Linear(_)))] += 1;
+                let is_linear = program.recipe.effort == Effort::Linear;
+                compared[match begins {
+                    true => 4,
+                    false => usize::from(!is_linear) + 2 * usize::from(!text.is_ascii()),
+                }] += 1;
             }
         }
     }

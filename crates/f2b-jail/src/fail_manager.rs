@@ -14,7 +14,7 @@ pub struct FailManager {
     /// Seconds that a failure counts: `findtime`.
     pub max_time: f64,
     /// Lines kept with a ticket; none for 0.
-    pub max_matches: usize,
+    pub max_matches: i64,
 }
 
 impl Default for FailManager {
@@ -54,7 +54,7 @@ impl FailManager {
     fn extend(&mut self, ticket: &Ticket, count: i64, same: bool) -> Option<i64> {
         let known = self.tickets.get_mut(&ticket.id)?;
         let attempts = if same { 1 } else { ticket.data.failures.max(1) };
-        let keep = self.max_matches > 0 && !same;
+        let keep = self.max_matches != 0 && !same;
         known.adjust_time(ticket, self.max_time);
         known.add(flat(if keep { &ticket.data.matches } else { &[] }), attempts, count);
         known.truncate_matches(self.max_matches);

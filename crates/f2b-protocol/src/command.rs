@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use compact_str::CompactString;
+
 use crate::Value;
 use crate::value::write_list;
 
@@ -14,7 +16,7 @@ pub struct Command(pub Vec<Value>);
 
 impl Command {
     /// A command of texts.
-    pub fn words<T: Into<String>>(words: impl IntoIterator<Item = T>) -> Self {
+    pub fn words<T: Into<CompactString>>(words: impl IntoIterator<Item = T>) -> Self {
         Self(words.into_iter().map(|word| Value::Str(word.into())).collect())
     }
 

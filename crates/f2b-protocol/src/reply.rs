@@ -66,7 +66,7 @@ pub fn reply_from_value(value: Value) -> Result<Reply, ReplyError> {
                 }
             }
         }
-        Value::Str(text) => Err(ReplyError::Refused(text)),
+        Value::Str(text) => Err(ReplyError::Refused(text.into())),
         Value::List(items) if items == [Value::from("SHUTDOWN")] => Err(ReplyError::Stopping),
         other => Err(ReplyError::Malformed(other)),
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use compact_str::CompactString;
 use f2b_types::Number;
 
 /// A Python value, with the types that Python keeps apart.
@@ -15,8 +16,8 @@ pub enum Value {
     Int(i64),
     /// `float`
     Float(f64),
-    /// `str`
-    Str(String),
+    /// `str`; a short one, as most words of commands are, takes no memory of its own
+    Str(CompactString),
     /// `bytes`
     Bytes(Vec<u8>),
     /// `[...]`
@@ -45,7 +46,7 @@ pub struct Exception {
 impl Exception {
     /// `module.class` raised with one text.
     pub fn new(module: &str, class: &str, message: impl Into<String>) -> Self {
-        Self { module: module.into(), class: class.into(), args: vec![Value::Str(message.into())] }
+        Self { module: module.into(), class: class.into(), args: vec![Value::Str(message.into().into())] }
     }
 }
 
@@ -59,7 +60,7 @@ impl fmt::Display for Exception {
 
 impl Value {
     /// A list of texts.
-    pub fn strings<T: Into<String>>(texts: impl IntoIterator<Item = T>) -> Self {
+    pub fn strings<T: Into<CompactString>>(texts: impl IntoIterator<Item = T>) -> Self {
         Self::List(texts.into_iter().map(|text| Self::Str(text.into())).collect())
     }
 
@@ -82,7 +83,7 @@ impl Value {
     /// What Python's `str()` gives: a text as it is, anything else by its `repr`.
     pub fn to_text(&self) -> String {
         match self {
-            Self::Str(text) => text.clone(),
+            Self::Str(text) => text.as_str().to_owned(),
             other => other.to_string(),
         }
     }
@@ -96,7 +97,7 @@ impl From<&str> for Value {
 
 impl From<String> for Value {
     fn from(text: String) -> Self {
-        Self::Str(text)
+        Self::Str(text.into())
     }
 }
 
@@ -219,6 +220,17 @@ fn write_str(out: &mut impl fmt::Write, text: &str) -> fmt::Result {
     out.write_char(quote)
 }
 
+/// Whether a byte stands for itself in any quotes.
+static PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = b' ';
+    while byte <= b'~' {
+        plain[byte as usize] = !matches!(byte, b'\'' | b'"' | b'\\');
+        byte += 1;
+    }
+    plain
+};
+
 /// How many bytes at the start are such as stand for themselves in any quotes.
 fn plain_length(bytes: &[u8]) -> usize {
     const TOGETHER: usize = 16;
@@ -227,7 +239,7 @@ fn plain_length(bytes: &[u8]) -> usize {
     let are_plain =
         |chunk: &&[u8; TOGETHER]| chunk.iter().fold(0, |found, b| found | u8::from(is_special(*b))) == 0;
     let start = bytes.as_chunks().0.iter().take_while(are_plain).count() * TOGETHER;
-    bytes[start..].iter().position(|b| is_special(*b)).map_or(bytes.len(), |n| start + n)
+    start + bytes[start..].iter().take_while(|b| PLAIN[usize::from(**b)]).count()
 }
 
 /// `str.isprintable`, as near as Rust's own tables tell: what they escape behind a letter is not printable (there

@@ -55,7 +55,7 @@ pub struct CurrentBans<'a> {
     /// The jail's `bantime`, for bans of unknown duration.
     pub jail_ban_time: f64,
     /// How many lines to keep; `None` for as many as the database keeps.
-    pub max_matches: Option<usize>,
+    pub max_matches: Option<i64>,
 }
 
 impl Store {
@@ -216,7 +216,7 @@ impl Store {
                 let all = merged.get_or_insert_default();
                 all.failures = all.failures.saturating_add(if counted { data.failures } else { 1 });
                 // From the last ban backwards: what comes now goes in front, as far as there is room.
-                let room = self.max_matches.saturating_sub(all.matches.len());
+                let room = usize::try_from(self.max_matches).unwrap_or(0).saturating_sub(all.matches.len());
                 data.matches.drain(..data.matches.len().saturating_sub(room));
                 all.matches.splice(0..0, data.matches);
                 all.fields.append(&mut data.fields);
@@ -228,7 +228,7 @@ impl Store {
     }
 }
 
-fn insert(connection: &Connection, ban: &NewBan<'_>, max_matches: usize) -> rusqlite::Result<()> {
+fn insert(connection: &Connection, ban: &NewBan<'_>, max_matches: i64) -> rusqlite::Result<()> {
     let ticket = ban.ticket;
     let ban_time = ticket.duration_or(ban.default_ban_time);
     let (id, time) = (ticket.id.to_string(), ticket.time.rounded());

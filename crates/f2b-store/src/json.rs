@@ -2,15 +2,15 @@
 //!
 //! Upstream writes it as Python's `json.dumps` formats it, and as bytes: scripts that read the column may depend on both.
 
-use f2b_types::FailData;
+use f2b_types::{FailData, surplus_matches};
 use serde_json::Value;
 
 /// Longer texts than this are not read.
 const MAX_LEN: usize = 16 << 20;
 
 /// What is stored of the data, with at most the last `max_matches` lines.
-pub(crate) fn write(data: &FailData, max_matches: usize) -> Vec<u8> {
-    let surplus = data.matches.len().saturating_sub(max_matches);
+pub(crate) fn write(data: &FailData, max_matches: i64) -> Vec<u8> {
+    let surplus = surplus_matches(data.matches.len(), max_matches);
     let mut json = data.to_json();
     match (&mut json, surplus) {
         (_, 0) => {}
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(lines: &[&str], max_matches: usize, expected: &str) {
+    fn check(lines: &[&str], max_matches: i64, expected: &str) {
         let mut data = FailData { failures: 2, ..FailData::default() };
         data.matches = lines.iter().map(|line| (*line).into()).collect();
         data.fields.insert("u".into(), serde_json::json!({"a": ["é\"\n\u{1}", 1.0, null]}));

@@ -30,7 +30,7 @@ const STATEMENTS: usize = 32;
 pub struct Store {
     filename: String,
     pub(crate) connection: Connection,
-    pub(crate) max_matches: usize,
+    pub(crate) max_matches: i64,
     purge_age: Number,
 }
 
@@ -93,12 +93,12 @@ impl Store {
     }
 
     /// Sets how many lines are kept for each ban (`dbmaxmatches`).
-    pub fn set_max_matches(&mut self, max: usize) {
+    pub fn set_max_matches(&mut self, max: i64) {
         self.max_matches = max;
     }
 
     /// How many lines are kept for each ban.
-    pub fn max_matches(&self) -> usize {
+    pub fn max_matches(&self) -> i64 {
         self.max_matches
     }
 

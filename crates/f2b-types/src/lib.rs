@@ -25,7 +25,7 @@ pub use crate::failure::{FailData, Failure, Fields, MatchedLine};
 pub use crate::id::{Family, Id};
 pub use crate::log::{Level, Log, Record, Recorder};
 pub use crate::number::Number;
-pub use crate::ticket::{MAX_TIME, Ticket};
+pub use crate::ticket::{MAX_TIME, Ticket, surplus_matches};
 pub use crate::time::{Time, local_time, time2str};
 
 /// The release of fail2ban whose behaviour this project answers to.

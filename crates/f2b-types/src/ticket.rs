@@ -119,16 +119,29 @@ impl Ticket {
         }
     }
 
-    /// Keeps the last `max` lines only; none for 0.
-    pub fn truncate_matches(&mut self, max: usize) {
-        let surplus = self.data.matches.len().saturating_sub(max);
+    /// Keeps as many lines as [`surplus_matches`] leaves.
+    pub fn truncate_matches(&mut self, max: i64) {
+        let surplus = surplus_matches(self.data.matches.len(), max);
         self.data.matches.drain(..surplus);
     }
+}
+
+/// How many of the first lines go so that the last `max` are left. A negative number is, as in Python's `lines[-max:]`,
+/// one of lines that go.
+pub fn surplus_matches(lines: usize, max: i64) -> usize {
+    let number = usize::try_from(max.unsigned_abs()).unwrap_or(usize::MAX);
+    if max < 0 { number.min(lines) } else { lines.saturating_sub(number) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_lines_are_left() {
+        let surplus: Vec<usize> = [5, 3, 1, 0, -2, -9, i64::MIN].map(|max| surplus_matches(3, max)).into();
+        assert_eq!(surplus, [0, 0, 2, 3, 2, 3, 3]);
+    }
 
     fn ticket() -> Ticket {
         Ticket::from_failure(Failure {

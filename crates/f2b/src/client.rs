@@ -20,12 +20,13 @@ mod interactive;
 mod json;
 mod session;
 mod start;
-mod trial;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
+use std::os::unix::process::CommandExt;
 use std::process::ExitCode;
 
+use f2b_config::Judge;
 use f2b_types::{Level, Log, Record};
 
 pub use self::beautify::{Charset, Unfit, beautify, beautify_error};
@@ -41,11 +42,23 @@ use crate::complete;
 /// What a client says when it can't begin.
 const INIT_FAILED: &str = "Init of command line failed";
 
+/// Who tells what a server would refuse.
+#[derive(Debug, Clone, Copy)]
+pub struct Judges {
+    /// For a test: of everything.
+    pub testing: &'static dyn Judge,
+    /// For a server that runs or is about to: what it can't follow logs with is left for it to say.
+    pub running: &'static dyn Judge,
+}
+
 /// Something that did not work out; why has been logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Failed;
 
 /// Runs the client: `args` are those of the process, its name first. The exit code is 0 or 255.
+///
+/// What compiles expressions and opens logs is the server's and not part of this program, which has to start quickly:
+/// where a configuration is tried out, the server's binary takes its place and acts as this client.
 pub fn run(args: Vec<OsString>) -> ExitCode {
     let line = match cmdline::parse(&args) {
         Ok(line) => line,
@@ -53,17 +66,43 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
     };
     let console = Console::new(line.verbose);
     let mut out = Output::stdout();
-    let done = execute(&line, &console, &mut out);
+    let done = match tries_out(&line) {
+        true => Err(hand_over(&args, &console)),
+        false => execute(&line, None, &console, &mut out),
+    };
     finish(done)
 }
 
-/// Does what a command line asks a client for; the answer goes to `out`, everything else to `log`.
+/// Whether a configuration is going to be tried out before the server gets it.
+fn tries_out(line: &CmdLine) -> bool {
+    let hands_on = |word: &String| ["start", "restart", "reload"].contains(&word.as_str());
+    !line.completes && (line.test || line.interactive || line.args.first().is_some_and(hands_on))
+}
+
+/// Puts the server's binary in the place of this process.
+fn hand_over(args: &[OsString], log: &dyn Log) -> Failed {
+    let mut server = start::server();
+    server.args(args.iter().skip(1));
+    if let Some(name) = args.first() {
+        server.arg0(name);
+    }
+    let error = server.exec();
+    fail(log, &format!("Unable to execute {}: {error}", server.get_program().display()))
+}
+
+/// Does what a command line asks a client for; the answer goes to `out`, everything else to `log`. Without
+/// `judges` nothing is tested.
 ///
 /// # Errors
 ///
 /// [`Failed`] when any part of it did not work.
-pub fn execute(line: &CmdLine, log: &dyn Log, out: &mut Output) -> Result<(), Failed> {
-    let Some((conf, config)) = settle(line, log, out)? else { return Ok(()) };
+pub fn execute(
+    line: &CmdLine,
+    judges: Option<&'static Judges>,
+    log: &dyn Log,
+    out: &mut Output,
+) -> Result<(), Failed> {
+    let Some((conf, config)) = settle(line, judges, log, out)? else { return Ok(()) };
     let mut client = Client::with_config(conf, config, log, out);
     if line.interactive {
         return interactive::run(&mut client, line, &mut io::stdin().lock());
@@ -83,11 +122,21 @@ pub fn execute(line: &CmdLine, log: &dyn Log, out: &mut Output) -> Result<(), Fa
 /// # Errors
 ///
 /// [`Failed`] when the configuration does not stand the test.
-pub fn resolve(line: &CmdLine, log: &dyn Log, out: &mut Output) -> Result<Option<Conf>, Failed> {
-    settle(line, log, out).map(|settled| settled.map(|(conf, _)| conf))
+pub fn resolve(
+    line: &CmdLine,
+    judges: &'static Judges,
+    log: &dyn Log,
+    out: &mut Output,
+) -> Result<Option<Conf>, Failed> {
+    settle(line, Some(judges), log, out).map(|settled| settled.map(|(conf, _)| conf))
 }
 
-fn settle(line: &CmdLine, log: &dyn Log, out: &mut Output) -> Result<Option<(Conf, Reader)>, Failed> {
+fn settle(
+    line: &CmdLine,
+    judges: Option<&'static Judges>,
+    log: &dyn Log,
+    out: &mut Output,
+) -> Result<Option<(Conf, Reader)>, Failed> {
     if line.completes {
         complete::candidates(&line.args).iter().for_each(|candidate| out.print(&format!("{candidate}\n")));
         return Ok(None);
@@ -95,20 +144,28 @@ fn settle(line: &CmdLine, log: &dyn Log, out: &mut Output) -> Result<Option<(Con
     if let Some(what) = &line.explain {
         return inspect::explain(&line.root, what, line.json, log, out).map(|()| None);
     }
-    if line.test {
-        return test(line, log, out);
+    if let (true, Some(judges)) = (line.test, judges) {
+        return test(line, judges, log, out);
     }
-    let (conf, mut config) = configure_client(line, log, out)?;
+    let (conf, mut config) = configure_client(line, judges, log, out)?;
     let Some(style) = line.dump else { return Ok(Some((conf, config))) };
     if dump::print(style, &mut config, &conf, log, out).ok { Ok(None) } else { Err(init_failed(line, log)) }
 }
 
 /// The options with which to run, and the reader that goes on from there.
-fn configure_client(line: &CmdLine, log: &dyn Log, out: &mut Output) -> Result<(Conf, Reader), Failed> {
+fn configure_client(
+    line: &CmdLine,
+    judges: Option<&'static Judges>,
+    log: &dyn Log,
+    out: &mut Output,
+) -> Result<(Conf, Reader), Failed> {
     let say = |level, message: String| log.write(Record::new(level, "", message));
-    let mut config = Reader::new(&line.root);
+    let mut config = Reader::new(&line.root, judges);
     let conf = config.conf(line, log).map_err(|error| {
-        out.print(&format!("ERROR: {error}\n"));
+        match line.json {
+            true => say(Level::ERROR, error.to_string()),
+            false => out.print(&format!("ERROR: {error}\n")),
+        }
         // A mere test has said what it had to say.
         if line.test && line.args.is_empty() { Failed } else { init_failed(line, log) }
     })?;
@@ -122,15 +179,20 @@ fn configure_client(line: &CmdLine, log: &dyn Log, out: &mut Output) -> Result<(
 /// Checks the configuration. Every problem and their number go to standard error, the verdict to standard output, as
 /// fail2ban's; the verdict is also against a jail that the server would refuse, which fail2ban does not find out. A command
 /// behind the options is executed if there is nothing against it.
-fn test(line: &CmdLine, log: &dyn Log, out: &mut Output) -> Result<Option<(Conf, Reader)>, Failed> {
-    let report = inspect::check(&line.root);
+fn test(
+    line: &CmdLine,
+    judges: &'static Judges,
+    log: &dyn Log,
+    out: &mut Output,
+) -> Result<Option<(Conf, Reader)>, Failed> {
+    let report = f2b_config::check(&line.root, judges.testing);
     if !line.json {
         let _ = io::stderr().write_all(inspect::problems(&report).as_bytes());
     }
     // What matters has been said.
     let quiet = BelowWarning(log);
     let mut unread = Output::collected();
-    let mut settled = configure_client(line, &quiet, if line.json { &mut unread } else { out });
+    let mut settled = configure_client(line, Some(judges), &quiet, if line.json { &mut unread } else { out });
     let mut ok = false;
     if let Ok((conf, config)) = &mut settled {
         ok = match line.dump {

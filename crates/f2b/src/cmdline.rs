@@ -181,6 +181,13 @@ impl CmdLine {
         is_server(&self.program)
     }
 
+    /// Whether it has all that `fail2ban.conf` would be asked for first.
+    pub(crate) fn says_all(&self) -> bool {
+        self.socket.is_some()
+            && self.pidfile.is_some()
+            && [&self.loglevel, &self.logtarget, &self.syslogsocket].into_iter().all(Option::is_some)
+    }
+
     fn apply(&mut self, Opt { name, value }: Opt) -> Result<(), Answer> {
         match name.as_str() {
             "-c" | "--conf" => self.root = value.into(),

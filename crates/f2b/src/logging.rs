@@ -20,7 +20,7 @@ use f2b_types::{Level, Log, Record, Time, is_on, local_time};
 use jiff::tz::TimeZone;
 
 use self::format::{Format, Moment};
-use self::sink::{Sink, facility_named, open_file, open_journal, open_syslog};
+use self::sink::{SYSLOG, Sink, facility_named, open_file, open_journal, open_syslog};
 use crate::clock;
 
 /// Writes records to the target of the server, from any thread.
@@ -37,6 +37,9 @@ struct Output {
     format: Format,
     sink: Sink,
 }
+
+/// The facility of syslog unless another one is given.
+const FACILITY: &str = "DAEMON";
 
 /// A target that can't be used.
 #[derive(Debug)]
@@ -93,8 +96,8 @@ impl ServerLog {
         Level(self.level.load(Ordering::Relaxed))
     }
 
-    /// Sends the records to another target: `STDOUT`, `STDERR`, `SYSOUT`, `SYSLOG`, `SYSTEMD-JOURNAL` or a file. Options can
-    /// stand behind the name, in brackets: `datetime`, `padding`, `format`, and `facility` for syslog
+    /// Sends the records to another target: `STDOUT`, `STDERR`, `SYSOUT`, `SYSLOG`, `SYSTEMD-JOURNAL` or a file, or with
+    /// `INHERITED` to the same as before. Options can stand behind the name, in brackets: `datetime`, `padding`, `format`, and `facility` for syslog
     /// (`server.Server.setLogTarget`).
     ///
     /// # Errors
@@ -109,10 +112,14 @@ impl ServerLog {
         let sink = match &*system {
             "STDOUT" | "SYSOUT" => Sink::Stdout,
             "STDERR" => Sink::Stderr,
-            "SYSLOG" => Sink::Syslog {
-                socket: open_syslog(syslog_socket).map_err(failed)?,
-                facility: facility(&options).map_err(fail)?,
-            },
+            "SYSLOG" => {
+                let facility = self.facility(&options);
+                Sink::Syslog { socket: open_syslog(syslog_socket).map_err(failed)?, facility }
+            }
+            "INHERITED" => {
+                self.output().name = name;
+                return Ok(());
+            }
             "SYSTEMD-JOURNAL" => Sink::Journal(open_journal().map_err(failed)?),
             _ => Sink::File(open_file(&name).map_err(failed)?),
         };
@@ -135,17 +142,33 @@ impl ServerLog {
         self.output().name.clone()
     }
 
+    /// Whether the target is a file.
+    pub fn is_file(&self) -> bool {
+        matches!(self.output().sink, Sink::File(_))
+    }
+
     /// Opens a file anew after it was rotated (`server.flushLogs`); the answer is upstream's.
     pub fn flush(&self) -> &'static str {
         let mut output = self.output();
-        if !matches!(output.sink, Sink::File(_)) {
+        if matches!(&*output.name, "STDERR" | "STDOUT" | "SYSLOG" | "SYSTEMD-JOURNAL") {
             return "flushed";
         }
         // When the file can't be opened, the old one goes on: a line in a rotated file beats a lost line.
-        if let Ok(file) = open_file(&output.name) {
+        if matches!(output.sink, Sink::File(_))
+            && let Ok(file) = open_file(&output.name)
+        {
             output.sink = Sink::File(file);
         }
         "rolled over"
+    }
+
+    fn facility(&self, options: &NamedValues) -> u8 {
+        let name = option(options, "facility").unwrap_or(FACILITY);
+        facility_named(name).unwrap_or_else(|| {
+            let message = format!("Unable to set facility '{name}', using '{FACILITY}'");
+            self.write(Record::new(Level::ERROR, "server", message));
+            facility_named(FACILITY).unwrap_or_default()
+        })
     }
 
     fn output(&self) -> std::sync::MutexGuard<'_, Output> {
@@ -174,9 +197,10 @@ fn option<'a>(options: &'a NamedValues, name: &str) -> Option<&'a str> {
     options.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
 }
 
-fn facility(options: &NamedValues) -> Result<u8, String> {
-    let name = option(options, "facility").unwrap_or("DAEMON");
-    facility_named(name).ok_or_else(|| format!("there is no facility '{name}'"))
+/// The socket of syslog that a target uses: once `auto` is used, it is called by its name.
+pub(crate) fn syslog_socket<'a>(target: &str, socket: &'a str) -> &'a str {
+    let is_syslog = target.split('[').next().is_some_and(|name| name.trim().eq_ignore_ascii_case("SYSLOG"));
+    if is_syslog && socket == "auto" { SYSLOG } else { socket }
 }
 
 /// Upstream's name of a logger: all of them are below `fail2ban`.

@@ -34,6 +34,8 @@ pub struct Report {
     /// In the order of files and lines; what stands nowhere comes first. Errors have the level ERROR or more, everything
     /// else is a warning.
     pub problems: Vec<Diagnostic>,
+    /// The jails that have errors.
+    pub broken: Vec<String>,
 }
 
 impl Report {
@@ -52,7 +54,7 @@ impl Report {
 pub fn check(root: &Path, judge: &dyn Judge) -> Report {
     let mut configurator = Configurator::heard_from(root, Level::TRACEDEBUG);
     main(&mut configurator);
-    let jails = jails(&mut configurator, judge);
+    let (jails, broken) = jails(&mut configurator, judge);
     let Configurator { files, .. } = &mut configurator;
     faults::syntax(files);
     unread::check(files, &jails);
@@ -60,7 +62,7 @@ pub fn check(root: &Path, judge: &dyn Judge) -> Report {
     for jail in &jails {
         unresolved::check(jail, judge, &mut files.log);
     }
-    report(configurator.take_diagnostics())
+    Report { problems: problems(configurator.take_diagnostics()), broken }
 }
 
 fn main(configurator: &mut Configurator) {
@@ -70,25 +72,27 @@ fn main(configurator: &mut Configurator) {
     }
 }
 
-/// Reads every jail that is on, as far as it goes.
-fn jails(configurator: &mut Configurator, judge: &dyn Judge) -> Vec<Jail> {
+/// Reads every jail that is on, as far as it goes, and tells which have errors.
+fn jails(configurator: &mut Configurator, judge: &dyn Judge) -> (Vec<Jail>, Vec<String>) {
     let reading = match configurator.files.read(&configurator.base, "jail") {
         Ok(reading) if reading.complete => reading,
         Ok(_) => {
             let error = Error::new(ErrorKind::Lookup, "Read jails configuration failed.");
             configurator.files.log.say_error(logger::ROOT, error.to_string(), error);
-            return Vec::new();
+            return (Vec::new(), Vec::new());
         }
         Err(error) => {
             configurator.files.log.say_error(logger::ROOT, error.to_string(), error);
-            return Vec::new();
+            return (Vec::new(), Vec::new());
         }
     };
     let names: Vec<Rc<str>> =
         reading.merged.section_names().filter(|name| &***name != "INCLUDES").cloned().collect();
     let mut merged = Rc::unwrap_or_clone(reading.merged);
-    let mut jails = Vec::new();
+    let (mut jails, mut broken) = (Vec::new(), Vec::new());
+    let errors = |log: &Log| log.diagnostics.iter().filter(|diagnostic| diagnostic.is_error()).count();
     for name in &names {
+        let before = errors(&configurator.files.log);
         let mut jail = Jail::new(name, false);
         let read = jail.read(&mut merged, &configurator.base, &[], &mut configurator.files);
         if let Err(error) = read {
@@ -99,8 +103,11 @@ fn jails(configurator: &mut Configurator, judge: &dyn Judge) -> Vec<Jail> {
             judge_jail(&mut jail, judge, &mut configurator.files.log);
             jails.push(jail);
         }
+        if errors(&configurator.files.log) > before {
+            broken.push(name.to_string());
+        }
     }
-    jails
+    (jails, broken)
 }
 
 fn judge_jail(jail: &mut Jail, judge: &dyn Judge, log: &mut Log) {
@@ -124,7 +131,7 @@ fn judge_jail(jail: &mut Jail, judge: &dyn Judge, log: &mut Log) {
 }
 
 /// Sorts what was said, without what says the same again or only that something else has gone wrong.
-fn report(mut diagnostics: Vec<Diagnostic>) -> Report {
+fn problems(mut diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
     diagnostics.retain(is_problem);
     // Errors first, so that a warning about the same place can be left out.
     diagnostics.sort_by(|a, b| (&a.at, !a.is_error()).cmp(&(&b.at, !b.is_error())));
@@ -139,7 +146,7 @@ fn report(mut diagnostics: Vec<Diagnostic>) -> Report {
             problems.push(diagnostic);
         }
     }
-    Report { problems }
+    problems
 }
 
 /// Whether something is a problem by itself, rather than a note or the consequence of another problem.

@@ -5,7 +5,7 @@
 //! what the clock skipped in spring is moved on, what it showed twice in autumn is taken for the first time.
 
 use std::borrow::Cow;
-use std::cell::LazyCell;
+use std::cell::OnceCell;
 
 use f2b_types::{Number, Time, local_time};
 use jiff::civil::{Date, DateTime, Weekday};
@@ -15,11 +15,36 @@ use jiff::{Span, Timestamp, ToSpan};
 use super::zone::{UnknownZone, validate_time_zone};
 use crate::pytext::{ascii_digits, repr};
 
-/// What time it is, and where.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Clock<'a> {
-    pub(crate) now: Time,
-    pub(crate) zone: &'a TimeZone,
+/// What time it is, and where: for lines that were read at once.
+#[derive(Debug, Clone)]
+pub struct Clock {
+    now: Time,
+    zone: TimeZone,
+    /// The same on the calendar, worked out when it is first asked for.
+    local: OnceCell<Option<DateTime>>,
+}
+
+impl Clock {
+    /// A clock that stands at `now`, in the zone of the machine, for dates that name none.
+    pub fn new(now: Time, zone: TimeZone) -> Self {
+        Self { now, zone, local: OnceCell::new() }
+    }
+
+    /// What time it is.
+    pub fn now(&self) -> Time {
+        self.now
+    }
+
+    /// The zone of the machine.
+    pub fn zone(&self) -> &TimeZone {
+        &self.zone
+    }
+
+    /// On the calendar.
+    fn local(&self) -> Result<DateTime, DateError> {
+        let local = || local_time(self.now, &self.zone).map(|now| now.datetime());
+        self.local.get_or_init(local).ok_or(DateError::Invalid)
+    }
 }
 
 /// Why fields are no date.
@@ -83,16 +108,14 @@ const WEEKDAYS: [&str; 7] = ["monday", "tuesday", "wednesday", "thursday", "frid
 pub(crate) fn moment<'t>(
     fields: impl Iterator<Item = (char, &'t str)> + Clone,
     default_offset: Option<i32>,
-    clock: Clock<'_>,
+    clock: &Clock,
 ) -> Result<Number, DateError> {
     let fields = Fields::read(fields)?;
     let offset = fields.offset;
-    let now = LazyCell::new(|| local_time(clock.now, clock.zone).map(|now| now.datetime()));
-    let now = || now.ok_or(DateError::Invalid);
 
     let (mut year, assume_year) = match fields.year {
         Some(year) => (year, false),
-        None => (i64::from(now()?.year()), true),
+        None => (i64::from(clock.local()?.year()), true),
     };
     let (mut month, mut day) = (fields.month, fields.day);
     if (month.is_none() || day.is_none())
@@ -104,7 +127,7 @@ pub(crate) fn moment<'t>(
     }
     let assume_today = month.is_none() && day.is_none();
     if assume_today {
-        let now = now()?;
+        let now = clock.local()?;
         month = Some(i64::from(now.month()));
         day = Some(i64::from(now.day()));
     }
@@ -117,15 +140,15 @@ pub(crate) fn moment<'t>(
     if let Some(offset) = offset {
         date = date.checked_sub(i64::from(offset).minutes())?;
     }
-    if assume_today && date > now()? {
+    if assume_today && date > clock.local()? {
         date = date.checked_sub(1.day())?;
     }
-    if assume_year && date > now()?.checked_add(1.day())? {
+    if assume_year && date > clock.local()?.checked_add(1.day())? {
         date = DateTime::from_parts(civil(year - 1, month, day, &fields)?.date(), date.time());
     }
     match offset {
         Some(_) => Ok(Number::Int(date.to_zoned(TimeZone::UTC)?.timestamp().as_second())),
-        None => Ok(Number::Float(local_moment(clock.zone, date)?.as_second() as f64)),
+        None => Ok(Number::Float(local_moment(&clock.zone, date)?.as_second() as f64)),
     }
 }
 
@@ -235,7 +258,11 @@ fn index_of(names: &[&str], text: &str, length: usize) -> Result<i64, DateError>
         true => Cow::Borrowed(text),
         false => text.to_lowercase().into(),
     };
-    let is_text = |name: &str| name.get(..length).unwrap_or(name).eq_ignore_ascii_case(&text);
+    let first = text.as_bytes().first().map(u8::to_ascii_lowercase);
+    let is_text = |name: &str| {
+        name.as_bytes().first().copied() == first
+            && name.get(..length).unwrap_or(name).eq_ignore_ascii_case(&text)
+    };
     let position = names.iter().position(|name| is_text(name));
     position.and_then(|index| i64::try_from(index).ok()).ok_or(DateError::Invalid)
 }
@@ -248,8 +275,8 @@ mod tests {
     #[track_caller]
     fn check(fields: &[(char, &str)], default_offset: Option<i32>, expected: Result<Number, DateError>) {
         let zone = TimeZone::posix("CET-01CEST-02,M3.5.0,M10.5.0").unwrap();
-        let clock = Clock { now: Time(1_124_013_600.0), zone: &zone };
-        assert_eq!(moment(fields.iter().copied(), default_offset, clock), expected);
+        let clock = Clock::new(Time(1_124_013_600.0), zone);
+        assert_eq!(moment(fields.iter().copied(), default_offset, &clock), expected);
     }
 
     const NOON: [(char, &str); 3] = [('H', "12"), ('M', "0"), ('S', "0")];

@@ -278,12 +278,7 @@ impl DateDetector {
     }
 
     /// The moment that a match stands for.
-    pub(crate) fn moment(
-        &self,
-        line: &str,
-        found: &DateMatch,
-        clock: Clock<'_>,
-    ) -> Result<Number, DateError> {
+    pub(crate) fn moment(&self, line: &str, found: &DateMatch, clock: &Clock) -> Result<Number, DateError> {
         found.template.moment(line, &found.spans, self.default_offset, clock)
     }
 
@@ -573,8 +568,8 @@ mod tests {
     fn find(detector: &mut DateDetector, line: &str) -> Option<(String, Option<f64>)> {
         let found = detector.match_line(Subject::new(line), Time(NOW)).unwrap()?;
         let text = line.get(found.spans.get(1)?)?.to_owned();
-        let clock = Clock { now: Time(NOW), zone: &TimeZone::UTC };
-        Some((text, detector.moment(line, &found, clock).ok().map(Number::as_f64)))
+        let clock = Clock::new(Time(NOW), TimeZone::UTC);
+        Some((text, detector.moment(line, &found, &clock).ok().map(Number::as_f64)))
     }
 
     #[track_caller]

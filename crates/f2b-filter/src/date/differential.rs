@@ -393,7 +393,7 @@ fn is_of_1_1(pattern: &str) -> bool {
 
 fn ours(case: &Case) -> Vec<String> {
     let zone = TimeZone::get(case.zone).unwrap();
-    let clock = Clock { now: Time(case.now as f64), zone: &zone };
+    let clock = Clock::new(Time(case.now as f64), zone);
     let mut detector = DateDetector::new(year_now());
     detector.set_default_offset((case.offset != "-").then(|| validate_time_zone(case.offset).unwrap()));
     for pattern in &case.patterns {
@@ -411,13 +411,13 @@ fn ours(case: &Case) -> Vec<String> {
             DateError::Raised(text) => format!("X {}", ascii(&text)),
             DateError::Invalid => "None".into(),
         };
-        answers.push(match detector.match_line(Subject::new(line), clock.now) {
+        answers.push(match detector.match_line(Subject::new(line), clock.now()) {
             Err(error) => raised(error),
             Ok(None) => "N".into(),
             Ok(Some(found)) => {
                 let whole = found.spans.whole();
                 let group = found.spans.get(1).and_then(|span| line.get(span));
-                match detector.moment(line, &found, clock) {
+                match detector.moment(line, &found, &clock) {
                     Err(error @ DateError::Raised(_)) => raised(error),
                     moment => {
                         let moment = match moment {

@@ -20,8 +20,9 @@ mod fields;
 mod template;
 mod zone;
 
+pub use self::calendar::Clock;
 pub use self::detector::DateDetector;
 pub use self::template::{DatePatternError, TemplateHits};
 pub use self::zone::{UnknownZone, validate_time_zone};
 
-pub(crate) use self::calendar::{Clock, DateError};
+pub(crate) use self::calendar::DateError;

@@ -222,7 +222,7 @@ impl Template {
         line: &str,
         spans: &Spans,
         default_offset: Option<i32>,
-        clock: Clock<'_>,
+        clock: &Clock,
     ) -> Result<Number, DateError> {
         let group = |index: usize| spans.get(index).and_then(|span| line.get(span));
         match self.reading {

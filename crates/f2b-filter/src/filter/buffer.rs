@@ -5,7 +5,7 @@
 
 use crate::failregex::Regex;
 use crate::fields::Line;
-use crate::pattern::Spans;
+use crate::pattern::{Shape, Spans};
 use crate::pytext::split_lines;
 
 /// A line with its date cut out.
@@ -14,9 +14,16 @@ pub(super) struct Split<'l> {
     pub(super) before: &'l str,
     pub(super) date: &'l str,
     pub(super) behind: &'l str,
+    /// Of all of it.
+    pub(super) shape: Shape,
 }
 
-impl Split<'_> {
+impl<'l> Split<'l> {
+    /// A line without a date.
+    pub(super) fn whole(line: &'l str, shape: Shape) -> Self {
+        Self { before: "", date: "", behind: line, shape }
+    }
+
     pub(super) fn to_line(self) -> Line {
         [self.before.into(), self.date.into(), self.behind.into()]
     }

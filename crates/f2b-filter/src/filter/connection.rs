@@ -8,6 +8,7 @@ use std::sync::Arc;
 use f2b_types::Time;
 use foldhash::fast::RandomState;
 use indexmap::IndexMap;
+use smol_str::SmolStr;
 
 use crate::fields::{Field, Fields, Line};
 
@@ -22,7 +23,7 @@ const MAX_USERS: usize = 100;
 
 /// Connections by their ids, oldest first.
 #[derive(Debug, Default)]
-pub(super) struct Connections(IndexMap<Arc<str>, Connection, RandomState>);
+pub(super) struct Connections(IndexMap<SmolStr, Connection, RandomState>);
 
 #[derive(Debug)]
 struct Connection {
@@ -74,9 +75,10 @@ impl Connections {
             let own = if gained { Vec::new() } else { matched };
             match fields.get_mut("matches") {
                 Some(Field::Lines(known)) => {
-                    lines.append(Arc::make_mut(known));
-                    lines.extend(own);
-                    *known = lines.into();
+                    // They may be many.
+                    let known = Arc::make_mut(known);
+                    known.splice(..0, lines);
+                    known.extend(own);
                 }
                 _ => {
                     if lines.is_empty() {
@@ -97,7 +99,7 @@ impl Connections {
     }
 
     /// Stores what is known of a connection; a new one may push out the oldest.
-    pub(super) fn store(&mut self, id: Arc<str>, fields: Fields, now: Time) {
+    pub(super) fn store(&mut self, id: SmolStr, fields: Fields, now: Time) {
         if let Some(known) = self.0.get_mut(&*id) {
             known.fields = fields;
             return;
@@ -147,20 +149,19 @@ fn merge_into(mut known: Fields, line: Fields, gained: bool) -> (Fields, usize) 
 
 /// Adds `user`, or else the user of `fields`, to the users in `fields`, and counts them.
 fn count_user(fields: &mut Fields, user: Option<Field>) -> usize {
-    let own = fields.get("user").cloned();
-    let user = user.or(own).filter(Field::is_true);
-    let mut users = match fields.get("users") {
-        Some(Field::Users(users)) => users.clone(),
-        _ => Vec::new(),
-    };
-    if let Some(user) = user
-        && users.len() < MAX_USERS
-        && !users.contains(&user)
-    {
-        users.push(user);
-        fields.set("users", Field::Users(users.clone()));
+    let user = user.or_else(|| fields.get("user").cloned()).filter(Field::is_true);
+    match (fields.get_mut("users"), user) {
+        (Some(Field::Users(users)), user) => {
+            let new = user.filter(|user| users.len() < MAX_USERS && !users.contains(user));
+            users.extend(new);
+            users.len()
+        }
+        (_, Some(user)) => {
+            fields.set("users", Field::Users(vec![user]));
+            1
+        }
+        (_, None) => 0,
     }
-    users.len()
 }
 
 #[cfg(test)]

@@ -77,6 +77,7 @@ mod tests {
     use jiff::tz::TimeZone;
 
     use super::*;
+    use crate::date::Clock;
     use crate::filter::LineContext;
 
     /// What is said of a line from that level on.
@@ -90,8 +91,8 @@ mod tests {
         filter.add_ignoreregex("ignored").unwrap();
         filter.take_records();
         filter.set_log_level(level);
-        let now = Time(1_124_013_600.0);
-        let context = LineContext { now, zone: &TimeZone::UTC, in_operation: true, check_find_time: false };
+        let clock = Clock::new(Time(1_124_013_600.0), TimeZone::UTC);
+        let context = LineContext { clock: &clock, in_operation: true, check_find_time: false };
         filter.process_line(line, &context).unwrap();
         filter.take_records().into_iter().map(|record| record.message).collect()
     }

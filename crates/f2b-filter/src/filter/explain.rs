@@ -179,7 +179,7 @@ impl Filter {
         let mut detector = self.state.detector.clone();
         let found = detector
             .as_mut()
-            .and_then(|detector| detector.match_line(Subject::new(line), context.now).ok().flatten());
+            .and_then(|detector| detector.match_line(Subject::new(line), context.clock.now()).ok().flatten());
         let place = found.as_ref().and_then(|found| found.spans.get(1)).filter(|place| !place.is_empty());
         let date = found.as_ref().zip(place.clone()).map(|(found, place)| {
             (line.get(place).unwrap_or("").to_owned(), found.template_name().to_owned())
@@ -235,6 +235,7 @@ mod tests {
     use jiff::tz::TimeZone;
 
     use super::*;
+    use crate::date::Clock;
 
     #[track_caller]
     fn check(prefix: &str, regexes: &[&str], line: &str, matched: &str, reached: &str) {
@@ -243,12 +244,8 @@ mod tests {
         for regex in regexes {
             filter.add_failregex(regex).unwrap();
         }
-        let context = LineContext {
-            now: Time(1_124_013_600.0),
-            zone: &TimeZone::UTC,
-            in_operation: true,
-            check_find_time: false,
-        };
+        let clock = Clock::new(Time(1_124_013_600.0), TimeZone::UTC);
+        let context = LineContext { clock: &clock, in_operation: true, check_find_time: false };
         let nearest = Explainer::default().explain(&filter, line, &context).nearest.unwrap();
         let start = |text: &str, end: usize| text.get(..end).unwrap().to_owned();
         assert_eq!(

@@ -32,6 +32,14 @@ pub enum Who {
 }
 
 impl Found {
+    /// The id it is about; `None` as long as that isn't known.
+    pub fn id(&self) -> Option<&Id> {
+        match &self.who {
+            Some(Who::Id(id)) => Some(id),
+            Some(Who::Host(_)) | None => None,
+        }
+    }
+
     /// The failure of `id`, with `now` in place of a date that isn't known.
     pub fn failure(&self, id: Id, now: Time) -> Failure {
         let time = self.time.unwrap_or(Number::Float(now.0));

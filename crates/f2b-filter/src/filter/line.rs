@@ -5,12 +5,12 @@ use std::fmt;
 use std::ops::Range;
 
 use f2b_types::{Level, Number, Record, Time, seconds2str};
-use jiff::tz::TimeZone;
 
+use super::ahead::Matches;
 use super::buffer::Split;
 use super::{Filter, Found, State};
 use crate::date::{Clock, DateDetector, DateError};
-use crate::pattern::Subject;
+use crate::pattern::{Shape, Subject};
 use crate::pytext::repr;
 
 /// Seconds for which a line without a date is of the time of the one before it, and by which the date of a new line may
@@ -22,10 +22,8 @@ const DAY: f64 = 86_400.0;
 /// Under which circumstances a line is read.
 #[derive(Debug, Clone, Copy)]
 pub struct LineContext<'a> {
-    /// What time it is.
-    pub now: Time,
-    /// The zone of the machine, for dates that name none.
-    pub zone: &'a TimeZone,
+    /// What time it is, and where.
+    pub clock: &'a Clock,
     /// The line was written just now; otherwise it is read from the past of the log.
     pub in_operation: bool,
     /// Whether the age of the line matters. It does in a jail, it doesn't in `f2b-regex`.
@@ -62,6 +60,8 @@ pub(super) enum Warning {
 pub struct LineDate {
     found: Result<Dated, LineError>,
     records: Vec<Record>,
+    /// Of the line.
+    shape: Shape,
 }
 
 /// What the date templates found in a line.
@@ -86,7 +86,7 @@ impl Filter {
     /// [`LineError`] where upstream raises an exception, as for an unknown abbreviation of a time zone.
     pub fn process_line(&mut self, line: &str, context: &LineContext<'_>) -> Result<Vec<Found>, LineError> {
         let date = self.find_date(line, context);
-        self.process_found(line, &date, context)
+        self.process_found(line, &date, None, context)
     }
 
     /// The same for a message whose source knows when it was written. A date in it is cut out all the same, as the
@@ -102,7 +102,7 @@ impl Filter {
         context: &LineContext<'_>,
     ) -> Result<Vec<Found>, LineError> {
         let date = self.find_date(message, context).at(time);
-        self.process_found(message, &date, context)
+        self.process_found(message, &date, None, context)
     }
 
     /// Takes note of a line in which nothing is to be searched.
@@ -112,11 +112,11 @@ impl Filter {
     }
 
     fn find_date(&mut self, line: &str, context: &LineContext<'_>) -> LineDate {
-        self.state.detector.as_mut().map_or_else(LineDate::none, |dates| dates.find(line, context))
+        self.state.detector.as_mut().map_or_else(|| LineDate::none(line), |dates| dates.find(line, context))
     }
 
     /// The same for a line whose date was found already, by the detector of this filter or one that is like it, which found
-    /// those of all lines before it too.
+    /// those of all lines before it too, and of which some `matches` may be known, which are taken out.
     ///
     /// # Errors
     ///
@@ -125,32 +125,33 @@ impl Filter {
         &mut self,
         line: &str,
         date: &LineDate,
+        matches: Option<&mut Matches>,
         context: &LineContext<'_>,
     ) -> Result<Vec<Found>, LineError> {
         let Self { rules, state } = self;
         state.ignored_by.clear();
         state.debug(Level::TRACEDEBUG, || format!("Working on line {}", repr(line)));
         state.records.extend_from_slice(&date.records);
-        let whole = Split { before: "", date: "", behind: line };
+        let whole = Split::whole(line, date.shape);
         let (split, date, no_date) = match date.found.as_ref().map_err(Clone::clone)? {
             Dated::Date(place, date) => {
-                let split = cut(line, place);
+                let split = cut(whole, place);
                 split.date.clone_into(&mut state.last_time_text);
                 state.last_date = Some(*date);
                 (split, Some(*date), false)
             }
-            Dated::Nothing(place) => (cut(line, place), None, false),
+            Dated::Nothing(place) => (cut(whole, place), None, false),
             Dated::Invalid(place) => {
-                let split = cut(line, place);
+                let split = cut(whole, place);
                 state.error(format!("findFailure failed to parse timeText: {}", split.date));
                 (split, None, true)
             }
             Dated::Missing => (whole, None, true),
         };
         // A line that says nothing of its time is of the time of the one before it, if that was just now.
-        let last = state.last_date.filter(|date| date.as_f64() > context.now.0 - TOLERANCE);
+        let last = state.last_date.filter(|date| date.as_f64() > context.clock.now().0 - TOLERANCE);
         let last_text = std::mem::take(&mut state.last_time_text);
-        let now = Number::Float(context.now.0);
+        let now = Number::Float(context.clock.now().0);
         let (split, date) = match (date, last) {
             (Some(date), _) => (split, Some(date)),
             (None, Some(last)) => (Split { date: &last_text, ..whole }, Some(last)),
@@ -160,9 +161,9 @@ impl Filter {
             (None, None) => (split, None),
         };
         let found = match date {
-            None => state.search(rules, split, None, no_date, context),
+            None => state.search(rules, (split, matches), None, no_date, context),
             Some(date) => match state.judge(rules, line, date, context) {
-                Some(date) => state.search(rules, split, Some(date), no_date, context),
+                Some(date) => state.search(rules, (split, matches), Some(date), no_date, context),
                 None => Vec::new(),
             },
         };
@@ -196,9 +197,10 @@ impl Filter {
         });
         text.clone_into(&mut state.last_time_text);
         state.last_date = Some(date);
-        let split = Split { before, date: text, behind };
-        match state.judge(rules, &parts.concat(), date, context) {
-            Some(date) => state.search(rules, split, Some(date), false, context),
+        let line = parts.concat();
+        let split = Split { before, date: text, behind, shape: Shape::of(&line) };
+        match state.judge(rules, &line, date, context) {
+            Some(date) => state.search(rules, (split, None), Some(date), false, context),
             None => Vec::new(),
         }
     }
@@ -212,44 +214,56 @@ impl LineDate {
             Ok(Dated::Date(place, _) | Dated::Nothing(place) | Dated::Invalid(place)) => place.clone(),
             Ok(Dated::Missing) | Err(_) => 0..0,
         };
-        Self { found: Ok(Dated::Date(place, time)), records: self.records.clone() }
+        Self { found: Ok(Dated::Date(place, time)), records: self.records.clone(), shape: self.shape }
     }
 
     /// Nobody looked for one.
-    pub fn none() -> Self {
-        Self { found: Ok(Dated::Missing), records: Vec::new() }
+    pub fn none(line: &str) -> Self {
+        Self { found: Ok(Dated::Missing), records: Vec::new(), shape: Shape::of(line) }
+    }
+
+    /// The line around its date, unless that depends on the lines before it.
+    pub(super) fn split<'l>(&self, line: &'l str) -> Option<Split<'l>> {
+        let whole = Split::whole(line, self.shape);
+        match &self.found {
+            Ok(Dated::Date(place, _)) => Some(cut(whole, place)),
+            Ok(Dated::Missing) => Some(whole),
+            Ok(Dated::Nothing(_) | Dated::Invalid(_)) | Err(_) => None,
+        }
     }
 }
 
 impl DateDetector {
     /// The date of the next line.
     pub fn find(&mut self, line: &str, context: &LineContext<'_>) -> LineDate {
+        let line = Subject::new(line);
         let found = self.dated(line, context).map_err(|error| match error {
             DateError::Raised(exception) => LineError { exception },
             DateError::Invalid => LineError { exception: "ValueError()".into() },
         });
-        LineDate { found, records: self.take_records() }
+        LineDate { found, records: self.take_records(), shape: line.shape() }
     }
 
     fn time_of(&mut self, line: &str, context: &LineContext<'_>) -> Option<Option<Number>> {
-        let found = self.match_line(Subject::new(line), context.now).ok()??;
-        let time = self.moment(line, &found, Clock { now: context.now, zone: context.zone }).ok();
+        let found = self.match_line(Subject::new(line), context.clock.now()).ok()??;
+        let time = self.moment(line, &found, context.clock).ok();
         if let Some(date) = time {
             self.debug_moment(date, line.get(found.spans.whole()).unwrap_or(""), &found);
         }
         Some(time)
     }
 
-    fn dated(&mut self, line: &str, context: &LineContext<'_>) -> Result<Dated, DateError> {
-        let Some(found) = self.match_line(Subject::new(line), context.now)? else {
+    fn dated(&mut self, line: Subject<'_>, context: &LineContext<'_>) -> Result<Dated, DateError> {
+        let Some(found) = self.match_line(line, context.clock.now())? else {
             return Ok(Dated::Missing);
         };
+        let line = line.text;
         let place = found.spans.get(1).unwrap_or_else(|| before_last(line));
         let text = line.get(place.clone()).unwrap_or("");
         if text.is_empty() {
             return Ok(Dated::Nothing(place));
         }
-        match self.moment(line, &found, Clock { now: context.now, zone: context.zone }) {
+        match self.moment(line, &found, context.clock) {
             Ok(date) => {
                 self.debug_moment(date, text, &found);
                 Ok(Dated::Date(place, date))
@@ -270,7 +284,7 @@ impl State {
         date: Number,
         context: &LineContext<'_>,
     ) -> Option<Number> {
-        let now = context.now;
+        let now = context.clock.now();
         if !context.check_find_time {
             return Some(date);
         }
@@ -327,10 +341,11 @@ impl State {
     }
 }
 
-fn cut<'l>(line: &'l str, place: &Range<usize>) -> Split<'l> {
+fn cut<'l>(whole: Split<'l>, place: &Range<usize>) -> Split<'l> {
+    let line = whole.behind;
     match (line.get(..place.start), line.get(place.clone()), line.get(place.end..)) {
-        (Some(before), Some(date), Some(behind)) => Split { before, date, behind },
-        _ => Split { before: "", date: "", behind: line },
+        (Some(before), Some(date), Some(behind)) => Split { before, date, behind, ..whole },
+        _ => whole,
     }
 }
 
@@ -344,6 +359,7 @@ fn before_last(line: &str) -> Range<usize> {
 #[cfg(test)]
 mod tests {
     use f2b_types::Id;
+    use jiff::tz::TimeZone;
 
     use super::*;
     use crate::filter::Who;
@@ -359,8 +375,8 @@ mod tests {
 
     /// Feeds a line; answers with the times of what was found, and the warnings.
     fn feed(filter: &mut Filter, line: &str, in_operation: bool) -> (Vec<Option<Number>>, Vec<String>) {
-        let context =
-            LineContext { now: Time(NOW), zone: &TimeZone::UTC, in_operation, check_find_time: true };
+        let clock = Clock::new(Time(NOW), TimeZone::UTC);
+        let context = LineContext { clock: &clock, in_operation, check_find_time: true };
         let found = filter.process_line(line, &context).unwrap();
         assert!(found.iter().all(|found| found.who == Some(Who::Id(Id::parse("192.0.2.1")))));
         let records = filter.take_records().into_iter().filter(|record| record.level >= Level::WARNING);
@@ -439,8 +455,8 @@ mod tests {
     #[test]
     fn the_date_alone_can_be_asked_for() {
         let mut filter = filter();
-        let context =
-            LineContext { now: Time(NOW), zone: &TimeZone::UTC, in_operation: true, check_find_time: true };
+        let clock = Clock::new(Time(NOW), TimeZone::UTC);
+        let context = LineContext { clock: &clock, in_operation: true, check_find_time: true };
         assert_eq!(filter.time_of("2005-08-14 10:00:00 x", &context), Some(Some(Number::Float(NOW))));
         assert_eq!(filter.time_of("Feb 30 10:00:00 x", &context), Some(None));
         assert_eq!(filter.time_of("x", &context), None);
@@ -450,8 +466,8 @@ mod tests {
     #[test]
     fn an_unknown_time_zone_fails_as_upstream_does() {
         let mut filter = filter();
-        let context =
-            LineContext { now: Time(NOW), zone: &TimeZone::UTC, in_operation: true, check_find_time: true };
+        let clock = Clock::new(Time(NOW), TimeZone::UTC);
+        let context = LineContext { clock: &clock, in_operation: true, check_find_time: true };
         let error = filter.process_line("XYZ Aug 14 10:00:00 fail 192.0.2.1", &context).unwrap_err();
         assert_eq!(error.to_string(), "KeyError('XYZ')");
         assert!(filter.process_line("", &context).unwrap().is_empty());

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | this one | settings | `filter.Filter`, its setters and getters |
 //! | [`line`] | splits a line around its date, judges the date | `Filter.processLine` |
+//! | [`ahead`] | what the expressions match in a line, whatever came before it | |
 //! | [`search`] | runs the expressions over a line | `Filter.findFailure`, `_ignoreLine` |
 //! | [`buffer`] | the lines that an expression sees at once | `failregex.Regex.search` |
 //! | [`connection`] | merges what lines of one connection say | `Filter._mergeFailure` |
@@ -12,6 +13,7 @@
 //! | [`steps`] | how many steps an expression takes | |
 //! | [`found`] | what comes out | the lists that `findFailure` returns |
 
+mod ahead;
 mod buffer;
 mod connection;
 mod debug;
@@ -21,6 +23,7 @@ mod line;
 mod search;
 mod steps;
 
+pub use self::ahead::{Matches, Searcher};
 pub use self::explain::{Explainer, Explanation, Nearest, Sought};
 pub use self::found::{Found, Who};
 pub use self::line::{LineContext, LineDate, LineError};
@@ -366,7 +369,7 @@ impl Filter {
 
     /// Seconds since 1970 of the time of an entry, which is in `logtimezone` if it names no zone itself.
     pub fn entry_time(&self, time: EntryTime, context: &LineContext<'_>) -> Option<Number> {
-        time.seconds(self.default_offset(), context.zone).map(Number::Float)
+        time.seconds(self.default_offset(), context.clock.zone()).map(Number::Float)
     }
 
     /// Whether to take host names as they are, whatever `usedns` says.

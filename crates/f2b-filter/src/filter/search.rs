@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use f2b_types::{Level, Number, Time};
 
+use super::ahead::{Matches, Sighting};
 use super::buffer::{self, Split};
 use super::found::{Named, identify};
 use super::line::{LineContext, Warning};
 use super::{Found, Rules, State};
-use crate::choice::Next;
 use crate::failregex::Regex;
 use crate::fields::{Field, Fields, Line};
 use crate::pattern::{MAX_BACKTRACKED, MAX_STEPS, Search, Shape, Spans, Subject};
@@ -19,6 +19,8 @@ struct View<'l> {
     split: Split<'l>,
     text: String,
     shape: Shape,
+    /// What is known of the text, which is one line then.
+    known: Option<&'l mut Matches>,
     /// The lines that `text` was made of at first; empty with `maxlines` 1, where it is the one in `split`.
     lines: Vec<Line>,
     /// The lines left to search, once they differ from `lines`.
@@ -56,26 +58,24 @@ impl View<'_> {
         }
         self.text.clear();
         buffer::push_line(&mut self.text, "", content);
-        if !self.shape.is_plain() {
-            self.shape = Shape::of(&self.text);
-        }
+        self.shape = self.shape.of_part(&self.text);
     }
 }
 
 impl State {
-    /// Who failed in the line that is `split` around its date.
-    pub(super) fn search(
+    /// Who failed in the line that is `split` around its date, of which this much is `known`.
+    pub(super) fn search<'l>(
         &mut self,
         rules: &Rules,
-        split: Split<'_>,
+        (split, known): (Split<'l>, Option<&'l mut Matches>),
         date: Option<Number>,
         no_date: bool,
         context: &LineContext<'_>,
     ) -> Vec<Found> {
         let (text, lines) = self.buffer.add(split, rules.max_lines);
-        let shape = Shape::of(&text);
+        let shape = if lines.is_empty() { split.shape.of_part(&text) } else { Shape::of(&text) };
         self.debug_lines(split, &lines);
-        let mut view = View { split, text, shape, lines, rest: None };
+        let mut view = View { split, text, shape, known, lines, rest: None };
         let found = self.search_view(rules, &mut view, date, no_date, context);
         if let Some(rest) = view.rest {
             self.buffer.replace(if rules.max_lines > 1 { rest } else { Vec::new() });
@@ -93,7 +93,7 @@ impl State {
         context: &LineContext<'_>,
     ) -> Vec<Found> {
         let mut found = Vec::new();
-        let now = context.now;
+        let now = context.clock.now();
         // With many expressions it pays to look first whether the line is to be ignored.
         if !rules.ignore.is_empty()
             && rules.ignore.len() + 2 < rules.fail.len()
@@ -103,7 +103,9 @@ impl State {
         }
         if let Some(regex) = &rules.prefix {
             self.debug_prefix(regex);
-            let search = self.watched(regex.search(view.subject()), rules, regex, view.subject(), now);
+            let known = view.known.as_mut().and_then(|known| known.prefix.take());
+            let search = known.unwrap_or_else(|| regex.search(view.subject()));
+            let search = self.watched(search, rules, regex, view.subject(), now);
             let Search::Found(spans) = search else {
                 self.prefix_match = None;
                 self.debug(Level::HEAVYDEBUG, || "  Prefregex not matched".into());
@@ -180,7 +182,7 @@ impl State {
         now: Time,
     ) -> Option<Option<(Named, Fields)>> {
         let id = groups.get("mlfid").filter(|id| **id != Field::None).map(|id| match id {
-            Field::Text(text) => Arc::clone(text),
+            Field::Text(text) => text.clone(),
             other => other.to_string().into(),
         });
         let mut fields = groups;
@@ -214,7 +216,7 @@ impl State {
         let named = identify(&mut fields, rules.raw_hosts, rules.use_dns);
         let pending = matches!(named, Named::Pending);
         if pending {
-            self.debug_waiting("No failure-id", id.as_deref().unwrap_or(""), index, "identifier");
+            self.debug_waiting("No failure-id", id.as_ref().map_or("", |id| id), index, "identifier");
             fields.set("mlfpending", Field::Flag);
         }
         if let Some(id) = kept {
@@ -237,32 +239,27 @@ impl State {
     fn next_match<'r>(
         &mut self,
         rules: &'r Rules,
-        view: &View<'_>,
+        view: &mut View<'_>,
         mut from: usize,
         now: Time,
     ) -> Option<(usize, &'r Regex, Spans)> {
-        while from < rules.fail.len() {
-            // The lines that a match of several takes out are known by the place of the whole match.
-            let next = match view.multi_line() {
-                true => Next::Maybe(from),
-                false => {
-                    let patterns = rules.fail.iter().map(|regex| regex.pattern());
-                    rules.fail_choice.next(patterns, view.subject(), from)?
-                }
-            };
-            match next {
-                Next::Match(index, spans) => return Some((index, rules.fail.get(index)?, spans)),
-                Next::Maybe(index) => {
-                    let regex = rules.fail.get(index)?;
-                    let search = regex.search(view.subject());
-                    if let Search::Found(spans) = self.watched(search, rules, regex, view.subject(), now) {
-                        return Some((index, regex, spans));
-                    }
+        if let Some(known) = &mut view.known {
+            if !known.fail.is_empty() {
+                let (index, spans) = known.fail.remove(0);
+                return Some((index, rules.fail.get(index)?, spans));
+            }
+            from = from.max(known.tried);
+        }
+        loop {
+            match rules.next_match(view.subject(), from, view.multi_line()) {
+                Sighting::Match(index, spans) => return Some((index, rules.fail.get(index)?, spans)),
+                Sighting::Nothing => return None,
+                Sighting::Exhausted(index) => {
+                    self.watched(Search::Exhausted, rules, rules.fail.get(index)?, view.subject(), now);
                     from = index + 1;
                 }
             }
         }
-        None
     }
 
     /// What became of a search of `text`; warns if it took too many steps.
@@ -367,6 +364,7 @@ mod tests {
     use jiff::tz::TimeZone;
 
     use super::*;
+    use crate::date::Clock;
     use crate::filter::{Filter, Who};
 
     fn filter(failregex: &[&str], ignoreregex: &[&str]) -> Filter {
@@ -383,12 +381,8 @@ mod tests {
 
     /// Feeds lines; answers for each with `regex id: lines` of everything found.
     fn feed(filter: &mut Filter, lines: &[&str]) -> Vec<String> {
-        let context = LineContext {
-            now: Time(1_124_013_600.0),
-            zone: &TimeZone::UTC,
-            in_operation: true,
-            check_find_time: true,
-        };
+        let clock = Clock::new(Time(1_124_013_600.0), TimeZone::UTC);
+        let context = LineContext { clock: &clock, in_operation: true, check_find_time: true };
         let show = |found: &Found| {
             let id = match &found.who {
                 Some(Who::Id(id)) => id.to_string(),
@@ -438,6 +432,15 @@ mod tests {
             ["0 192.0.2.1: h sshd: fail 192.0.2.1", ""]
         );
         assert!(filter.prefix_groups().is_none());
+    }
+
+    #[test]
+    fn a_newline_that_a_prefix_cuts_out_is_not_the_end() {
+        let mut filter = filter(&["^<F-ID>a</F-ID>$"], &[]);
+        filter.set_prefregex("(?s)^p <F-CONTENT>.+</F-CONTENT>$").unwrap();
+        assert_eq!(feed(&mut filter, &["p a"]), [""]);
+        filter.set_prefregex("^p <F-CONTENT>.+</F-CONTENT>$").unwrap();
+        assert_eq!(feed(&mut filter, &["p a"]), ["0 a: p a"]);
     }
 
     #[test]

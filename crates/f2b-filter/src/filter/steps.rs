@@ -59,6 +59,7 @@ mod tests {
     use jiff::tz::TimeZone;
 
     use super::*;
+    use crate::date::Clock;
     use crate::filter::LineContext;
 
     #[track_caller]
@@ -66,8 +67,8 @@ mod tests {
         let mut filter = Filter::new("x", 2026);
         filter.set_date_pattern("{NONE}").unwrap();
         filter.add_failregex(regex).unwrap();
-        let now = Time(1_124_013_600.0);
-        let context = LineContext { now, zone: &TimeZone::UTC, in_operation: true, check_find_time: false };
+        let clock = Clock::new(Time(1_124_013_600.0), TimeZone::UTC);
+        let context = LineContext { clock: &clock, in_operation: true, check_find_time: false };
         StepCounter::default().count(&filter, 0, &filter.sought(line, &context).unwrap())
     }
 

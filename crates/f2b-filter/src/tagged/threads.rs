@@ -254,7 +254,9 @@ impl Walk<'_> {
             return StateID::new(id as usize).is_ok_and(|id| self.follow(id, registers, guards));
         };
         let Some((start, _)) = self.threader.starts.get(pattern) else { return false };
-        if self.follow(*start, registers, guards) {
+        // Nothing begins within a character.
+        let is_within = self.byte.is_some_and(|byte| (0x80..0xc0).contains(&byte));
+        if !is_within && self.follow(*start, registers, guards) {
             return true;
         }
         if self.byte.is_some() {

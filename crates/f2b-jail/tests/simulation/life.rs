@@ -12,7 +12,7 @@ pub(crate) struct Life {
     pub(crate) ban_time: f64,
     pub(crate) find_time: f64,
     pub(crate) max_retry: i64,
-    pub(crate) max_matches: usize,
+    pub(crate) max_matches: i64,
     /// `bantime.*`, in this order.
     pub(crate) extra: Vec<(&'static str, &'static str)>,
     /// Bans in another jail, before all else: who, how long ago, how often.

@@ -152,7 +152,7 @@ impl<'a> Machine<'a> {
                 text::utf8(self.take(len)?)?
             }
         };
-        self.push_leaf(Value::Str(text))
+        self.push_leaf(Value::Str(text.into()))
     }
 
     /// The length in front of a sized argument.
@@ -262,7 +262,7 @@ impl<'a> Machine<'a> {
                 }
                 _ => Err(Operand("a list")),
             },
-            (Class::Str, []) => self.push_leaf(Value::Str(String::new())),
+            (Class::Str, []) => self.push_leaf(Value::from("")),
             (Class::Str, &[text]) => {
                 self.string(text)?;
                 self.push_ref(text)

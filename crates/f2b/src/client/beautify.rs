@@ -232,7 +232,7 @@ fn level_name(response: &Value) -> String {
         1..50 => format!("#{level:02}-Lev."),
         _ => format!("Level {level}"),
     };
-    Value::Str(name).to_string()
+    Value::from(name).to_string()
 }
 
 #[cfg(test)]

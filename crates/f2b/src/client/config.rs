@@ -7,8 +7,7 @@ use f2b_config::{Configurator, Diagnostic, Request, Stream};
 use f2b_protocol::Command;
 use f2b_types::{Level, Log, Record};
 
-use super::Failed;
-use super::trial::Trial;
+use super::{Failed, Judges};
 use crate::cmdline::{CmdLine, Conf, ConfError, Early};
 
 /// Reads the configuration of one directory.
@@ -18,6 +17,7 @@ use crate::cmdline::{CmdLine, Conf, ConfError, Early};
 #[derive(Debug)]
 pub(super) struct Reader {
     root: PathBuf,
+    judges: Option<&'static Judges>,
     begun: Option<Configurator>,
 }
 
@@ -66,12 +66,16 @@ pub struct Prepared {
 }
 
 impl Reader {
-    pub(super) fn new(root: &Path) -> Self {
-        Self { root: root.into(), begun: None }
+    /// Without `judges`, everything passes.
+    pub(super) fn new(root: &Path, judges: Option<&'static Judges>) -> Self {
+        Self { root: root.into(), judges, begun: None }
     }
 
-    /// The options of `line`, and where it is silent, those of `fail2ban.conf`.
+    /// The options of `line`, and where it is silent, those of `fail2ban.conf`, which need not be there otherwise.
     pub(super) fn conf(&mut self, line: &CmdLine, log: &dyn Log) -> Result<Conf, ConfError> {
+        if line.says_all() {
+            return Conf::new(line, Early::default());
+        }
         let reader = self.begun.insert(reader(&self.root, log));
         let options = reader.early_options();
         report(&reader.take_diagnostics(), log);
@@ -99,7 +103,7 @@ impl Reader {
             ignore_wrong: !conf.strict,
             allow_no_files: conf.dump,
             main_options: main_options.map(|(name, value)| (name.into(), value.clone())).into(),
-            judge: (!conf.dump).then_some(&Trial),
+            judge: self.judges.map(|judges| judges.running).filter(|_| !conf.dump),
         };
         let mut reader = self.begun.take().unwrap_or_else(|| reader(&self.root, log));
         let loaded = reader.load_as(&request);

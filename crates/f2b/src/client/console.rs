@@ -1,6 +1,7 @@
 //! Where the client writes: answers to standard output, everything else to standard error.
 
-use std::io::{self, Write};
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
 use std::sync::OnceLock;
 use std::time::Instant;
 
@@ -62,23 +63,24 @@ impl Console {
         Self { verbose, zone: OnceLock::new(), started: Instant::now() }
     }
 
-    fn line(&self, record: &Record) -> String {
+    /// Appends the line of a record that is written at the moment `now`.
+    fn append(&self, record: &Record, now: &str, out: &mut String) {
         let Record { level, message, .. } = record;
         let name = full_name(&record.logger);
-        let short: String = level.to_string().chars().take(5).collect();
-        let now = || asctime(clock::now(), self.zone.get_or_init(clock::local_zone));
+        let short = || level.to_string().chars().take(5).collect::<String>();
         let thread = || nix::unistd::gettid().as_raw();
-        match self.verbose {
+        // A text takes all that it is given.
+        let _ = match self.verbose {
             ..=2 => {
-                format!("{} {name:<24}[{}]: {level:<7} {message}\n", now(), std::process::id())
+                writeln!(out, "{now} {name:<24}[{}]: {level:<7} {message}", std::process::id())
             }
-            3 => format!(" {} {:X} {short:<5} {message}\n", now(), thread()),
+            3 => writeln!(out, " {now} {:X} {:<5} {message}", thread(), short()),
             _ => {
                 let since = self.started.elapsed().as_millis();
                 let name: String = name.chars().take(25).collect();
-                format!(" +{since:5} {:X} {name:<25} {short:<5} {message}\n", thread())
+                writeln!(out, " +{since:5} {:X} {name:<25} {:<5} {message}", thread(), short())
             }
-        }
+        };
     }
 }
 
@@ -99,13 +101,22 @@ impl Log for Console {
     }
 
     fn write_all(&self, records: Vec<Record>) {
-        let heard = records.iter().filter(|record| self.enabled(record.level));
+        let mut heard = records.iter().filter(|record| self.enabled(record.level)).peekable();
+        if heard.peek().is_none() {
+            return;
+        }
         let has_colours = AutoStream::choice(&io::stderr()) != ColorChoice::Never;
-        let line = |record: &Record| match has_colours {
-            true => painted(record.level, &self.line(record)),
-            false => self.line(record),
-        };
-        let lines: String = heard.map(line).collect();
+        let now = asctime(clock::now(), self.zone.get_or_init(clock::local_zone));
+        let mut lines = String::new();
+        for record in heard {
+            let start = lines.len();
+            self.append(record, &now, &mut lines);
+            if has_colours {
+                let line = painted(record.level, &lines[start..]);
+                lines.truncate(start);
+                lines.push_str(&line);
+            }
+        }
         let _ = io::stderr().write_all(lines.as_bytes());
     }
 }
@@ -135,7 +146,8 @@ mod tests {
     #[track_caller]
     fn check(verbose: i32, ending: &str) {
         let console = Console::new(verbose);
-        let line = console.line(&Record::new(Level::WARNING, "beautifier", "text"));
+        let mut line = String::new();
+        console.append(&Record::new(Level::WARNING, "beautifier", "text"), "12:00", &mut line);
         let pid = std::process::id().to_string();
         let thread = format!("{:X}", nix::unistd::gettid().as_raw());
         let ending = ending.replace("PID", &pid).replace("TID", &thread);

@@ -8,20 +8,16 @@ use f2b_types::{Level, Log, Record};
 use serde_json::{Value as Json, json};
 
 use super::console::Output;
-use super::trial::Trial;
 use super::{Failed, config};
 
-/// Looks for everything that is wrong or odd. The problems and their number go to standard error, so that standard output
-/// is fail2ban's.
-pub(super) fn check(root: &Path) -> Report {
-    f2b_config::check(root, &Trial)
-}
-
-/// The problems as compilers print them, and how many there are.
+/// The problems as compilers print them, which jails have errors, and how many there are.
 pub(super) fn problems(report: &Report) -> String {
     let mut text = String::new();
     for problem in &report.problems {
         text += &format!("{}\n", Problem(problem));
+    }
+    for jail in &report.broken {
+        text += &format!("Errors in jail {}.\n", Value::from(jail.as_str()));
     }
     if !report.problems.is_empty() {
         text += &format!("{}, {}\n", count(report.errors(), "error"), count(report.warnings(), "warning"));
@@ -33,7 +29,10 @@ pub(super) fn problems(report: &Report) -> String {
 pub(super) fn problems_as_json(report: &Report, ok: bool) -> String {
     let problems: Vec<Json> = report.problems.iter().map(problem_as_json).collect();
     let (errors, warnings) = (report.errors(), report.warnings());
-    format!("{:#}\n", json!({ "ok": ok, "errors": errors, "warnings": warnings, "problems": problems }))
+    format!(
+        "{:#}\n",
+        json!({ "ok": ok, "errors": errors, "warnings": warnings, "broken": report.broken, "problems": problems })
+    )
 }
 
 fn problem_as_json(problem: &Diagnostic) -> Json {

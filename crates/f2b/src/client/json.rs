@@ -27,7 +27,7 @@ fn to_json(value: &Value) -> Json {
         Value::Int(n) => json!(n),
         // What is no number there is none in JSON.
         Value::Float(x) => json!(x),
-        Value::Str(text) => json!(text),
+        Value::Str(text) => json!(text.as_str()),
         Value::Bytes(bytes) => json!(String::from_utf8_lossy(bytes)),
         Value::List(items) if !items.is_empty() && items.iter().all(|item| pair(item).is_some()) => {
             let entries =

@@ -9,13 +9,13 @@ use f2b_protocol::{Command, Exception, Value};
 use f2b_types::{Level, Log, Record};
 use nix::unistd::{AccessFlags, access};
 
-use super::Failed;
 use super::beautify::{Charset, beautify, beautify_error, exception_args};
 use super::config::Reader;
 use super::connection::{Connection, ConnectionError};
 use super::console::Output;
 use super::json;
 use super::start::Launched;
+use super::{Failed, Judges};
 use crate::cmdline::Conf;
 
 /// How long `start` and `restart` wait for an answer to the first `ping`.
@@ -59,8 +59,8 @@ impl fmt::Display for WaitError {
 
 impl<'a> Client<'a> {
     /// A client that writes answers to `out` and everything else to `log`.
-    pub fn new(conf: Conf, log: &'a dyn Log, out: &'a mut Output) -> Self {
-        let config = Reader::new(&conf.root);
+    pub fn new(conf: Conf, judges: Option<&'static Judges>, log: &'a dyn Log, out: &'a mut Output) -> Self {
+        let config = Reader::new(&conf.root, judges);
         Self::with_config(conf, config, log, out)
     }
 

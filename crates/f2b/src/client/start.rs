@@ -14,7 +14,7 @@ use f2b_protocol::{Command, Value};
 use f2b_types::{Level, Log, Record};
 
 use super::session::{Client, Show, WaitError};
-use super::{Failed, Output, Prepared};
+use super::{Failed, Judges, Output, Prepared};
 use crate::cmdline::{Conf, program_name};
 
 /// Starts a server in the background and configures it.
@@ -22,8 +22,8 @@ use crate::cmdline::{Conf, program_name};
 /// # Errors
 ///
 /// [`Failed`] when the configuration has errors, when the server does not come up, or refuses a command.
-pub fn start(conf: &Conf, log: &dyn Log, out: &mut Output) -> Result<(), Failed> {
-    Client::new(conf.clone(), log, out).start()
+pub fn start(conf: &Conf, judges: &'static Judges, log: &dyn Log, out: &mut Output) -> Result<(), Failed> {
+    Client::new(conf.clone(), Some(judges), log, out).start()
 }
 
 /// Reads the configuration for a server that is about to start, and sees whether it may.
@@ -31,8 +31,8 @@ pub fn start(conf: &Conf, log: &dyn Log, out: &mut Output) -> Result<(), Failed>
 /// # Errors
 ///
 /// [`Failed`] when a server is running already, when its socket is in the way, or when the configuration has errors.
-pub fn prepare(conf: &Conf, log: &dyn Log) -> Result<Prepared, Failed> {
-    Client::new(conf.clone(), log, &mut Output::collected()).prepare_start()
+pub fn prepare(conf: &Conf, judges: &'static Judges, log: &dyn Log) -> Result<Prepared, Failed> {
+    Client::new(conf.clone(), Some(judges), log, &mut Output::collected()).prepare_start()
 }
 
 /// Waits until the server answers, hands it the command stream and prints that it is ready.
@@ -41,7 +41,7 @@ pub fn prepare(conf: &Conf, log: &dyn Log) -> Result<Prepared, Failed> {
 ///
 /// [`Failed`] when the server does not answer in time, or refuses a command.
 pub fn configure(conf: &Conf, stream: Vec<Command>, log: &dyn Log, out: &mut Output) -> Result<(), Failed> {
-    Client::new(conf.clone(), log, out).send_stream(stream, None)
+    Client::new(conf.clone(), None, log, out).send_stream(stream, None)
 }
 
 /// The process of a server, until it has detached itself.
@@ -106,14 +106,14 @@ impl Client<'_> {
 
     /// A server without a configuration, which waits for its client.
     fn background_server(&self) -> std::process::Command {
-        let mut server = std::process::Command::new(server_path());
+        let mut server = self::server();
         server.args(["--async", "-b"]).args(self.server_options());
         server
     }
 
     /// A server that configures itself.
     fn foreground_server(&self) -> std::process::Command {
-        let mut server = std::process::Command::new(server_path());
+        let mut server = self::server();
         server.arg("-f").arg("-c").arg(&self.conf.root).args(self.server_options());
         server.arg("--timeout").arg(self.conf.timeout.to_string()).arg("start");
         server
@@ -135,6 +135,11 @@ impl Client<'_> {
         }
         options
     }
+}
+
+/// The program of the server, without arguments.
+pub(super) fn server() -> std::process::Command {
+    std::process::Command::new(server_path())
 }
 
 /// The server's binary beside this one. A client that was started under its old name starts the server under its old

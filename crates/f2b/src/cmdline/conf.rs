@@ -74,6 +74,7 @@ impl From<f2b_config::Error> for ConfError {
 }
 
 /// What `fail2ban.conf` says, or its defaults.
+#[derive(Default)]
 pub(crate) struct Early {
     pub(crate) socket: PathBuf,
     pub(crate) pidfile: PathBuf,

@@ -41,7 +41,7 @@ pub fn usage(program: &str) -> String {
     let commands = if is_server { String::new() } else { format!("\nCommand:\n{COMMANDS}") };
     format!(
         "Usage: {program} [OPTIONS]{command}\n\n{}\n{OPTIONS}{commands}\n\
-         This is f2b, not fail2ban: report its bugs to f2b.\n",
+         This is f2b. Report bugs to its own authors, not to those of fail2ban.\n",
         banner()
     )
 }

@@ -13,6 +13,9 @@ use super::full_name;
 /// Where `systemd-journald` listens for entries with fields of their own.
 const JOURNAL: &str = "/run/systemd/journal/socket";
 
+/// Where syslog listens, unless told otherwise.
+pub(super) const SYSLOG: &str = "/dev/log";
+
 /// The facilities of syslog by name (`logging.handlers.SysLogHandler`).
 const FACILITIES: &[(&str, u8)] = &[
     ("KERN", 0),
@@ -77,7 +80,7 @@ pub(super) fn facility_named(name: &str) -> Option<u8> {
 
 /// Opens the socket of syslog, `auto` being `/dev/log`.
 pub(super) fn open_syslog(socket: &str) -> io::Result<UnixDatagram> {
-    let path = if socket == "auto" { Path::new("/dev/log") } else { Path::new(socket) };
+    let path = Path::new(if socket == "auto" { SYSLOG } else { socket });
     let is_socket = path.metadata().is_ok_and(|meta| meta.file_type().is_socket());
     if !is_socket {
         let message = format!("Syslog socket file: {} does not exists or is not a socket", path.display());

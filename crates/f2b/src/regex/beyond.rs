@@ -3,12 +3,12 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use f2b_filter::{Explainer, Field, Filter, LineContext, StepCounter};
+use f2b_filter::{Explainer, Field, Filter, Found, LineContext, StepCounter};
 use f2b_types::Number;
 use serde_json::{Map, Value as Json, json};
 
 use super::output::Output;
-use super::trial::{Identified, RegexHits, Trial};
+use super::trial::{RegexHits, Trial};
 
 /// Characters of an expression or a line that are shown on each side of the place where a match broke.
 const AROUND: usize = 60;
@@ -32,22 +32,21 @@ impl Verdict {
 }
 
 /// A line as an object of JSON.
-pub(super) fn line_json(line: &str, verdict: Verdict, found: &[Identified], ignored_by: &[usize]) -> Json {
+pub(super) fn line_json(line: &str, verdict: Verdict, found: &[Found], ignored_by: &[usize]) -> Json {
     let failures: Vec<Json> = found
         .iter()
         .map(|found| {
             let fields: Map<String, Json> = found
-                .match_
                 .fields
                 .iter()
                 .filter(|(name, value)| *name != "matches" && **value != Field::None)
                 .map(|(name, value)| (name.to_owned(), field_json(value)))
                 .collect();
             json!({
-                "regex": found.match_.regex + 1,
-                "id": found.id.as_ref().map(ToString::to_string),
-                "time": found.match_.time.map(Number::as_f64),
-                "nofail": found.match_.fields.is_no_failure(),
+                "regex": found.regex + 1,
+                "id": found.id().map(ToString::to_string),
+                "time": found.time.map(Number::as_f64),
+                "nofail": found.fields.is_no_failure(),
                 "fields": fields,
             })
         })

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use f2b_filter::{Encoding, Entry, EntryTime, LineDate, LogFormat, OpenMessages};
+use f2b_filter::{Encoding, Entry, EntryTime, LineDate, LogFormat, Matches, OpenMessages};
 use f2b_journal::EntryLine;
 use f2b_types::{Level, Record};
 
@@ -16,8 +16,8 @@ use crate::logging::of_invalid_bytes;
 /// What is tried.
 #[derive(Debug)]
 pub(super) enum Line<'a> {
-    /// A line without its end, its date if that was found ahead, and the time of the entry if that is known.
-    Text(&'a str, Option<LineDate>, Option<EntryTime>),
+    /// A line without its end, what was found in it ahead, and the time of the entry if that is known.
+    Text(&'a str, Option<(LineDate, Option<&'a mut Matches>)>, Option<EntryTime>),
     /// A line that is no entry of the format of the log, and is not searched.
     Other(&'a str),
     /// An entry of the journal, which knows its date.

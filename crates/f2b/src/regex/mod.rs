@@ -40,7 +40,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use f2b_filter::Encoding;
+use f2b_filter::{Clock, Encoding};
 use f2b_types::Level;
 
 use self::journal::JournalLines;
@@ -134,7 +134,7 @@ fn say_title(out: &mut Output) -> io::Result<()> {
 fn trial(options: &Options, out: &mut Output) -> Result<(), Failure> {
     let [log, regex, ignore @ ..] = options.args.as_slice() else { return Err(Failure::Reported) };
     say_title(out)?;
-    let mut trial = Trial::new(options, crate::clock::now(), crate::clock::local_zone(), out)?;
+    let mut trial = Trial::new(options, Clock::new(crate::clock::now(), crate::clock::local_zone()), out)?;
     let is_journal = log.starts_with("systemd-journal");
     let backend = if is_journal { "systemd" } else { "auto" };
     rules::read_failregex(&mut trial, regex, options, backend, out)?;

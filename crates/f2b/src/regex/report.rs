@@ -59,7 +59,7 @@ fn print_regexes(
         }
         for found in regex.matches.iter().filter(|_| verbose) {
             let time = found.time.map_or_else(crate::clock::now, |time| Time(time.as_f64()));
-            let time = local_time(time, trial.zone())
+            let time = local_time(time, trial.clock.zone())
                 .map_or_else(String::new, |time| time.strftime("%a %b %d %H:%M:%S %Y").to_string());
             let repeated = if found.repeated { " (multiple regex matched)" } else { "" };
             lines.push(format!("    {}  {time}{repeated}", found.id));

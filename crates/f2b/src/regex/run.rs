@@ -6,7 +6,7 @@ use f2b_filter::OpenMessages;
 use f2b_types::Level;
 
 use super::Failure;
-use super::ahead;
+use super::ahead::{self, Finders};
 use super::journal::JournalLines;
 use super::lines::{self, FileLines, Line};
 use super::options::Options;
@@ -62,22 +62,22 @@ struct Run<'r> {
 }
 
 impl Run<'_> {
-    /// Tries lines while a thread reads those to come and finds their dates.
+    /// Tries lines while a thread reads those to come and finds what it can in them.
     fn file(&mut self, lines: FileLines) -> Result<(), Failure> {
         // What explains a line finds its date itself.
         let is_explained = self.options.explain || self.options.profile;
-        let dates = match is_explained {
+        let finders = match is_explained {
             true => None,
-            false => self.trial.filter.take_date_detector(),
+            false => Finders::take(&mut self.trial.filter),
         };
-        let zone = self.trial.zone().clone();
+        let zone = self.trial.clock.zone().clone();
         let format = self.trial.filter.log_format().cloned();
-        let dates = ahead::each_batch((lines, format), dates, zone, |batch| {
-            self.trial.now = batch.now;
+        let finders = ahead::each_batch((lines, format), finders, zone, |batch| {
+            self.trial.set_now(batch.now);
             self.progress.read(batch.read_bytes);
             for (records, line) in batch.drain() {
                 if let Some(records) = records {
-                    self.out.log(records)?;
+                    self.out.log(*records)?;
                 }
                 if let Some(line) = line {
                     self.take(line)?;
@@ -85,8 +85,8 @@ impl Run<'_> {
             }
             Ok(())
         })?;
-        if let Some(dates) = dates {
-            self.trial.filter.restore_date_detector(dates);
+        if let Some(finders) = finders {
+            self.trial.filter.restore_date_detector(finders.dates);
         }
         Ok(())
     }
@@ -95,7 +95,7 @@ impl Run<'_> {
         let format = self.trial.filter.log_format().cloned();
         let mut open = OpenMessages::default();
         for line in lines {
-            self.trial.now = crate::clock::now();
+            self.trial.set_now(crate::clock::now());
             if let Some(line) = lines::entry(&line, format.as_ref(), &mut open) {
                 self.take(line)?;
             }
@@ -105,7 +105,7 @@ impl Run<'_> {
 
     fn journal(&mut self, mut entries: JournalLines) -> Result<(), Failure> {
         while let Some(entry) = entries.next_line()? {
-            self.trial.now = crate::clock::now();
+            self.trial.set_now(crate::clock::now());
             if self.out.level() <= Level::HEAVYDEBUG {
                 self.out.log([entry.record("~jailless~")])?;
             }

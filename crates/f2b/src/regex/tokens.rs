@@ -3,12 +3,11 @@
 use std::io;
 
 use f2b_action::{BanInfo, FixedNames, JailCounts, JailInfo, TagSource};
-use f2b_filter::{Field, Fields};
+use f2b_filter::{Field, Fields, Found};
 use f2b_protocol::Value;
 use f2b_types::{Id, Number, Recorder, Ticket, Time};
 
 use super::output::Output;
-use super::trial::Identified;
 
 /// What to print of a failure.
 pub(super) enum Tokens<'a> {
@@ -39,9 +38,9 @@ impl<'a> Tokens<'a> {
     }
 
     /// Prints what was found in a line.
-    pub(super) fn print(&self, found: &[Identified], out: &mut Output) -> io::Result<()> {
+    pub(super) fn print(&self, found: &[Found], out: &mut Output) -> io::Result<()> {
         for found in found {
-            self.print_one(found.id.as_ref(), found.match_.time, &found.match_.fields, out)?;
+            self.print_one(found.id(), found.time, &found.fields, out)?;
         }
         Ok(())
     }

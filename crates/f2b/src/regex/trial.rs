@@ -3,9 +3,8 @@
 
 use std::path::Path;
 
-use f2b_filter::{Explainer, Filter, Found, LineContext, Who};
-use f2b_types::{Id, Level, Number, Record, Time};
-use jiff::tz::TimeZone;
+use f2b_filter::{Clock, Explainer, Filter, Found, LineContext, Who};
+use f2b_types::{Level, Number, Record, Time};
 
 use super::Failure;
 use super::beyond::{self, Profile, Verdict};
@@ -64,9 +63,8 @@ pub(super) struct Trial {
     journal_match_given: bool,
     date_pattern_set: bool,
     max_lines_set: bool,
-    zone: TimeZone,
-    /// When the lines that are tried were read.
-    pub(super) now: Time,
+    /// When the lines that are tried were read, and where.
+    pub(super) clock: Clock,
     hosts: Hosts,
     explainer: Explainer,
     pub(super) profile: Profile,
@@ -74,13 +72,8 @@ pub(super) struct Trial {
 
 impl Trial {
     /// A filter with the options of the command line.
-    pub(super) fn new(
-        options: &Options,
-        now: Time,
-        zone: TimeZone,
-        out: &mut Output,
-    ) -> Result<Self, Failure> {
-        let year = f2b_types::local_time(now, &zone).map_or(2000, |now| now.year());
+    pub(super) fn new(options: &Options, clock: Clock, out: &mut Output) -> Result<Self, Failure> {
+        let year = f2b_types::local_time(clock.now(), clock.zone()).map_or(2000, |now| now.year());
         let mut trial = Self {
             filter: Filter::new("~jailless~", year),
             fail: Vec::new(),
@@ -100,8 +93,7 @@ impl Trial {
             journal_match_given: options.journal_match.is_some(),
             date_pattern_set: false,
             max_lines_set: false,
-            zone,
-            now,
+            clock,
             hosts: Hosts::default(),
             explainer: Explainer::default(),
             profile: Profile::default(),
@@ -230,8 +222,7 @@ impl Trial {
         out: &mut Output,
     ) -> Result<(), Failure> {
         let found = self.find(&mut line, out)?;
-        let failures: Vec<_> =
-            found.into_iter().filter(|found| !found.match_.fields.is_no_failure()).collect();
+        let failures: Vec<_> = found.into_iter().filter(|found| !found.fields.is_no_failure()).collect();
         match (failures.is_empty(), invert) {
             (false, false) => tokens.print(&failures, out)?,
             (true, true) => tokens.print_missed(&line.whole(), self.filter.last_date(), out)?,
@@ -251,15 +242,15 @@ impl Trial {
         let found = self.find(&mut line, out)?;
         let (mut failures, mut is_ignored) = (0_usize, false);
         for found in &found {
-            if let Some(hits) = self.fail.get_mut(found.match_.regex) {
+            if let Some(hits) = self.fail.get_mut(found.regex) {
                 hits.hits += 1;
                 // Else the report shows none of them, and they would take memory for each line.
                 if options.verbose > 0 {
-                    let id = found.id.as_ref().map_or_else(|| "None".into(), ToString::to_string);
-                    hits.matches.push(Match { id, time: found.match_.time, repeated: failures > 1 });
+                    let id = found.id().map_or_else(|| "None".into(), ToString::to_string);
+                    hits.matches.push(Match { id, time: found.time, repeated: failures > 1 });
                 }
             }
-            match found.match_.fields.is_no_failure() {
+            match found.fields.is_no_failure() {
                 true => is_ignored = true,
                 false => failures += 1,
             }
@@ -283,7 +274,7 @@ impl Trial {
                 &beyond::line_json(&line.whole(), verdict, &found, self.filter.ignored_by()).to_string(),
             )?;
         }
-        let context = context(self.now, &self.zone);
+        let context = context(&self.clock);
         if options.profile {
             self.profile.try_line(&self.filter, line.text(), &context);
         }
@@ -370,15 +361,24 @@ impl Trial {
         Some(used.join("\n"))
     }
 
+    /// The lines that come now were read then.
+    pub(super) fn set_now(&mut self, now: Time) {
+        self.clock = Clock::new(now, self.clock.zone().clone());
+    }
+
     /// What the filter finds in a line, each host in place of its addresses.
-    fn find(&mut self, line: &mut Line<'_>, out: &mut Output) -> Result<Vec<Identified>, Failure> {
-        let context = context(self.now, &self.zone);
+    fn find(&mut self, line: &mut Line<'_>, out: &mut Output) -> Result<Vec<Found>, Failure> {
+        let context = context(&self.clock);
         let found = match line {
-            Line::Text(text, date, time) => {
+            Line::Text(text, found, time) => {
                 let time = time.and_then(|time| self.filter.entry_time(time, &context));
-                match (date.take(), time) {
-                    (Some(date), None) => self.filter.process_found(text, &date, &context),
-                    (Some(date), Some(time)) => self.filter.process_found(text, &date.at(time), &context),
+                match (found.take(), time) {
+                    (Some((date, matches)), None) => {
+                        self.filter.process_found(text, &date, matches, &context)
+                    }
+                    (Some((date, matches)), Some(time)) => {
+                        self.filter.process_found(text, &date.at(time), matches, &context)
+                    }
                     (None, Some(time)) => self.filter.process_entry(text, time, &context),
                     (None, None) => self.filter.process_line(text, &context),
                 }
@@ -402,34 +402,22 @@ impl Trial {
                 Vec::new()
             }
         };
-        let mut identified = Vec::with_capacity(found.len());
-        for match_ in found {
-            let id = match &match_.who {
-                None => None,
-                Some(Who::Id(id)) => Some(id.clone()),
-                Some(Who::Host(host)) => {
-                    let (ids, records) = self.hosts.addresses(host, self.filter.use_dns());
-                    out.log(records)?;
-                    let each = |id| Identified { id: Some(id), match_: match_.clone() };
-                    identified.extend(ids.into_iter().map(each));
-                    continue;
-                }
+        if !found.iter().any(|found| matches!(found.who, Some(Who::Host(_)))) {
+            return Ok(found);
+        }
+        let mut identified = Vec::new();
+        for found in found {
+            let Some(Who::Host(host)) = &found.who else {
+                identified.push(found);
+                continue;
             };
-            identified.push(Identified { id, match_ });
+            let (ids, records) = self.hosts.addresses(host, self.filter.use_dns());
+            out.log(records)?;
+            let each = |id| Found { who: Some(Who::Id(id)), ..found.clone() };
+            identified.extend(ids.into_iter().map(each));
         }
         Ok(identified)
     }
-
-    pub(super) fn zone(&self) -> &TimeZone {
-        &self.zone
-    }
-}
-
-/// A match about one id.
-pub(super) struct Identified {
-    /// `None` as long as its connection has none.
-    pub(super) id: Option<Id>,
-    pub(super) match_: Found,
 }
 
 impl RegexHits {
@@ -438,8 +426,8 @@ impl RegexHits {
     }
 }
 
-pub(super) fn context(now: Time, zone: &TimeZone) -> LineContext<'_> {
-    LineContext { now, zone, in_operation: true, check_find_time: false }
+pub(super) fn context(clock: &Clock) -> LineContext<'_> {
+    LineContext { clock, in_operation: true, check_find_time: false }
 }
 
 /// Whether the word is a file to read lines from.

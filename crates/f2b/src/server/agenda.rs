@@ -27,6 +27,12 @@ impl Agenda {
         self.works.pop_front()
     }
 
+    /// Whether there are bans to be carried out, or to be counted.
+    pub(super) fn has_bans(&self) -> bool {
+        let is_one = |act: &Act| matches!(act, Act::Ban { .. } | Act::Banned { token: None, .. });
+        self.works.iter().any(|work| matches!(work, Work::Act(deed) if is_one(&deed.act)))
+    }
+
     /// Puts work where it belongs.
     pub(super) fn add(&mut self, work: Work) {
         match work {

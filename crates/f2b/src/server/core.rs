@@ -37,6 +37,8 @@ pub(super) struct Core {
     pub(super) logger: Arc<ServerLog>,
     pub(super) zone: TimeZone,
     pub(super) database: Option<Database>,
+    /// The name of one that could not be opened.
+    missed_database: String,
     /// In the order in which they were added.
     pub(super) jails: Vec<Running>,
     pub(super) reader: Reader,
@@ -96,6 +98,7 @@ impl Core {
             inbox,
             sender,
             database: None,
+            missed_database: String::new(),
             jails: Vec::new(),
             next_key: 0,
             next_token: 0,
@@ -148,6 +151,8 @@ impl Core {
 
     fn hear(&mut self, msg: Msg) {
         match msg {
+            // Whoever asks may be an action for which the end of the server waits.
+            Msg::Command { answer, .. } if self.quitting => drop(answer),
             Msg::Command { command, answer } if self.busy => self.held.push_back((command, answer)),
             Msg::Command { command, answer } => self.command(&command, answer),
             Msg::Found { jail, failure } => {
@@ -441,6 +446,13 @@ impl Core {
             None if none => return Ok(()),
             _ => {}
         }
+        if self.database.is_none() && !self.jails.is_empty() && self.missed_database == filename {
+            // Jails that have begun without it go on without it; that is no reason to fail each reload.
+            let message =
+                format!("The database '{filename}' could not be opened; the next start tries again.");
+            self.log(Level::WARNING, "database", message);
+            return Ok(());
+        }
         if !self.jails.is_empty() {
             return Err(runtime_error("Cannot change database when there are jails present"));
         }
@@ -453,6 +465,7 @@ impl Core {
                 let message =
                     format!("Error connecting to fail2ban persistent database '{filename}': {error}");
                 self.log(Level::ERROR, "database", message);
+                self.missed_database = filename.into();
                 super::errors::operational_error(error.to_string())
             })?;
             self.database = Some(database);
@@ -463,7 +476,7 @@ impl Core {
 
     pub(super) fn flush_logs(&self) -> &'static str {
         let answer = self.logger.flush();
-        let what = if answer == "flushed" { "flush" } else { "rollover" };
+        let what = if self.logger.is_file() { "rollover" } else { "flush" };
         self.log(Level::INFO, "server", format!("{what} performed on {}", self.logger.target()));
         answer
     }

@@ -47,7 +47,7 @@ pub(crate) enum Ask {
     /// What do all bans of this address say together?
     Merged { ip: Id, jail: Option<String>, answer: Sender<Result<Option<FailData>, String>> },
     /// Lines kept with a ban.
-    SetMaxMatches(usize),
+    SetMaxMatches(i64),
     /// Seconds that history is kept.
     SetPurgeAge(Number),
     /// Forget what is too old.
@@ -66,7 +66,7 @@ pub(crate) struct Wanted {
     /// The ban time of the jail.
     pub(super) ban_time: f64,
     /// Lines to bring with each ban.
-    pub(super) max_matches: usize,
+    pub(super) max_matches: i64,
 }
 
 /// The way to the database.
@@ -159,9 +159,7 @@ impl Keeper {
                         for _ in 0..LAST_RETRIES {
                             self.write();
                         }
-                        drop(self.store);
-                        let message = "Connection to database closed.";
-                        self.log.write(Record::new(Level::INFO, "database", message));
+                        self.store.close(&*self.log);
                         let _ = done.send(());
                         return;
                     }

@@ -33,6 +33,11 @@ pub(super) fn type_error(message: impl Into<String>) -> Exception {
     Exception::new("builtins", "TypeError", message)
 }
 
+/// A value that an expression can't be tried on.
+pub(super) fn no_text(value: &Value) -> Exception {
+    type_error(format!("expected string or bytes-like object, got '{}'", type_name(value)))
+}
+
 /// A value that lacks a method which only texts, or dictionaries, have.
 pub(super) fn attribute_error(value: &Value, name: &str) -> Exception {
     let message = format!("'{}' object has no attribute '{name}'", type_name(value));

@@ -7,7 +7,7 @@ use f2b_config::extract_options;
 use f2b_protocol::Value;
 use f2b_types::{Id, Level, Number, Record};
 
-use super::errors::{general, key_error, lookup_error, regex_error, value_error};
+use super::errors::{general, key_error, lookup_error, no_text, regex_error, value_error};
 use super::jails::Running;
 use super::transmitter::Result;
 use super::words::{Words, int, seconds};
@@ -112,7 +112,7 @@ impl Running {
                 say("filter", format!("  logformat: {text}"));
             }
             "prefregex" => {
-                filter.set_prefregex(&words.next_text()?).map_err(|error| regex_error(error.to_string()))?
+                filter.set_prefregex(words.next_plain()?).map_err(|error| regex_error(error.to_string()))?
             }
             "delfailregex" => filter.del_failregex(words.next_int()?),
             "delignoreregex" => filter.del_ignoreregex(words.next_int()?),
@@ -131,13 +131,14 @@ impl Running {
                     let patterns: Vec<String> = patterns.iter().map(Value::to_text).collect();
                     filter.set_date_pattern(&patterns.join("\n")).map_err(value_error_of)?;
                 }
-                pattern => filter.set_date_pattern(&pattern.to_text()).map_err(value_error_of)?,
+                Value::Str(pattern) => filter.set_date_pattern(pattern).map_err(value_error_of)?,
+                other => return Err(no_text(other)),
             },
             "logtimezone" => match words.next_value()? {
                 Value::None => filter.set_log_time_zone(None).map_err(value_error_of)?,
                 zone => filter.set_log_time_zone(Some(&zone.to_text())).map_err(value_error_of)?,
             },
-            "maxmatches" => self.jail.fails.max_matches = usize::try_from(words.next_int()?).unwrap_or(0),
+            "maxmatches" => self.jail.fails.max_matches = words.next_int()?,
             "maxretry" => {
                 self.jail.fails.max_retry = words.next_int()?;
                 say("filter", format!("  maxRetry: {}", self.jail.fails.max_retry));
@@ -211,12 +212,12 @@ impl Running {
             "findtime" => filter.find_time().into(),
             "datepattern" => match filter.date_pattern() {
                 Some((pattern, name)) => {
-                    Value::Tuple(vec![pattern.map_or(Value::None, Value::Str), Value::Str(name)])
+                    Value::Tuple(vec![pattern.map_or(Value::None, Value::from), Value::from(name)])
                 }
                 None => Value::None,
             },
             "logtimezone" => filter.log_time_zone().map_or(Value::None, text),
-            "maxmatches" => Value::Int(self.jail.fails.max_matches as i64),
+            "maxmatches" => Value::Int(self.jail.fails.max_matches),
             "maxretry" => Value::Int(self.jail.fails.max_retry),
             "maxlines" => Value::Int(filter.max_lines() as i64),
             "bantime" => Value::Int(self.jail.bans.ban_time as i64),
@@ -233,15 +234,19 @@ impl Running {
 fn is_true(value: &Value) -> bool {
     match value {
         Value::Bool(b) => *b,
-        Value::Int(n) => *n != 0,
+        Value::Str(text) => f2b_types::is_on(text),
         Value::None => false,
-        other => f2b_types::is_on(&other.to_text()),
+        Value::Int(n) => *n != 0,
+        Value::Float(x) => *x != 0.0,
+        Value::Bytes(bytes) => !bytes.is_empty(),
+        Value::Dict(entries) => !entries.is_empty(),
+        other => other.as_items().is_none_or(|items| !items.is_empty()),
     }
 }
 
 /// The options in `key="<ip>",max-count=100,max-time=5m`.
 fn cache_options(mut words: Words<'_>) -> Result<Vec<(String, String)>> {
-    let text = words.next_text()?;
+    let text = words.next_plain()?;
     match extract_options(&format!("cache[{text}]")) {
         Ok((_, options)) => Ok(options),
         Err(error) => Err(value_error(error.to_string())),

@@ -158,13 +158,14 @@ impl Running {
         self.stale_files.len() < before
     }
 
-    /// Drops the files and actions that the reload did not name.
-    pub(super) fn end_reload(&mut self, answer: Option<Arc<LastAnswer>>) {
+    /// Drops the files and actions that the reload did not name, and tells which files.
+    pub(super) fn end_reload(&mut self, answer: Option<Arc<LastAnswer>>) -> Vec<String> {
         let stale = std::mem::take(&mut self.stale_files);
         self.files.retain(|file| !stale.contains(&file.path));
         self.changed = true;
         let tickets = self.jail.bans.iter().filter(|ticket| ticket.banned).cloned().collect();
         self.send(Work::EndReload { tickets, answer });
+        stale
     }
 }
 

@@ -31,8 +31,7 @@ impl Core {
                 self.tell_database(Ask::AddJail(name.into()));
                 return Ok(());
             }
-            let reason = format!("Restart jail '{name}' (reason: '{old_backend}' != '{backend}')");
-            self.log(Level::INFO, "server", reason);
+            self.log_restart(name, &old_backend, backend);
             self.stop_jail(name)?;
         }
         if self.jail(name).is_ok() {
@@ -64,8 +63,12 @@ impl Core {
         Ok(())
     }
 
+    pub(super) fn log_restart(&self, name: &str, old: &str, new: &str) {
+        self.log(Level::INFO, "server", format!("Restart jail '{name}' (reason: '{old}' != '{new}')"));
+    }
+
     /// The backend that follows the logs of a jail, upstream's words for it in the log.
-    fn choose_backend(&self, name: &str, backend: &str) -> Result<Backend> {
+    pub(super) fn choose_backend(&self, name: &str, backend: &str) -> Result<Backend> {
         let chosen = match backend_named(backend) {
             Ok(chosen) => chosen,
             Err(BackendError::Missing(missing, reason)) => {
@@ -197,7 +200,7 @@ impl Core {
         self.log(Level::DEBUG, "jail", format!("Stopping jail '{name}'"));
         if started {
             for path in files {
-                self.log(Level::INFO, "filter", format!("Removed logfile: '{path}'"));
+                self.log_removed(&path);
             }
             self.step(key, Event::Stop);
         } else if let Some(running) = self.by_key(key) {

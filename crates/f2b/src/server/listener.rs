@@ -208,7 +208,7 @@ fn serve(mut stream: UnixStream, door: &Door, clients: &Count) -> io::Result<()>
                     stream.write_all(&answer(&message, door))?;
                 }
                 Err(error) => {
-                    stream.write_all(&frame::pack(&Value::Str(format!("ERROR: {error}"))))?;
+                    stream.write_all(&frame::pack(&Value::from(format!("ERROR: {error}"))))?;
                     return Ok(());
                 }
             }
@@ -223,7 +223,7 @@ fn answer(message: &[u8], door: &Door) -> Vec<u8> {
         Err(error) => {
             let text = format!("PROTO-error: load message failed: {error}");
             door.log.write(Record::new(Level::ERROR, "asyncserver", text));
-            return frame::pack(&Value::Str(format!("ERROR: {error}")));
+            return frame::pack(&Value::from(format!("ERROR: {error}")));
         }
     };
     let reply = match &message {

@@ -44,6 +44,7 @@ mod seek;
 mod source;
 mod status;
 mod transmitter;
+mod trial;
 mod ways;
 mod words;
 mod worker;
@@ -56,7 +57,6 @@ use f2b_jail::{Asked, History, IdSet, ListSource};
 use f2b_protocol::{Command, Reply};
 use f2b_types::{Failure, Id};
 
-pub(crate) use self::refusal::{Refusal, refusal};
 pub use self::run::run;
 
 /// Names a jail for as long as it lives; a jail that is added again under the same name gets another key.

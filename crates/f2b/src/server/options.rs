@@ -10,7 +10,7 @@ use f2b_types::{Id, Level, Log, Number};
 use super::core::Core;
 use super::database::Ask;
 use super::errors::{
-    attribute_error, general, key_error, os_error, regex_error, too_short, type_error, type_name, value_error,
+    attribute_error, general, key_error, no_text, os_error, regex_error, too_short, value_error,
 };
 use super::fifo;
 use super::jail_options::{check_settable, readable};
@@ -20,6 +20,7 @@ use super::reader::Watch;
 use super::transmitter::{Answer, Outcome, Result};
 use super::words::Words;
 use super::worker::{Change, Work};
+use crate::logging::syslog_socket;
 
 impl Core {
     /// Sets an option of the server; `None` if `name` is none.
@@ -35,10 +36,12 @@ impl Core {
                 }
                 self.options.loglevel = text;
             }
-            "logtarget" => self.set_log_target(&words.next_text()?)?,
+            "logtarget" => self.set_log_target(words.next_plain()?)?,
             "syslogsocket" => {
-                self.options.syslogsocket = words.next_text()?;
-                if self.options.logtarget == "SYSLOG" {
+                let socket = words.next_plain()?;
+                let is_new = self.options.syslogsocket != socket;
+                self.options.syslogsocket = socket.into();
+                if is_new && self.options.logtarget == "SYSLOG" {
                     self.set_log_target("SYSLOG")?;
                 }
             }
@@ -60,7 +63,7 @@ impl Core {
             "dbmaxmatches" => {
                 let lines = words.next_int()?;
                 self.options.dbmaxmatches = lines;
-                self.tell_database(Ask::SetMaxMatches(usize::try_from(lines).unwrap_or(0)));
+                self.tell_database(Ask::SetMaxMatches(lines));
             }
             "dbpurgeage" => {
                 let age = words.next_seconds()?;
@@ -89,6 +92,7 @@ impl Core {
         if self.options.logtarget == name && name != "SYSLOG" {
             return Ok(());
         }
+        self.options.syslogsocket = syslog_socket(&name, &self.options.syslogsocket).into();
         if let Err(error) = self.logger.set_target(target, &self.options.syslogsocket) {
             self.log(Level::ERROR, "server", error.to_string());
             let previous = format!("Logging to previous target '{}'", self.options.logtarget);
@@ -138,11 +142,12 @@ impl Core {
             "idle" => self.set_idle(name, words.next_text()? == "on")?,
             "addignoreip" => self.add_ignored(name, words)?,
             "delignoreip" => {
-                let text = words.next_text()?;
-                let id = match list_of(&text)? {
+                let text = words.next_plain()?;
+                let id = match list_of(text)? {
                     Some(list) => Id::raw(list.as_str()),
-                    None => Id::parse(&text),
+                    None => Id::parse(text),
                 };
+                self.log(Level::DEBUG, "filter", format!("  Remove {} from ignore list", Value::from(text)));
                 if !self.jail(name)?.jail.ignore.remove(&id) {
                     return Err(value_error("list.remove(x): x not in list"));
                 }
@@ -150,14 +155,14 @@ impl Core {
             }
             "addlogpath" => self.add_log_path(name, words)?,
             "dellogpath" => {
-                let path = words.next_text()?;
+                let path = words.next_plain()?;
                 let running = self.jail(name)?;
                 let before = running.files.len();
                 running.files.retain(|file| file.path != path);
                 running.changed = true;
                 let (key, started) = (running.key, running.started);
                 if running.files.len() < before {
-                    self.log(Level::INFO, "filter", format!("Removed logfile: '{path}'"));
+                    self.log_removed(path);
                     if started {
                         // The database has to know the place in it before somebody adds it again.
                         self.ship_changes();
@@ -174,6 +179,9 @@ impl Core {
                 }
             }
             _ => {
+                if let ("prefregex", [regex, ..]) = (option, words.values()) {
+                    self.log(Level::DEBUG, "server", format!("  prefregex: {regex}"));
+                }
                 let result = self.jail(name)?.set(option, words);
                 self.log_filter(name);
                 for record in result? {
@@ -187,17 +195,17 @@ impl Core {
     /// `addignoreip IP ...`
     fn add_ignored(&mut self, name: &str, words: Words<'_>) -> Result<()> {
         for word in words.values() {
-            let text = word.as_str().ok_or_else(|| {
-                type_error(format!("expected string or bytes-like object, got '{}'", type_name(word)))
-            })?;
+            let text = text_of(word)?;
             let ignore = &mut self.jail(name)?.jail.ignore;
             let (shown, is_new) = match list_of(text)? {
                 _ if text.is_empty() => continue,
                 Some(list) => (list.to_string(), ignore.add_list(list)),
                 None => (Id::parse(text).to_string(), ignore.add(Id::parse(text))),
             };
-            if !is_new {
-                let id = Value::from(shown);
+            let id = Value::from(shown);
+            if is_new {
+                self.log(Level::DEBUG, "filter", format!("  Add {id} to ignore list ({word})"));
+            } else {
                 let message = format!("  Ignore duplicate {id} ({word}), already in ignore list");
                 self.log(Level::MSG, "filter", message);
             }
@@ -208,15 +216,17 @@ impl Core {
 
     fn add_regexes(&mut self, name: &str, option: &str, mut words: Words<'_>, multiple: bool) -> Result<()> {
         let value = words.next_value()?;
-        let regexes: Vec<String> = match value.as_items() {
-            Some(items) if multiple => items.iter().map(Value::to_text).collect(),
-            _ => vec![value.to_text()],
+        let regexes = match value.as_items() {
+            Some(items) if multiple => items,
+            _ => std::slice::from_ref(value),
         };
         for regex in regexes {
+            self.log(Level::DEBUG, "server", format!("  {}: {regex}", readable(option)));
             let filter = &mut self.jail(name)?.filter;
+            let regex = text_of(regex)?;
             let result = match option {
-                "addfailregex" => filter.add_failregex(&regex),
-                _ => filter.add_ignoreregex(&regex),
+                "addfailregex" => filter.add_failregex(regex),
+                _ => filter.add_ignoreregex(regex),
             };
             self.jail(name)?.changed = true;
             self.log_filter(name);
@@ -235,7 +245,7 @@ impl Core {
 
     /// `addlogpath FILE [head|tail]`
     fn add_log_path(&mut self, name: &str, mut words: Words<'_>) -> Result<()> {
-        let path = words.next_text()?;
+        let path = words.next_plain()?.to_owned();
         let tail = words.texts().first().is_some_and(|word| word.eq_ignore_ascii_case("tail"));
         let running = self.jail(name)?;
         if running.journal.is_some() {
@@ -265,12 +275,18 @@ impl Core {
             known.unwrap_or_else(|| Place { position: if tail { size } else { 0 }, hash: hash.clone() });
         // Of another file the reader looks for what is left of it.
         let position = if place.hash == hash { place.position } else { 0 };
-        let message = format!("Added logfile: '{path}' (pos = {position}, hash = {hash})");
+        let name_of_file = Value::from(path.as_str());
+        let message = format!("Added logfile: {name_of_file} (pos = {position}, hash = {hash})");
         self.log(Level::INFO, "filter", message);
         let running = self.jail(name)?;
         running.files.push(WatchedFile { path, place, tail });
         running.changed = true;
         Ok(())
+    }
+
+    /// Says that a jail reads a file no longer.
+    pub(super) fn log_removed(&self, path: &str) {
+        self.log(Level::INFO, "filter", format!("Removed logfile: {}", Value::from(path)));
     }
 
     /// The value of an option of a jail.
@@ -302,7 +318,7 @@ impl Core {
         mut words: Words<'_>,
         answer: Answer<'_>,
     ) -> Result<Outcome> {
-        let action = words.next_text()?;
+        let action = words.next_plain()?.to_owned();
         let name = name.next_jail()?;
         self.jail(name)?;
         if option == "addaction" && words.len() > 0 {
@@ -345,6 +361,11 @@ impl Core {
         self.jail(name)?.send(Work::Change { change, answer: answer.cloned() });
         Ok(if answer.is_some() { Outcome::Later } else { Value::None.into() })
     }
+}
+
+/// A text that Python would search by an expression.
+fn text_of(value: &Value) -> Result<&str> {
+    value.as_str().ok_or_else(|| no_text(value))
 }
 
 /// The list that an entry of `ignoreip` names, if it does.

@@ -19,7 +19,6 @@ use super::log_file::{LogFile, Progress};
 use super::reader::{POLL_INTERVAL, RECHECK_INTERVAL, RETRY_INTERVAL};
 use super::ways::Ways;
 use super::{Backlog, JailKey, Msg};
-use crate::clock;
 
 /// A jail as the reader sees it.
 pub(super) struct Jail {
@@ -117,8 +116,8 @@ impl Jail {
         let time = time.and_then(|time| self.filter.entry_time(time, context));
         let date = dates.of(line, self.dates.as_ref(), context);
         let outcome = match time {
-            Some(time) => self.filter.process_found(line, &date.at(time), context),
-            None => self.filter.process_found(line, date, context),
+            Some(time) => self.filter.process_found(line, &date.at(time), None, context),
+            None => self.filter.process_found(line, date, None, context),
         };
         ways.outcome(self.key, &mut self.filter, &self.backlog, (line, outcome), context);
     }
@@ -140,10 +139,10 @@ impl Jail {
         let Self { key, name, filter, backlog, journal, .. } = self;
         let Some(journal) = journal else { return RECHECK_INTERVAL };
         filter.set_log_level(ways.log.level());
-        let (now, find_time) = (clock::now(), filter.find_time().as_f64());
+        let (clock, find_time) = (ways.clock(), filter.find_time().as_f64());
         let encoding = filter.log_encoding().clone();
         let progress = journal.read(name, &encoding, find_time, &ways.log, |entry, in_operation| {
-            let context = LineContext { now, zone: &ways.zone, in_operation, check_find_time: true };
+            let context = LineContext { clock: &clock, in_operation, check_find_time: true };
             let found = filter.process_dated(entry.parts(), Number::Float(entry.time), &context);
             ways.pass_on(*key, filter, backlog, found, &context);
         });
@@ -164,7 +163,8 @@ impl LineDates {
     fn of(&mut self, line: &str, dates: Option<&SharedDates>, context: &LineContext<'_>) -> &LineDate {
         let by = dates.map_or(std::ptr::null(), Rc::as_ptr);
         let known = self.found.take().filter(|(known, _)| *known == by);
-        let find = || dates.map_or_else(LineDate::none, |dates| dates.borrow_mut().find(line, context));
+        let find =
+            || dates.map_or_else(|| LineDate::none(line), |dates| dates.borrow_mut().find(line, context));
         &self.found.insert(known.unwrap_or_else(|| (by, find()))).1
     }
 }
@@ -210,6 +210,7 @@ pub(super) fn share_dates(order: &[usize], jails: &mut [Jail]) {
 
 #[cfg(test)]
 mod tests {
+    use f2b_filter::Clock;
     use f2b_types::Time;
     use jiff::tz::TimeZone;
 
@@ -234,12 +235,8 @@ mod tests {
 
     /// What a line is for jails that are prepared for it: how many have looked for its date.
     fn searches(order: &[usize], jails: &[Jail], line: &str) -> usize {
-        let context = LineContext {
-            now: Time(1_124_013_600.0),
-            zone: &TimeZone::UTC,
-            in_operation: true,
-            check_find_time: true,
-        };
+        let clock = Clock::new(Time(1_124_013_600.0), TimeZone::UTC);
+        let context = LineContext { clock: &clock, in_operation: true, check_find_time: true };
         let (mut found, mut known, mut searches) = (LineDates::default(), std::ptr::null(), 0);
         for index in order {
             let jail = &jails[*index];

@@ -4,12 +4,17 @@
 
 use std::sync::{Arc, mpsc};
 
+use f2b_protocol::{Command, Value};
 use f2b_types::Level;
 
 use super::core::Core;
 use super::errors::value_error;
+use super::refusal::backend_named;
 use super::transmitter::Result;
 use super::worker::LastAnswer;
+
+/// The last word of a reload in the log.
+const FINISHED: &str = "Reload finished.";
 
 impl Core {
     /// Marks the jails that a reload concerns; what it does not touch goes away at its end.
@@ -19,10 +24,13 @@ impl Core {
         if self.reloading.is_some() {
             return Err(value_error("Reload already in progress"));
         }
-        let what = if all { "all jails".into() } else { format!("jail {name}") };
-        self.log(Level::INFO, "server", format!("Reload {what}"));
-        if !all && !has("--if-exists") {
-            self.jail(name)?;
+        self.log_reload(name);
+        if !all
+            && !has("--if-exists")
+            && let Err(unknown) = self.jail(name).map(drop)
+        {
+            self.log(Level::INFO, "server", FINISHED);
+            return Err(unknown);
         }
         let concerned: Vec<String> = self.names().into_iter().filter(|n| all || n == name).collect();
         for name in &concerned {
@@ -46,6 +54,32 @@ impl Core {
         Ok(())
     }
 
+    /// Refuses a reload with a jail whose backend can't be had: none of the running jails comes to harm.
+    pub(super) fn check_backends(&mut self, name: &str, stream: &Value) -> Result<()> {
+        for command in stream.as_items().unwrap_or_default() {
+            let command = Command(command.as_items().unwrap_or_default().to_vec());
+            let (Some("add"), Some(jail)) = (command.word(0), command.word(1)) else { continue };
+            let backend = command.word(2).unwrap_or("auto");
+            if backend_named(backend).is_ok() {
+                continue;
+            }
+            self.log_reload(name);
+            if let Ok(old) = self.jail(jail).map(|running| running.backend.clone()) {
+                self.log_restart(jail, &old, backend);
+            }
+            let refused = self.choose_backend(jail, backend).map(drop);
+            self.log(Level::ERROR, "server", "Everything stays as it is.");
+            self.log(Level::INFO, "server", FINISHED);
+            return refused;
+        }
+        Ok(())
+    }
+
+    fn log_reload(&self, name: &str) {
+        let what = if name == "--all" { "all jails".into() } else { format!("jail {name}") };
+        self.log(Level::INFO, "server", format!("Reload {what}"));
+    }
+
     /// Drops the jails that the reload did not touch and what the others no longer have.
     /// The answer goes out when the actions of all jails have taken it in.
     pub(super) fn end_reload(&mut self, answer: Option<Arc<LastAnswer>>) {
@@ -55,10 +89,12 @@ impl Core {
                 // The jail was there a moment ago, and only this thread takes jails away.
                 let _ = self.stop_jail(&name);
             } else if let Ok(running) = self.jail(&name) {
-                running.end_reload(answer.clone());
+                for path in running.end_reload(answer.clone()) {
+                    self.log_removed(&path);
+                }
             }
         }
         self.ship_changes();
-        self.log(Level::INFO, "server", "Reload finished.");
+        self.log(Level::INFO, "server", FINISHED);
     }
 }

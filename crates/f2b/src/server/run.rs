@@ -1,6 +1,6 @@
 //! The life of the server process: log, socket, pid file, signals, and the way out.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -15,16 +15,17 @@ use anyhow::{Context, Result, anyhow};
 use f2b_protocol::{Command, Value};
 use f2b_types::{Level, Log, Number, Record, VERSION};
 use nix::sys::stat::{Mode, umask};
-use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
 use super::Msg;
 use super::core::{Core, ServerOptions};
 use super::listener::{self, Socket};
+use super::trial::JUDGES;
 use crate::client::{self, Console, Failed, Output};
 use crate::clock;
 use crate::cmdline::{self, Conf};
-use crate::logging::ServerLog;
+use crate::logging::{ServerLog, syslog_socket};
 
 /// Runs the program: `args` are those of the process, its name first. The exit code is 0 or 255.
 pub fn run(args: Vec<OsString>) -> ExitCode {
@@ -36,10 +37,14 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
     let mut out = Output::stdout();
     let words: Vec<&str> = line.args.iter().map(String::as_str).collect();
     let detached = line.nonsync && words == [DETACHED];
-    if line.interactive || !(detached || words.is_empty() || words == ["start"]) {
-        return exit_code(client::execute(&line, &console, &mut out));
+    // A client that can't do it by itself has put this program in its place.
+    if !line.is_server() {
+        take_name(&line.program);
     }
-    let conf = match client::resolve(&line, &console, &mut out) {
+    if !line.is_server() || line.interactive || !(detached || words.is_empty() || words == ["start"]) {
+        return exit_code(client::execute(&line, Some(&JUDGES), &console, &mut out));
+    }
+    let conf = match client::resolve(&line, &JUDGES, &console, &mut out) {
         Ok(Some(conf)) => conf,
         Ok(None) => return ExitCode::SUCCESS,
         Err(failed) => return exit_code(Err(failed)),
@@ -47,9 +52,17 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
     exit_code(match (conf.background, conf.nonsync) {
         (true, true) if detached => become_daemon(&conf, &console),
         (true, true) => detach(&args, &console),
-        (true, false) => client::start(&conf, &console, &mut out),
+        (true, false) => client::start(&conf, &JUDGES, &console, &mut out),
         (false, _) => foreground(&conf, &console),
     })
+}
+
+/// Calls this process what it was started as: in a list of processes it is no server.
+fn take_name(program: &str) {
+    if let Ok(name) = CString::new(program) {
+        // It is but a name.
+        let _ = nix::sys::prctl::set_name(&name);
+    }
 }
 
 fn exit_code(result: Result<(), Failed>) -> ExitCode {
@@ -61,6 +74,9 @@ fn exit_code(result: Result<(), Failed>) -> ExitCode {
 
 /// The word that tells the process which a background server leaves behind that it is the one.
 const DETACHED: &str = "detached";
+
+/// What the server is called in a list of processes, whatever its program is called: scripts look for it.
+const PROCESS: &str = "fail2ban-server";
 
 /// Starts this program anew as a process without terminal, and leaves it alone.
 ///
@@ -91,7 +107,7 @@ fn become_daemon(conf: &Conf, console: &Console) -> Result<(), Failed> {
 fn foreground(conf: &Conf, console: &Console) -> Result<(), Failed> {
     let stream = match conf.nonsync {
         true => None,
-        false => Some(client::prepare(conf, console)?.stream),
+        false => Some(client::prepare(conf, &JUDGES, console)?.stream),
     };
     serve(conf, stream).map_err(|error| {
         console.write(Record::new(Level::ERROR, "server", format!("{error:#}")));
@@ -99,11 +115,6 @@ fn foreground(conf: &Conf, console: &Console) -> Result<(), Failed> {
     })
 }
 
-/// Runs the server until somebody stops it. With a command stream it configures itself, without one its client does.
-///
-/// # Errors
-///
-/// The socket is taken, a thread can't be started, or the command stream is refused.
 /// A panic costs its thread only; that there was one has to be seen, though nobody looks at standard error.
 fn log_panics(log: &Arc<ServerLog>) {
     let (log, before) = (Arc::clone(log), std::panic::take_hook());
@@ -115,8 +126,15 @@ fn log_panics(log: &Arc<ServerLog>) {
     }));
 }
 
+/// Runs the server until somebody stops it. With a command stream it configures itself, without one its client does.
+///
+/// # Errors
+///
+/// The socket is taken, a thread can't be started, or the command stream is refused.
 fn serve(conf: &Conf, stream: Option<Vec<Command>>) -> Result<()> {
     umask(Mode::S_IRWXG | Mode::S_IRWXO);
+    // Where there is no /proc, nobody lists processes by their names.
+    let _ = fs::write("/proc/self/comm", conf.pname.as_deref().unwrap_or(PROCESS));
     let log = Arc::new(ServerLog::new(clock::local_zone(), conf.verbose));
     let options = open_log(conf, &log)?;
     log_panics(&log);
@@ -125,7 +143,7 @@ fn serve(conf: &Conf, stream: Option<Vec<Command>>) -> Result<()> {
     say(Level::INFO, format!("Starting Fail2ban v{VERSION}"));
 
     let (sender, inbox) = mpsc::channel();
-    catch_signals(&sender)?;
+    catch_signals(conf, &sender)?;
     let mut core = Core::new(Arc::clone(&log), options, inbox, sender.clone())?;
     let socket = match Socket::open(&conf.socket, conf.force, &sender, &log) {
         Ok(socket) => socket,
@@ -137,7 +155,9 @@ fn serve(conf: &Conf, stream: Option<Vec<Command>>) -> Result<()> {
             return Err(error);
         }
     };
+    say(Level::DEBUG, "Starting communication".into());
     // Only now: the pid file of a server that is running already stays as it is.
+    say(Level::DEBUG, format!("Creating PID file {}", conf.pidfile.display()));
     if let Err(error) = write_pid_file(&conf.pidfile) {
         say(Level::ERROR, format!("Unable to create PID file: {error:#}"));
     }
@@ -146,6 +166,7 @@ fn serve(conf: &Conf, stream: Option<Vec<Command>>) -> Result<()> {
     }
     core.run();
     socket.close();
+    say(Level::DEBUG, format!("Remove PID file {}", conf.pidfile.display()));
     if let Err(error) = fs::remove_file(&conf.pidfile) {
         say(Level::ERROR, format!("Unable to remove PID file {}: {error}", conf.pidfile.display()));
     }
@@ -165,25 +186,38 @@ fn open_log(conf: &Conf, log: &ServerLog) -> Result<ServerOptions> {
     Ok(ServerOptions {
         loglevel: conf.loglevel.to_uppercase(),
         logtarget: log.target(),
-        syslogsocket: conf.syslogsocket.clone(),
+        syslogsocket: syslog_socket(&conf.logtarget, &conf.syslogsocket).into(),
         thread: Value::Dict(vec![("stacksize".into(), Value::Int(0))]),
         dbmaxmatches: 10,
         dbpurgeage: Number::Int(86_400),
     })
 }
 
-fn catch_signals(core: &Sender<Msg>) -> Result<()> {
+/// A terminal that goes away ends a server that runs in it, and is nothing to one in the background.
+fn catch_signals(conf: &Conf, core: &Sender<Msg>) -> Result<()> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGUSR1]).context("Unable to catch signals")?;
-    let core = core.clone();
+    if !is_ignored(SIGHUP) {
+        signals.add_signal(SIGHUP).context("Unable to catch signals")?;
+    }
+    let (core, background) = (core.clone(), conf.background);
     let forward = move || {
         for signal in signals.forever() {
-            if core.send(Msg::Signal(signal)).is_err() {
+            let heard = signal != SIGHUP || !background;
+            if heard && core.send(Msg::Signal(signal)).is_err() {
                 return;
             }
         }
     };
     thread::Builder::new().name("f2b/signals".into()).spawn(forward)?;
     Ok(())
+}
+
+/// Whether whoever started this process wants it to ignore a signal, as `nohup` does.
+fn is_ignored(signal: i32) -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    mask >> (signal - 1) & 1 == 1
 }
 
 fn write_pid_file(path: &Path) -> Result<()> {
@@ -205,4 +239,33 @@ fn configure_self(conf: &Conf, stream: Vec<Command>, log: &Arc<ServerLog>, core:
     };
     thread::Builder::new().name("f2b/configure".into()).spawn(configure)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::tz::TimeZone;
+
+    use super::*;
+
+    #[test]
+    fn a_panic_stands_in_the_log() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("f2b.log");
+        let log = Arc::new(ServerLog::new(TimeZone::UTC, 1));
+        log.set_target(&path.display().to_string(), "auto").expect("a file target");
+        log_panics(&log);
+        let thread = thread::Builder::new().name("f2b/test".into()).spawn(|| panic!("of no use"));
+        assert!(thread.expect("a thread").join().is_err());
+        drop(std::panic::take_hook());
+        let text = fs::read_to_string(path).expect("a log");
+        assert!(text.contains("CRITICAL The thread f2b/test has ended: panicked at "), "{text}");
+        assert!(text.contains("run.rs:") && text.contains("of no use"), "{text}");
+    }
+
+    #[test]
+    fn an_ignored_signal_is_seen() {
+        assert!(!is_ignored(SIGUSR1));
+        // Rust's own start ignores this one.
+        assert!(is_ignored(signal_hook::consts::SIGPIPE));
+    }
 }

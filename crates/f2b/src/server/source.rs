@@ -25,7 +25,6 @@ use super::reader::{
 use super::reading::{self, Jail, LineDates, State};
 use super::ways::{Warned, Ways};
 use super::{JailKey, Msg};
-use crate::clock;
 use crate::logging::ServerLog;
 
 /// A log file, and all jails that watch it.
@@ -352,10 +351,10 @@ impl Group {
             reading::share_dates(&order, jails);
         }
         reading::prepare(&mut order, jails, ways.log.level());
-        let now = clock::now();
+        let clock = ways.clock();
         let Self { log, encoding, format, open, open_from, .. } = self;
         log.read_lines(encoding, distance, |RawLine { bytes, encoding, is_news, start }| {
-            let context = LineContext { now, zone: &ways.zone, in_operation: is_news, check_find_time: true };
+            let context = LineContext { clock: &clock, in_operation: is_news, check_find_time: true };
             let (line, valid) = encoding.decode_line(bytes);
             if !valid {
                 ways.warn_of_bytes(bytes, path, encoding.name(), warned);

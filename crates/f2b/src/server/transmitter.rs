@@ -6,13 +6,16 @@ use std::time::Duration;
 
 use f2b_jail::Event;
 use f2b_protocol::{Command, Exception, Reply, Value};
-use f2b_types::{Id, Level, VERSION};
+use f2b_types::{Id, Level, Log, VERSION};
 
 use super::core::Core;
-use super::errors::{general, shown, type_error, value_error};
+use super::errors::{general, shown, type_error, type_name, value_error};
 use super::jail_options::check_readable;
 use super::words::Words;
 use super::worker::LastAnswer;
+
+/// The level at which commands are told.
+const COMMAND: Level = Level::HEAVYDEBUG;
 
 /// What became of a command.
 pub(super) enum Outcome {
@@ -46,6 +49,9 @@ fn jail_of(command: &Command) -> Option<&str> {
 impl Core {
     /// Executes a command of a client and answers it, now or later.
     pub(super) fn transmit(&mut self, command: &Command, answer: SyncSender<Reply>) {
+        if self.logger.enabled(COMMAND) {
+            self.log(COMMAND, "transmitter", format!("Command: {command}"));
+        }
         match self.execute(command, Some(&answer)) {
             Ok(Outcome::Later) => {}
             // A client that has gone away does not get its answer.
@@ -73,7 +79,10 @@ impl Core {
             "echo" => Ok(Value::List(words.values().to_vec()).into()),
             "version" => Ok(VERSION.into()),
             "flushlogs" => Ok(self.flush_logs().into()),
-            "server-status" => Ok("Server ready".into()),
+            "server-status" => {
+                self.log(Level::DEBUG, "transmitter", "Status: ready");
+                Ok("Server ready".into())
+            }
             "server-stream" => {
                 let stream = words.next_value()?;
                 self.execute_all(stream)?;
@@ -101,7 +110,10 @@ impl Core {
     fn execute_all(&mut self, stream: &Value) -> Result<()> {
         let mut left_out: Vec<String> = Vec::new();
         let mut first = Ok(());
-        for command in stream.as_items().unwrap_or_default() {
+        let commands = stream
+            .as_items()
+            .ok_or_else(|| type_error(format!("'{}' object is not iterable", type_name(stream))))?;
+        for command in commands {
             let words = command.as_items().ok_or_else(|| general("Invalid command"))?;
             let command = Command(words.to_vec());
             let jail = jail_of(&command);
@@ -132,12 +144,12 @@ impl Core {
     }
 
     fn add(&mut self, mut words: Words<'_>) -> Result<Outcome> {
-        let name = words.next_text()?;
+        let name = words.next_plain()?;
         if name == "--all" {
             return Err(general("Reserved name '--all'"));
         }
-        let backend = if words.len() > 0 { words.next_text()? } else { "auto".into() };
-        self.add_jail(&name, &backend)?;
+        let backend = if words.len() > 0 { words.next_plain()? } else { "auto" };
+        self.add_jail(name, backend)?;
         Ok(name.into())
     }
 
@@ -167,6 +179,7 @@ impl Core {
         let options = words.next_value()?.as_items().unwrap_or_default();
         let options: Vec<String> = options.iter().map(Value::to_text).collect();
         let stream = words.next_value()?;
+        self.check_backends(&name, stream)?;
         self.begin_reload(&name, &options)?;
         let result = self.execute_all(stream).map(|()| "OK".into());
         let Some(answer) = answer else {
@@ -199,7 +212,7 @@ impl Core {
                 Err(type_error(missing))
             }
             "attempt" => {
-                let id = Id::parse(&words.next_text()?);
+                let id = Id::parse(words.next_plain()?);
                 let lines = words.texts();
                 self.step_with_answer(name.next_jail()?, answer, |token| Event::Attempt { id, lines, token })
             }

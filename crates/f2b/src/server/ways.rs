@@ -5,14 +5,13 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
-use f2b_filter::{Encoding, Filter, Found, LineContext, LineError, LogFormat, UseDns, Who};
+use f2b_filter::{Clock, Encoding, Filter, Found, LineContext, LineError, LogFormat, UseDns, Who};
 use f2b_types::{Id, Level, Log, Number, Record, Time, time2str};
 use jiff::tz::TimeZone;
 
 use super::log_file::LogFile;
 use super::resolver::Resolver;
 use super::{Backlog, JailKey, Msg};
-use crate::clock;
 use crate::logging::{ServerLog, of_invalid_bytes};
 
 /// Characters of a line that are shown.
@@ -36,6 +35,11 @@ pub(super) struct Ways {
 }
 
 impl Ways {
+    /// What time it is, and where.
+    pub(super) fn clock(&self) -> Clock {
+        Clock::new(crate::clock::now(), self.zone.clone())
+    }
+
     /// Says once a day for each file (and always to whoever wants to know everything) that a line is not in the encoding of its jail; it goes on with the invalid bytes
     /// replaced (`FileContainer.decode_line`).
     pub(super) fn warn_of_bytes(&self, bytes: &[u8], path: &Path, encoding: &str, warned: &mut Warned) {
@@ -69,8 +73,8 @@ impl Ways {
     /// Searches a log that is open for the first line that counts (`FileFilter.seekToTime`): what is older than `findtime`
     /// need not be read.
     pub(super) fn seek(&self, filter: &mut Filter, log: &mut LogFile, encoding: &Encoding) {
-        let (now, size) = (clock::now(), log.size());
-        let wanted = now - filter.find_time().as_f64();
+        let (clock, size) = (self.clock(), log.size());
+        let wanted = clock.now() - filter.find_time().as_f64();
         let debug = |message: &dyn Fn() -> String| {
             if self.log.enabled(Level::DEBUG) {
                 self.log.write(Record::new(Level::DEBUG, "filter", message()));
@@ -84,7 +88,7 @@ impl Ways {
         if size == 0 {
             return;
         }
-        let context = LineContext { now, zone: &self.zone, in_operation: false, check_find_time: true };
+        let context = LineContext { clock: &clock, in_operation: false, check_find_time: true };
         let sought = log.seek_to_time(encoding, wanted.0, |line| filter.time_of(line, &context));
         for record in filter.take_records() {
             self.log.write(record);
@@ -141,11 +145,11 @@ impl Ways {
             match &found.who {
                 Some(Who::Id(id)) => {
                     backlog.enter();
-                    let failure = found.failure(id.clone(), context.now);
+                    let failure = found.failure(id.clone(), context.clock.now());
                     let _ = self.core.send(Msg::Found { jail, failure });
                 }
                 Some(Who::Host(name)) => {
-                    let failure = found.failure(Id::raw(name), context.now);
+                    let failure = found.failure(Id::raw(name), context.clock.now());
                     self.resolver.failed(jail, name.clone(), warn, failure, backlog.clone());
                 }
                 None => {}

@@ -3,7 +3,9 @@
 use f2b_protocol::Value;
 use f2b_types::{Id, Number, str2seconds};
 
-use super::errors::{attribute_error, too_short, type_error, type_name, unknown_jail_value, value_error};
+use super::errors::{
+    attribute_error, no_text, too_short, type_error, type_name, unknown_jail_value, value_error,
+};
 use super::transmitter::Result;
 
 /// What is left of a command.
@@ -33,6 +35,12 @@ impl<'a> Words<'a> {
         value.as_str().ok_or_else(|| attribute_error(value, method))
     }
 
+    /// The next word, which has to be a text, since nothing else is meant by it.
+    pub(super) fn next_plain(&mut self) -> Result<&'a str> {
+        let value = self.next_value()?;
+        value.as_str().ok_or_else(|| no_text(value))
+    }
+
     /// The next word as the name of a jail.
     pub(super) fn next_jail(&mut self) -> Result<&'a str> {
         jail_name(self.next_value()?)
@@ -58,12 +66,10 @@ impl<'a> Words<'a> {
     pub(super) fn next_seconds(&mut self) -> Result<Number> {
         match self.next_value()? {
             Value::Int(n) => Ok((*n).into()),
+            Value::Bool(b) => Ok(i64::from(*b).into()),
             Value::Float(x) => Ok((*x).into()),
             Value::Str(text) => seconds(text),
-            other => {
-                let got = type_name(other);
-                Err(type_error(format!("expected string or bytes-like object, got '{got}'")))
-            }
+            other => Err(no_text(other)),
         }
     }
 

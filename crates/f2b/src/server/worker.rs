@@ -154,6 +154,7 @@ impl Worker {
             ban_time: 600.0,
             counts: JailCounts::default(),
             repeated: HashMap::new(),
+            unsaid: 0,
         };
         thread::Builder::new().name(super::thread_name('a', name)).spawn(move || thread.run(&inbox))?;
         Ok(Self { works })
@@ -190,19 +191,25 @@ struct Actor {
     counts: JailCounts,
     /// How many bans were repeated for a command that has not been answered yet.
     repeated: HashMap<Token, i64>,
+    /// How many bans have been carried out since the log told how many there are.
+    unsaid: i64,
 }
 
 impl Actor {
     fn run(mut self, inbox: &Receiver<Work>) {
         let _farewell = Farewell { jail: self.key, core: self.core.clone() };
         let mut agenda = Agenda::default();
-        while let Some(work) = next(&mut agenda, inbox) {
+        while let Some(work) = self.next(&mut agenda, inbox) {
             match work {
                 Work::Ipv6(ipv6) => self.ipv6 = ipv6,
                 Work::Start => self.with(|actions, context| actions.start(context)),
                 Work::Undone { id, word } => {
                     let message = format!("[{}] {word} {id}", self.name);
                     self.log.write(Record::new(Level::NOTICE, "actions", message));
+                }
+                Work::Act(Deed { act: Act::Banned { count, token: None }, backlog, .. }) => {
+                    self.unsaid += count;
+                    backlog.leave();
                 }
                 Work::Act(Deed { act, ban_time, counts, backlog }) => {
                     (self.ban_time, self.counts) = (ban_time, counts);
@@ -266,7 +273,7 @@ impl Actor {
                 if self.with(|actions, context| actions.verify(&ticket, check, context)) {
                     match token {
                         Some(token) => *self.repeated.entry(token).or_default() += 1,
-                        None => self.log_banned(1),
+                        None => self.unsaid += 1,
                     }
                 }
             }
@@ -280,6 +287,17 @@ impl Actor {
             }
             act => self.run_actions(act),
         }
+    }
+
+    /// The next thing to do; nothing when nobody is left to send any. When the bans that have come so far are all carried
+    /// out, the log gets to know it.
+    fn next(&mut self, agenda: &mut Agenda, inbox: &Receiver<Work>) -> Option<Work> {
+        inbox.try_iter().for_each(|work| agenda.add(work));
+        if !agenda.has_bans() {
+            let count = std::mem::take(&mut self.unsaid);
+            self.log_banned(count);
+        }
+        agenda.next().or_else(|| inbox.recv().ok())
     }
 
     fn log_banned(&self, count: i64) {
@@ -366,15 +384,6 @@ impl Actor {
             let _ = self.core.send(Msg::Repaired { jail: self.key });
         }
         result
-    }
-}
-
-/// The next thing to do, once everything that has come so far is in its place; nothing when nobody is left to send any.
-fn next(agenda: &mut Agenda, inbox: &Receiver<Work>) -> Option<Work> {
-    inbox.try_iter().for_each(|work| agenda.add(work));
-    match agenda.next() {
-        Some(work) => Some(work),
-        None => inbox.recv().ok(),
     }
 }
 

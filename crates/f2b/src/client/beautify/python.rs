@@ -22,7 +22,7 @@ pub(super) fn join(separator: &str, value: &Value) -> Option<String> {
 pub(super) fn items(value: &Value) -> Option<Vec<Value>> {
     Some(match value {
         Value::List(items) | Value::Tuple(items) | Value::Set(items) => items.clone(),
-        Value::Str(text) => text.chars().map(|c| Value::Str(c.into())).collect(),
+        Value::Str(text) => text.chars().map(|c| Value::from(String::from(c))).collect(),
         Value::Dict(entries) => entries.iter().map(|(key, _)| key.clone()).collect(),
         _ => return None,
     })
@@ -41,7 +41,7 @@ pub(super) fn sequence(value: &Value) -> Option<Vec<Value>> {
 pub(super) fn item(value: &Value, index: usize) -> Option<Value> {
     match value {
         Value::List(items) | Value::Tuple(items) => items.get(index).cloned(),
-        Value::Str(text) => text.chars().nth(index).map(|c| Value::Str(c.into())),
+        Value::Str(text) => text.chars().nth(index).map(|c| Value::from(String::from(c))),
         _ => None,
     }
 }
