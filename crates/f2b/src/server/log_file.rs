@@ -165,7 +165,7 @@ impl LogFile {
         if let Some(tail) = &mut self.tail
             && tail.was_rewritten(tail.end())? != Some(false)
         {
-            tail.rewind()?;
+            tail.rewind(tail.end())?;
         }
         for _ in 0..BUDGET {
             if self.tail.is_none()
@@ -234,7 +234,7 @@ impl LogFile {
     fn look_behind(&mut self) -> io::Result<Option<Progress>> {
         let Some(tail) = &mut self.tail else { return Ok(None) };
         if tail.file.metadata()?.len() < tail.end() {
-            tail.rewind()?;
+            tail.rewind(tail.end())?;
             return Ok(None);
         }
         let is_tail = |meta: io::Result<Metadata>| meta.is_ok_and(|meta| inode(&meta) == tail.inode);
@@ -297,6 +297,8 @@ struct Tail {
     hash: String,
     /// Where reading was before: in the file before this one, or in this one before it was emptied.
     before: Place,
+    /// What was read last before it was emptied, and where that ended.
+    emptied: Option<(u64, Vec<u8>)>,
     /// Offset of the first byte that has not been handed out.
     position: u64,
     /// Bytes from `position` on that have been read.
@@ -319,6 +321,7 @@ impl Tail {
         Ok(Self {
             hash: first_line_hash_of(&file)?,
             before,
+            emptied: None,
             inode: inode(&meta),
             file,
             position,
@@ -331,7 +334,9 @@ impl Tail {
     /// Whether it is this file, or a copy of what was in it before it was emptied.
     fn is_of(&self, file: &File) -> bool {
         let is_this = file.metadata().is_ok_and(|meta| inode(&meta) == self.inode);
-        is_this || first_line_hash_of(file).is_ok_and(|hash| !hash.is_empty() && hash == self.before.hash)
+        let is_copy =
+            |(end, trace): &(u64, Vec<u8>)| is_there(trace, file, *end).is_ok_and(|is| is == Some(true));
+        is_this || self.emptied.as_ref().is_some_and(is_copy)
     }
 
     /// How far reading has come. Before its first line is there, nothing tells a file from others; but the way leads to it
@@ -350,18 +355,16 @@ impl Tail {
 
     /// Whether the bytes that were read last are no longer where they were; `None` if the file does not get there.
     fn was_rewritten(&self, end: u64) -> io::Result<Option<bool>> {
-        let mut there = [0; TRACE];
-        let there = &mut there[..self.trace.len()];
-        match self.file.read_exact_at(there, end.saturating_sub(there.len() as u64)) {
-            Ok(()) => Ok(Some(*there != *self.trace)),
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
-            Err(error) => Err(error),
-        }
+        Ok(is_there(&self.trace, &self.file, end)?.map(|is_there| !is_there))
     }
 
-    fn rewind(&mut self) -> io::Result<()> {
+    /// Begins anew, once it has been emptied; `end` is where what was read before ended.
+    fn rewind(&mut self, end: u64) -> io::Result<()> {
         self.file.seek(SeekFrom::Start(0))?;
         self.before = self.place();
+        if !self.trace.is_empty() {
+            self.emptied = Some((end, std::mem::take(&mut self.trace)));
+        }
         self.position = 0;
         self.buffer.clear();
         self.hash.clear();
@@ -376,7 +379,7 @@ impl Tail {
         let mut count = self.buffer.fill(&mut self.file)?;
         if count > 0 && self.was_rewritten(end)? == Some(true) {
             // It was emptied and has grown since somebody looked: these bytes are from its middle.
-            self.rewind()?;
+            self.rewind(end)?;
             count = self.buffer.fill(&mut self.file)?;
         }
         if count > 0 {
@@ -415,6 +418,17 @@ fn open_if_there(path: &Path) -> io::Result<Option<File>> {
     match open_regular(path) {
         Ok(file) => Ok(Some(file)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether a file has these bytes up to that offset; `None` if it does not get there.
+fn is_there(trace: &[u8], file: &File, end: u64) -> io::Result<Option<bool>> {
+    let mut there = [0; TRACE];
+    let there = &mut there[..trace.len()];
+    match file.read_exact_at(there, end.saturating_sub(there.len() as u64)) {
+        Ok(()) => Ok(Some(*there == *trace)),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
         Err(error) => Err(error),
     }
 }
