@@ -137,8 +137,12 @@ impl RotatedLog {
         }
     }
 
-    /// Writes what is no line of ours: nothing, zeros, bytes of no encoding, very much.
+    /// Writes what is no line of ours: nothing, zeros, bytes of no encoding, very much. A first line is what a log is known
+    /// by, so it is none of this.
     pub fn append_noise(&mut self) {
+        if self.file.metadata().expect("a log").len() == 0 {
+            return;
+        }
         let noise: &[u8] = match self.rng.u8(..6) {
             0 => b"\n",
             1 => b"\0\0\0\0\0\0\n",
@@ -186,6 +190,8 @@ impl RotatedLog {
             Deed::CopyTruncate => {
                 let name = self.next_name();
                 fs::copy(&self.path, name).expect("a copy");
+                // After a restart only its time tells a copy from a log that was renamed.
+                thread::sleep(Duration::from_millis(10));
                 self.file.set_len(0).expect("an empty log");
             }
             Deed::Truncate => self.file.set_len(0).expect("an empty log"),
