@@ -380,7 +380,8 @@ fn the_process_has_upstreams_name_or_the_one_that_is_given() {
 fn a_server_that_does_not_come_is_given_up() {
     let place = place(&["j1"]);
     fs::create_dir(place.file("bin")).expect("a directory");
-    fs::copy(binary("f2b-client"), place.file("bin/f2b-client")).expect("a copy");
+    // It is the server's binary that takes the client's place.
+    fs::copy(binary("f2b-server"), place.file("bin/f2b-client")).expect("a copy");
     place.write("bin/f2b-server", "#!/bin/sh\nexec sleep 2\n");
     fs::set_permissions(place.file("bin/f2b-server"), fs::Permissions::from_mode(0o755)).expect("a program");
     let start = |more: &[&str]| {

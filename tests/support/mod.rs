@@ -13,6 +13,9 @@ use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+/// How long anybody waits for what is sure to come. On a busy machine that takes its time.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// The built binary of this name; all three lie side by side.
 pub fn binary(name: &str) -> PathBuf {
     Path::new(env!("CARGO_BIN_EXE_f2b-server")).with_file_name(name)
@@ -57,7 +60,7 @@ pub fn has_program(name: &str) -> bool {
 /// Waits until something is true, up to ten seconds.
 #[track_caller]
 pub fn wait_until(what: &str, mut is_true: impl FnMut() -> bool) {
-    let until = Instant::now() + Duration::from_secs(10);
+    let until = Instant::now() + PATIENCE;
     while !is_true() {
         assert!(Instant::now() < until, "waited in vain: {what}");
         thread::sleep(Duration::from_millis(10));
@@ -208,7 +211,7 @@ impl Place {
     /// Waits until the log contains a text.
     #[track_caller]
     pub fn wait_for_log(&self, text: &str) {
-        let until = Instant::now() + Duration::from_secs(10);
+        let until = Instant::now() + PATIENCE;
         while !self.log().contains(text) {
             assert!(Instant::now() < until, "not in the log: {text}\n{}", self.log());
             thread::sleep(Duration::from_millis(10));
