@@ -92,6 +92,21 @@ impl Reader {
     /// Reads the configuration of the server and of all jails, or of one, and logs what there is to say about it
     /// (`Fail2banCmdLine.readConfig`).
     pub(super) fn read<S: Stream>(&mut self, conf: &Conf, jail: Option<&str>, log: &dyn Log) -> Read<S> {
+        self.read_by(&Trial::OF_ALL, conf, jail, log)
+    }
+
+    /// As [`Reader::read`], for a server that runs and says itself that it can't follow a jail in another way than before.
+    pub(super) fn read_for_reload(&mut self, conf: &Conf, jail: Option<&str>, log: &dyn Log) -> Read {
+        self.read_by(&Trial::BUT_BACKENDS, conf, jail, log)
+    }
+
+    fn read_by<S: Stream>(
+        &mut self,
+        trial: &Trial,
+        conf: &Conf,
+        jail: Option<&str>,
+        log: &dyn Log,
+    ) -> Read<S> {
         let main_options = [
             ("loglevel", &conf.loglevel),
             ("logtarget", &conf.logtarget),
@@ -102,7 +117,7 @@ impl Reader {
             ignore_wrong: !conf.strict,
             allow_no_files: conf.dump,
             main_options: main_options.map(|(name, value)| (name.into(), value.clone())).into(),
-            judge: (!conf.dump).then_some(&Trial::BUT_BACKENDS),
+            judge: if conf.dump { None } else { Some(trial) },
         };
         let mut reader = self.begun.take().unwrap_or_else(|| reader(&self.root, log));
         let loaded = reader.load_as(&request);

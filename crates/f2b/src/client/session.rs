@@ -119,7 +119,7 @@ impl<'a> Client<'a> {
             return Err(self.fail("Could not find server"));
         }
         let jail = rest.pop_front().filter(|jail| jail != "--all");
-        let stream = self.config.read(&self.conf, jail.as_deref(), self.log).flawless()?;
+        let stream = self.config.read_for_reload(&self.conf, jail.as_deref(), self.log).flawless()?;
         self.note("reload");
         let command = Command(vec![
             "reload".into(),

@@ -23,7 +23,7 @@ impl Trial {
     /// Judges everything.
     pub(super) const OF_ALL: Self = Self { backends: true };
 
-    /// Leaves it to the server what it can follow logs with, so that its log tells which jail can't be taken over.
+    /// Leaves it to a server that runs what it can follow logs with: its log tells which jail can't be taken over.
     pub(super) const BUT_BACKENDS: Self = Self { backends: false };
 }
 
