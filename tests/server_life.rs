@@ -375,6 +375,31 @@ fn the_process_has_upstreams_name_or_the_one_that_is_given() {
     }
 }
 
+/// Somebody who restarts a server that is stopping already waits for its end, and the new one keeps its pid file.
+#[test]
+fn a_restart_waits_for_a_server_that_stops() {
+    let place = place(&["j1"]);
+    place.write(
+        "action.d/note.conf",
+        "[Definition]\nactionban = echo + <ip> >> <file>\nactionunban = sleep 0.5; echo - <ip> >> <file>\n",
+    );
+    let output = client(&place, &["start"]);
+    assert!(output.status.success(), "{}", both(&output));
+    let server = Background(&place);
+    place.ask(&["set", "j1", "banip", "198.51.100.1"]);
+    let before = server.pid().expect("a pid file");
+    kill(before, Signal::SIGTERM).expect("the process is there");
+    place.wait_for_log("Shutdown in progress...");
+    let output = client(&place, &["restart"]);
+    assert!(output.status.success(), "{}", both(&output));
+    let after = server.pid().expect("a pid file");
+    assert_ne!(before, after);
+    place.wait_for_log("[j1] Restore Ban 198.51.100.1");
+    assert_eq!(server.pid(), Some(after));
+    assert!(place.read("j1.bans").starts_with("+ 198.51.100.1\n- 198.51.100.1\n"));
+    place.ask(&["stop"]);
+}
+
 /// A server that hangs before it has a socket is given up.
 #[test]
 fn a_server_that_does_not_come_is_given_up() {
