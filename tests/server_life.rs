@@ -122,12 +122,20 @@ fn bans_survive_a_restart_with_their_ends() {
 
 #[test]
 fn a_ban_in_the_log_survives_a_kill() {
+    // Early, late, and in the middle of it.
+    for bans_before in [1, 5, 17, 40, 59] {
+        kill_and_start_again(bans_before);
+    }
+}
+
+#[track_caller]
+fn kill_and_start_again(bans_before: usize) {
     let place = place(&["j1"]);
     let mut server = place.start();
     for number in 1..=60 {
         fail(&place, "j1", &format!("198.51.100.{number}"), 2);
     }
-    wait_until("some bans", || place.log().matches("] Ban ").count() >= 5);
+    wait_until("some bans", || place.log().matches("] Ban ").count() >= bans_before);
     server.0.kill().expect("the process is there");
     server.0.wait().expect("a process");
     let log = place.log();
