@@ -124,6 +124,21 @@ fn unknown_filters_and_actions_are_named_and_left_out() {
 }
 
 #[test]
+fn an_unknown_backend_costs_its_own_jail_only() {
+    let place = place(
+        "[odd]\nenabled = true\nbackend = nonsense\nfilter = login\nlogpath = DIR/healthy.log\naction = note[file=x]\n",
+    );
+    let _server = start(&place);
+    let said = place.read("server.out");
+    for text in
+        ["Jail 'odd': Unknown backend nonsense.", "jail.conf:11:11", "Errors in jail 'odd'. Skipping..."]
+    {
+        assert!(said.contains(text), "{text:?} is not in:\n{said}");
+    }
+    expect_ban(&place, "healthy", "192.0.2.1");
+}
+
+#[test]
 fn a_missing_log_file_costs_its_own_jail_only_and_no_reload() {
     let place =
         place("[gone]\nenabled = true\nfilter = login\nlogpath = /nowhere/gone.log\naction = note[file=x]\n");

@@ -452,7 +452,7 @@ fn both_servers_reply_with_the_same_values() {
 
 /// What can be set of a jail.
 const SETTABLE: &str = "idle ignoreself addignoreip delignoreip ignorecommand ignorecache addlogpath dellogpath logencoding \
-    addjournalmatch deljournalmatch prefregex addfailregex delfailregex addignoreregex delignoreregex usedns findtime \
+    addjournalmatch deljournalmatch prefregex addfailregex delfailregex addignoreregex delignoreregex usedns \
     datepattern logtimezone maxmatches maxretry maxlines bantime.increment bantime.overalljails banip unbanip attempt \
     addaction delaction action nonsense";
 
@@ -464,6 +464,7 @@ const READABLE: &str = "idle logpath logencoding journalmatch ignoreself ignorei
 /// Other beginnings of commands.
 const BEGINNINGS: &str = "\
 'set', 'j2', 'bantime'
+'set', 'j2', 'findtime'
 'set', 'j1', 'action', 'note'
 'set', 'j1', 'action', 'note', 'actionban'
 'set', 'j1', 'action', 'note', 'timeout'

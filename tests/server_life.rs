@@ -122,12 +122,20 @@ fn bans_survive_a_restart_with_their_ends() {
 
 #[test]
 fn a_ban_in_the_log_survives_a_kill() {
+    // Early, late, and in the middle of it.
+    for bans_before in [1, 5, 17, 40, 59] {
+        kill_and_start_again(bans_before);
+    }
+}
+
+#[track_caller]
+fn kill_and_start_again(bans_before: usize) {
     let place = place(&["j1"]);
     let mut server = place.start();
     for number in 1..=60 {
         fail(&place, "j1", &format!("198.51.100.{number}"), 2);
     }
-    wait_until("some bans", || place.log().matches("] Ban ").count() >= 5);
+    wait_until("some bans", || place.log().matches("] Ban ").count() >= bans_before);
     server.0.kill().expect("the process is there");
     server.0.wait().expect("a process");
     let log = place.log();
@@ -373,6 +381,31 @@ fn the_process_has_upstreams_name_or_the_one_that_is_given() {
             assert_eq!(name(&theirs.spawn(&mut upstream::server_with(&theirs, options))), expected);
         }
     }
+}
+
+/// Somebody who restarts a server that is stopping already waits for its end, and the new one keeps its pid file.
+#[test]
+fn a_restart_waits_for_a_server_that_stops() {
+    let place = place(&["j1"]);
+    place.write(
+        "action.d/note.conf",
+        "[Definition]\nactionban = echo + <ip> >> <file>\nactionunban = sleep 0.5; echo - <ip> >> <file>\n",
+    );
+    let output = client(&place, &["start"]);
+    assert!(output.status.success(), "{}", both(&output));
+    let server = Background(&place);
+    place.ask(&["set", "j1", "banip", "198.51.100.1"]);
+    let before = server.pid().expect("a pid file");
+    kill(before, Signal::SIGTERM).expect("the process is there");
+    place.wait_for_log("Shutdown in progress...");
+    let output = client(&place, &["restart"]);
+    assert!(output.status.success(), "{}", both(&output));
+    let after = server.pid().expect("a pid file");
+    assert_ne!(before, after);
+    place.wait_for_log("[j1] Restore Ban 198.51.100.1");
+    assert_eq!(server.pid(), Some(after));
+    assert!(place.read("j1.bans").starts_with("+ 198.51.100.1\n- 198.51.100.1\n"));
+    place.ask(&["stop"]);
 }
 
 /// A server that hangs before it has a socket is given up.

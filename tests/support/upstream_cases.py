@@ -206,7 +206,8 @@ class Server:
         Server.running.remove(self)
         try:
             self._do("stop")
-        except OSError:
+        except (OSError, ValueError):
+            # It has gone, or is about to and says no more than that.
             pass
         try:
             self.process.wait(20)

@@ -45,9 +45,9 @@ const INIT_FAILED: &str = "Init of command line failed";
 /// Who tells what a server would refuse.
 #[derive(Debug, Clone, Copy)]
 pub struct Judges {
-    /// For a test: of everything.
-    pub testing: &'static dyn Judge,
-    /// For a server that runs or is about to: what it can't follow logs with is left for it to say.
+    /// Of everything.
+    pub all: &'static dyn Judge,
+    /// For a server that runs: what it can't follow logs with is left for it to say.
     pub running: &'static dyn Judge,
 }
 
@@ -185,7 +185,7 @@ fn test(
     log: &dyn Log,
     out: &mut Output,
 ) -> Result<Option<(Conf, Reader)>, Failed> {
-    let report = f2b_config::check(&line.root, judges.testing);
+    let report = f2b_config::check(&line.root, judges.all);
     if !line.json {
         let _ = io::stderr().write_all(inspect::problems(&report).as_bytes());
     }

@@ -3,7 +3,7 @@
 use std::mem;
 use std::path::{Path, PathBuf};
 
-use f2b_config::{Configurator, Diagnostic, Request, Stream};
+use f2b_config::{Configurator, Diagnostic, Judge, Request, Stream};
 use f2b_protocol::Command;
 use f2b_types::{Level, Log, Record};
 
@@ -93,6 +93,21 @@ impl Reader {
     /// Reads the configuration of the server and of all jails, or of one, and logs what there is to say about it
     /// (`Fail2banCmdLine.readConfig`).
     pub(super) fn read<S: Stream>(&mut self, conf: &Conf, jail: Option<&str>, log: &dyn Log) -> Read<S> {
+        self.read_by(self.judges.map(|judges| judges.all), conf, jail, log)
+    }
+
+    /// As [`Reader::read`], for a server that runs and says itself that it can't follow a jail in another way than before.
+    pub(super) fn read_for_reload(&mut self, conf: &Conf, jail: Option<&str>, log: &dyn Log) -> Read {
+        self.read_by(self.judges.map(|judges| judges.running), conf, jail, log)
+    }
+
+    fn read_by<S: Stream>(
+        &mut self,
+        judge: Option<&dyn Judge>,
+        conf: &Conf,
+        jail: Option<&str>,
+        log: &dyn Log,
+    ) -> Read<S> {
         let main_options = [
             ("loglevel", &conf.loglevel),
             ("logtarget", &conf.logtarget),
@@ -103,7 +118,7 @@ impl Reader {
             ignore_wrong: !conf.strict,
             allow_no_files: conf.dump,
             main_options: main_options.map(|(name, value)| (name.into(), value.clone())).into(),
-            judge: self.judges.map(|judges| judges.running).filter(|_| !conf.dump),
+            judge: judge.filter(|_| !conf.dump),
         };
         let mut reader = self.begun.take().unwrap_or_else(|| reader(&self.root, log));
         let loaded = reader.load_as(&request);

@@ -5,7 +5,7 @@ use std::fmt;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use f2b_protocol::{Command, Exception, Value};
+use f2b_protocol::{Command, Exception, ReplyError, Value};
 use f2b_types::{Level, Log, Record};
 use nix::unistd::{AccessFlags, access};
 
@@ -119,7 +119,7 @@ impl<'a> Client<'a> {
             return Err(self.fail("Could not find server"));
         }
         let jail = rest.pop_front().filter(|jail| jail != "--all");
-        let stream = self.config.read(&self.conf, jail.as_deref(), self.log).flawless()?;
+        let stream = self.config.read_for_reload(&self.conf, jail.as_deref(), self.log).flawless()?;
         self.note("reload");
         let command = Command(vec![
             "reload".into(),
@@ -172,6 +172,16 @@ impl<'a> Client<'a> {
         self.ping(Some(PING_TIMEOUT)).is_ok()
     }
 
+    /// Whether a server answers. To somebody who waits for its end, one that is about to go is still there.
+    fn is_there(&mut self, up: bool, timeout: Duration) -> bool {
+        let stops = || {
+            let answer = Connection::open(&self.conf.socket, Some(timeout))
+                .and_then(|mut open| open.send(&Command::words(["ping"])));
+            matches!(answer, Err(ConnectionError::Reply(ReplyError::Stopping)))
+        };
+        !up && stops() || self.ping(Some(timeout)).is_ok()
+    }
+
     /// Waits until a server answers, or until none does any more (`Fail2banClient.__waitOnServer`). A server that this
     /// client started is given up when its process has failed.
     pub(super) fn wait_for_server(
@@ -183,8 +193,8 @@ impl<'a> Client<'a> {
         let started = std::time::Instant::now();
         let mut pause = Duration::from_micros(6250);
         loop {
-            let answers = self.conf.socket.exists() && self.ping(Some(pause)).is_ok();
-            if answers == up {
+            let is_there = self.conf.socket.exists() && self.is_there(up, pause);
+            if is_there == up {
                 return Ok(());
             }
             let waited = started.elapsed();

@@ -165,11 +165,12 @@ fn serve(conf: &Conf, stream: Option<Vec<Command>>) -> Result<()> {
         configure_self(conf, stream, &log, &sender)?;
     }
     core.run();
-    socket.close();
     say(Level::DEBUG, format!("Remove PID file {}", conf.pidfile.display()));
     if let Err(error) = fs::remove_file(&conf.pidfile) {
         say(Level::ERROR, format!("Unable to remove PID file {}: {error}", conf.pidfile.display()));
     }
+    // At last: whoever waits for the socket to go starts another server then, which has a pid file of its own.
+    socket.close();
     if core.is_useless {
         return Err(anyhow!("the server could not be configured"));
     }

@@ -18,7 +18,7 @@ use super::refusal::{Refusal, refusal};
 use crate::client::Judges;
 
 /// Who judges what a server would refuse.
-pub(super) static JUDGES: Judges = Judges { testing: &Trial::OF_ALL, running: &Trial::BUT_BACKENDS };
+pub(super) static JUDGES: Judges = Judges { all: &Trial::OF_ALL, running: &Trial::BUT_BACKENDS };
 
 /// Judges by doing: compiles expressions, reads durations, opens log files.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ impl Trial {
     /// Judges everything.
     const OF_ALL: Self = Self { backends: true };
 
-    /// Leaves it to the server what it can follow logs with, so that its log tells which jail can't be taken over.
+    /// Leaves it to a server that runs what it can follow logs with: its log tells which jail can't be taken over.
     const BUT_BACKENDS: Self = Self { backends: false };
 }
 
