@@ -1,6 +1,6 @@
 //! The life of the server process: log, socket, pid file, signals, and the way out.
 
-use std::ffi::{CString, OsStr, OsString};
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -57,12 +57,10 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
     })
 }
 
-/// Calls this process what it was started as: in a list of processes it is no server.
-fn take_name(program: &str) {
-    if let Ok(name) = CString::new(program) {
-        // It is but a name.
-        let _ = nix::sys::prctl::set_name(&name);
-    }
+/// What this process is called in a list of processes.
+fn take_name(name: &str) {
+    // Where there is no /proc, nobody lists processes by their names.
+    let _ = fs::write("/proc/self/comm", name);
 }
 
 fn exit_code(result: Result<(), Failed>) -> ExitCode {
@@ -133,8 +131,7 @@ fn log_panics(log: &Arc<ServerLog>) {
 /// The socket is taken, a thread can't be started, or the command stream is refused.
 fn serve(conf: &Conf, stream: Option<Vec<Command>>) -> Result<()> {
     umask(Mode::S_IRWXG | Mode::S_IRWXO);
-    // Where there is no /proc, nobody lists processes by their names.
-    let _ = fs::write("/proc/self/comm", conf.pname.as_deref().unwrap_or(PROCESS));
+    take_name(conf.pname.as_deref().unwrap_or(PROCESS));
     let log = Arc::new(ServerLog::new(clock::local_zone(), conf.verbose));
     let options = open_log(conf, &log)?;
     log_panics(&log);
