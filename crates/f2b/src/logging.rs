@@ -121,7 +121,7 @@ impl ServerLog {
                 return Ok(());
             }
             "SYSTEMD-JOURNAL" => Sink::Journal(open_journal().map_err(failed)?),
-            _ => Sink::File(open_file(&name).map_err(failed)?),
+            _ => Sink::File { file: open_file(&name).map_err(failed)?, path: name.clone() },
         };
         let format = self.format_of(&system, &options).map_err(fail)?;
         *self.output() = Output { name, format, sink };
@@ -144,7 +144,7 @@ impl ServerLog {
 
     /// Whether the target is a file.
     pub fn is_file(&self) -> bool {
-        matches!(self.output().sink, Sink::File(_))
+        matches!(self.output().sink, Sink::File { .. })
     }
 
     /// Opens a file anew after it was rotated (`server.flushLogs`); the answer is upstream's.
@@ -154,10 +154,10 @@ impl ServerLog {
             return "flushed";
         }
         // When the file can't be opened, the old one goes on: a line in a rotated file beats a lost line.
-        if matches!(output.sink, Sink::File(_))
-            && let Ok(file) = open_file(&output.name)
+        if let Sink::File { file, path } = &mut output.sink
+            && let Ok(again) = open_file(path)
         {
-            output.sink = Sink::File(file);
+            *file = again;
         }
         "rolled over"
     }
@@ -268,5 +268,11 @@ mod tests {
         assert!(text.ends_with("INFO    after\n") && text.lines().count() == 1, "{text}");
         assert!(log.set_target("/nowhere/at/all.log", "auto").is_err());
         assert_eq!(log.target(), path.display().to_string());
+        // Whatever it is called then, it is the same file.
+        log.set_target("INHERITED", "auto").expect("a target");
+        assert_eq!((log.target().as_str(), log.flush()), ("INHERITED", "rolled over"));
+        log.write(Record::new(Level::INFO, "jail", "still here"));
+        assert!(std::fs::read_to_string(&path).expect("the file").ends_with("still here\n"));
+        assert!(!std::path::Path::new("INHERITED").exists());
     }
 }

@@ -47,7 +47,7 @@ const FACILITIES: &[(&str, u8)] = &[
 pub(super) enum Sink {
     Stdout,
     Stderr,
-    File(File),
+    File { file: File, path: String },
     Syslog { socket: UnixDatagram, facility: u8 },
     Journal(UnixDatagram),
 }
@@ -59,7 +59,7 @@ impl Sink {
         match self {
             Self::Stdout => io::stdout().lock().write_all(ended().as_bytes()),
             Self::Stderr => io::stderr().lock().write_all(ended().as_bytes()),
-            Self::File(file) => file.write_all(ended().as_bytes()),
+            Self::File { file, .. } => file.write_all(ended().as_bytes()),
             Self::Syslog { socket, facility } => {
                 let packet = format!("<{}>{line}\0", *facility * 8 + severity(record.level));
                 socket.send(packet.as_bytes()).map(drop)
