@@ -6,8 +6,8 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
+use compact_str::CompactString;
 use f2b_types::{FailData, Id, MatchedLine};
-use smol_str::SmolStr;
 
 use crate::pytext::repr;
 
@@ -20,11 +20,11 @@ pub enum Field {
     /// The group took no part in the match.
     None,
     /// What the group captured. If it is long, what is known of a connection and what was found share it.
-    Text(SmolStr),
+    Text(CompactString),
     /// The mark that a failure waits for an id.
     Flag,
     /// `<F-TUPLE_...>` and what it was appended to.
-    Tuple(Vec<Option<SmolStr>>),
+    Tuple(Vec<Option<CompactString>>),
     /// All users of a connection, each once.
     Users(Vec<Field>),
     /// Lines that matched. Those of a connection become many, and are shared by what is known of it and what was found.

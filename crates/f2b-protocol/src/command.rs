@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use smol_str::SmolStr;
+use compact_str::CompactString;
 
 use crate::Value;
 use crate::value::write_list;
@@ -16,7 +16,7 @@ pub struct Command(pub Vec<Value>);
 
 impl Command {
     /// A command of texts.
-    pub fn words<T: Into<SmolStr>>(words: impl IntoIterator<Item = T>) -> Self {
+    pub fn words<T: Into<CompactString>>(words: impl IntoIterator<Item = T>) -> Self {
         Self(words.into_iter().map(|word| Value::Str(word.into())).collect())
     }
 

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
+use compact_str::CompactString;
 use f2b_types::Number;
-use smol_str::SmolStr;
 
 /// A Python value, with the types that Python keeps apart.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,7 +17,7 @@ pub enum Value {
     /// `float`
     Float(f64),
     /// `str`; a short one, as most words of commands are, takes no memory of its own
-    Str(SmolStr),
+    Str(CompactString),
     /// `bytes`
     Bytes(Vec<u8>),
     /// `[...]`
@@ -60,7 +60,7 @@ impl fmt::Display for Exception {
 
 impl Value {
     /// A list of texts.
-    pub fn strings<T: Into<SmolStr>>(texts: impl IntoIterator<Item = T>) -> Self {
+    pub fn strings<T: Into<CompactString>>(texts: impl IntoIterator<Item = T>) -> Self {
         Self::List(texts.into_iter().map(|text| Self::Str(text.into())).collect())
     }
 

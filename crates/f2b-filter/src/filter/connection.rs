@@ -5,10 +5,10 @@
 
 use std::sync::Arc;
 
+use compact_str::CompactString;
 use f2b_types::Time;
 use foldhash::fast::RandomState;
 use indexmap::IndexMap;
-use smol_str::SmolStr;
 
 use crate::fields::{Field, Fields, Line};
 
@@ -23,7 +23,7 @@ const MAX_USERS: usize = 100;
 
 /// Connections by their ids, oldest first.
 #[derive(Debug, Default)]
-pub(super) struct Connections(IndexMap<SmolStr, Connection, RandomState>);
+pub(super) struct Connections(IndexMap<CompactString, Connection, RandomState>);
 
 #[derive(Debug)]
 struct Connection {
@@ -99,7 +99,7 @@ impl Connections {
     }
 
     /// Stores what is known of a connection; a new one may push out the oldest.
-    pub(super) fn store(&mut self, id: SmolStr, fields: Fields, now: Time) {
+    pub(super) fn store(&mut self, id: CompactString, fields: Fields, now: Time) {
         if let Some(known) = self.0.get_mut(&*id) {
             known.fields = fields;
             return;
