@@ -230,6 +230,42 @@ fn a_rotation_while_nobody_reads_skips_nothing() {
     }
 }
 
+/// A log that gets its name back is read on from where that was: by a link that goes elsewhere and comes back, by renaming.
+#[test]
+fn a_log_that_gets_its_name_back_is_not_read_twice() {
+    for backend in ["pyinotify", "polling"] {
+        let place = place(backend, "DIR/link.log\n DIR/f.log");
+        let link_to = |name: &str| {
+            symlink(place.file(name), place.file("new")).expect("a link");
+            fs::rename(place.file("new"), place.file("link.log")).expect("a link");
+        };
+        place.append("a", &failure(1));
+        place.append("b", &failure(2));
+        place.append("f.log", &failure(3));
+        link_to("a");
+        let server = place.start();
+        wait_for_found(&place, [1, 3]);
+        link_to("b");
+        fs::rename(place.file("f.log"), place.file("aside")).expect("a rotation");
+        place.append("f.log", &failure(4));
+        wait_for_found(&place, 1..=4);
+        place.append("a", &failure(5));
+        place.append("aside", &failure(6));
+        wait_for_found(&place, 1..=6);
+        link_to("a");
+        fs::rename(place.file("aside"), place.file("f.log")).expect("a way back");
+        place.append("a", &failure(7));
+        place.append("f.log", &failure(8));
+        wait_for_found(&place, 1..=8);
+        // Nothing of it is still to come when something that is written later has been found.
+        place.append("a", &failure(9));
+        place.append("f.log", &failure(10));
+        wait_for_found(&place, 1..=10);
+        stop(&place, server);
+        wait_for_found(&place, 1..=10);
+    }
+}
+
 #[test]
 fn files_are_added_and_removed_while_the_server_runs() {
     for backend in ["pyinotify", "polling"] {

@@ -415,12 +415,11 @@ impl LogFile {
             return Ok(Some(Progress::Unsettled));
         }
         let Some(next) = found.or(named) else { return Ok(Some(Progress::Missing)) };
-        self.retire();
         self.begin(next, 0)?;
         Ok(None)
     }
 
-    /// The file has lost its name.
+    /// The file that was read so far, if there is one, has lost its name.
     fn retire(&mut self) {
         let Some(tail) = self.tail.take() else { return };
         self.start = tail.place();
@@ -430,8 +429,17 @@ impl LogFile {
         }
     }
 
+    /// Goes on in another file. One that has had the name before is read on from where that was: it has got its name back.
     fn begin(&mut self, file: File, position: u64) -> io::Result<()> {
-        self.tail = Some(Tail::new(file, (position, self.openings), self.place(None))?);
+        let own = inode(&file.metadata()?);
+        let known = self.retired.iter().position(|(tail, _)| tail.inode == own);
+        let known = known.and_then(|index| self.retired.remove(index));
+        self.retire();
+        let before = self.place(None);
+        self.tail = Some(match known {
+            Some((tail, _)) => Tail { before, ..tail },
+            None => Tail::new(file, (position, self.openings), before)?,
+        });
         self.openings += 1;
         self.rotated = None;
         Ok(())
