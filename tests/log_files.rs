@@ -266,6 +266,45 @@ fn a_log_that_gets_its_name_back_is_not_read_twice() {
     }
 }
 
+/// Somebody goes on writing in the oldest log while nobody reads: what came behind it is read nevertheless.
+#[test]
+fn a_late_writer_hides_no_log_that_came_later() {
+    let pass_time = || std::thread::sleep(std::time::Duration::from_millis(20));
+    for (is_down, names) in [true, false].into_iter().flat_map(|is_down| {
+        [["f.log.1", "f.log.2", "f.log.1"], ["f.log-20261124", "f.log-20261124", "f.log-20261125"]]
+            .map(|names| (is_down, names))
+    }) {
+        let place = place("pyinotify", "DIR/f.log");
+        let rename = |from: &str, to: &str| {
+            fs::rename(place.file(from), place.file(to)).expect("a rotation");
+            pass_time();
+        };
+        place.append("f.log", &failure(1));
+        let server = place.start();
+        wait_for_found(&place, [1]);
+        let server = if is_down {
+            stop(&place, server);
+            None
+        } else {
+            place.ask(&["set", "j", "idle", "on"]);
+            Some(server)
+        };
+        let [first, oldest, later] = names;
+        rename("f.log", first);
+        place.append("f.log", &failure(3));
+        pass_time();
+        place.append(first, &failure(2));
+        rename(first, oldest);
+        rename("f.log", later);
+        place.append("f.log", &failure(4));
+        let server = server.unwrap_or_else(|| place.start());
+        place.ask(&["set", "j", "idle", "off"]);
+        wait_for_found(&place, 1..=4);
+        assert_eq!(found_in(&place.log()), [1, 2, 3, 4]);
+        stop(&place, server);
+    }
+}
+
 #[test]
 fn files_are_added_and_removed_while_the_server_runs() {
     for backend in ["pyinotify", "polling"] {

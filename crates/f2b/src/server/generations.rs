@@ -53,27 +53,51 @@ impl Looked {
 /// The generation that was begun next after `old` and is not under the log's own name any more. Where the file system
 /// does not tell when a file was made, there is none.
 pub(super) fn next(path: &Path, old: &File, is_known: impl Fn(&File) -> bool) -> Looked {
-    let Some((created, modified)) = old.metadata().and_then(|meta| times(&meta)).ok() else {
+    let old = old.metadata().and_then(|meta| Ok((inode(&meta), times(&meta)?)));
+    let Ok((own, (created, modified))) = old else {
         return Looked { found: None, is_sure: true };
     };
-    // A copy of the old one is younger, but has not been written to since.
-    let is_later = |times: &Times| times.0 >= created && times.1 >= modified;
     Looked::at(path, || {
-        let later = rotated(path).filter_map(|(name, meta)| Some((times(&meta).ok()?, name)));
-        let mut later: Vec<(Times, PathBuf)> = later.filter(|(times, _)| is_later(times)).collect();
-        later.sort();
-        let mut files = later.iter().filter_map(|(_, name)| open_regular(name).ok());
+        let all: Vec<Generation> = rotated(path).collect();
+        let old = all.iter().find(|generation| inode(&generation.meta) == own);
+        // A copy of the old one is younger, but has not been written to since. Where somebody goes on writing in the old
+        // one, this is true of the next one too: then names have to tell.
+        let is_later = |generation: &Generation, times: &Times| {
+            let is_named_later = || old.is_some_and(|old| is_named_later(&generation.mark, &old.mark));
+            times.0 >= created && (times.1 >= modified || is_named_later())
+        };
+        let timed = all.iter().filter_map(|generation| Some((times(&generation.meta).ok()?, generation)));
+        let mut later: Vec<(Times, &Generation)> =
+            timed.filter(|(times, generation)| is_later(generation, times)).collect();
+        later.sort_by_key(|(times, _)| *times);
+        let mut files = later.iter().filter_map(|(_, generation)| open_regular(&generation.path).ok());
         files.find(|file| !is_known(file))
     })
+}
+
+/// Whether a rotation gives this mark to what came behind the file with the other one: numbers grow with the age of a file,
+/// dates with the time that it is from.
+fn is_named_later(mark: &[u8], other: &[u8]) -> bool {
+    const LONGEST_NUMBER: usize = 5;
+    let number = |mark: &[u8]| {
+        let digits = std::str::from_utf8(mark.get(1..)?).ok()?;
+        if digits.len() <= LONGEST_NUMBER { digits.parse::<u32>().ok() } else { None }
+    };
+    match (number(mark), number(other)) {
+        (Some(number), Some(other)) => number < other,
+        (None, None) => mark > other,
+        _ => false,
+    }
 }
 
 /// The generation with that first line, if at least so long.
 pub(super) fn with_hash(path: &Path, hash: &str, length: u64) -> Looked {
     Looked::at(path, || {
-        let files = rotated(path).filter(|(_, meta)| meta.len() >= length);
-        let files = files.filter_map(|(name, meta)| {
-            let file = open_regular(&name).ok()?;
-            (first_line_hash_of(&file).ok()? == hash).then_some((meta.modified().ok()?, file))
+        let files = rotated(path).filter(|generation| generation.meta.len() >= length);
+        let files = files.filter_map(|generation| {
+            let file = open_regular(&generation.path).ok()?;
+            let is_it = first_line_hash_of(&file).ok()? == hash;
+            is_it.then_some((generation.meta.modified().ok()?, file))
         });
         files.max_by_key(|(modified, _)| *modified).map(|(_, file)| file)
     })
@@ -84,18 +108,26 @@ fn changed(path: &Path) -> Option<SystemTime> {
     fs::metadata(path.parent()?).ok()?.modified().ok()
 }
 
+/// A file that has had the name of a log.
+struct Generation {
+    path: PathBuf,
+    /// What its name says more than that of the log.
+    mark: Vec<u8>,
+    meta: Metadata,
+}
+
 /// The files beside a log that have its name and something behind it.
-fn rotated(path: &Path) -> impl Iterator<Item = (PathBuf, Metadata)> {
+fn rotated(path: &Path) -> impl Iterator<Item = Generation> {
     let log = path.file_name().unwrap_or_default().to_owned();
     let entries = path.parent().and_then(|directory| fs::read_dir(directory).ok()).into_iter().flatten();
     entries.flatten().filter_map(move |entry| {
         let name = entry.file_name();
-        let suffix = name.as_encoded_bytes().strip_prefix(log.as_encoded_bytes())?;
-        if !is_of_a_rotation(suffix) {
+        let mark = name.as_encoded_bytes().strip_prefix(log.as_encoded_bytes())?;
+        if !is_of_a_rotation(mark) {
             return None;
         }
         let meta = fs::metadata(entry.path()).ok()?;
-        meta.is_file().then(|| (entry.path(), meta))
+        meta.is_file().then(|| Generation { path: entry.path(), mark: mark.into(), meta })
     })
 }
 
@@ -123,6 +155,23 @@ mod tests {
         for suffix in ["", ".", ".gz", ".1.gz", ".2.xz", "-error", "1", ".err", "-20261125.zst", ".swp", "~"]
         {
             assert!(!is_of_a_rotation(suffix.as_bytes()), "{suffix}");
+        }
+    }
+
+    #[test]
+    fn numbers_grow_with_age_and_dates_with_time() {
+        let is_later = |mark: &str, other: &str| is_named_later(mark.as_bytes(), other.as_bytes());
+        for (mark, other) in [
+            (".1", ".2"),
+            (".9", ".10"),
+            ("-20261125", "-20261124"),
+            ("-2026-11-02", "-2026-11-01"),
+            (".2026-11-25_12", ".2026-11-25_09"),
+        ] {
+            assert!(is_later(mark, other) && !is_later(other, mark), "{mark} {other}");
+        }
+        for (mark, other) in [(".1", "-20261125"), (".1", ".1"), ("-20261125", ".1")] {
+            assert!(!is_later(mark, other), "{mark} {other}");
         }
     }
 }
