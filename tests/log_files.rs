@@ -305,6 +305,60 @@ fn a_late_writer_hides_no_log_that_came_later() {
     }
 }
 
+/// What a link leads to is rotated beside itself, not beside the link: any number of times at once, and while no server runs.
+/// inotify tells of the new one.
+#[test]
+fn a_log_behind_a_link_is_rotated_like_any_other() {
+    for backend in ["pyinotify", "polling"] {
+        let place = place(backend, "DIR/logs/f.log\n DIR/linked/f.log");
+        let logs = ["data/app.log", "real/f.log"];
+        for directory in ["logs", "data", "real"] {
+            fs::create_dir(place.file(directory)).expect("a directory");
+        }
+        symlink(place.file(logs[0]), place.file("logs/f.log")).expect("a link");
+        symlink(place.file("real"), place.file("linked")).expect("a link");
+        let mut number = 0;
+        let mut write = |log: &str| {
+            number += 1;
+            place.append(log, &failure(number));
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            number
+        };
+        let mut last = 0;
+        let mut rotate = |first: u32, write: &mut dyn FnMut(&str) -> u32| {
+            for log in logs {
+                for generation in first..first + 3 {
+                    let old = format!("{log}-{}", 20_261_100 + generation);
+                    fs::rename(place.file(log), place.file(&old)).expect("a rotation");
+                    last = write(log);
+                }
+            }
+            last
+        };
+        for log in logs {
+            write(log);
+        }
+        let server = place.start();
+        wait_for_found(&place, 1..=2);
+        place.ask(&["set", "j", "idle", "on"]);
+        let last = rotate(1, &mut write);
+        place.ask(&["set", "j", "idle", "off"]);
+        wait_for_found(&place, 1..=last);
+        stop(&place, server);
+        let last = rotate(4, &mut write);
+        let server = place.start();
+        wait_for_found(&place, 1..=last);
+        if backend == "pyinotify" {
+            let descriptors = fs::read_dir(format!("/proc/{}/fdinfo", server.0.id())).expect("a process");
+            let watches: String =
+                descriptors.flatten().filter_map(|entry| fs::read_to_string(entry.path()).ok()).collect();
+            let data = fs::metadata(place.file("data")).expect("a directory").ino();
+            assert!(watches.contains(&format!(" ino:{data:x} ")), "{watches}");
+        }
+        stop(&place, server);
+    }
+}
+
 #[test]
 fn files_are_added_and_removed_while_the_server_runs() {
     for backend in ["pyinotify", "polling"] {

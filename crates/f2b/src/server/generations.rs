@@ -29,9 +29,41 @@ fn times(meta: &Metadata) -> io::Result<Times> {
     Ok((meta.created()?, meta.modified()?))
 }
 
+/// Where the generations of a log are: beside its name, and beside what that leads to if it is a link.
+#[derive(Debug, Clone)]
+pub(super) struct Names {
+    own: PathBuf,
+    target: Option<PathBuf>,
+}
+
+impl Names {
+    pub(super) fn new(own: PathBuf) -> Self {
+        Self { own, target: None }
+    }
+
+    /// The name of the log itself.
+    pub(super) fn own(&self) -> &Path {
+        &self.own
+    }
+
+    /// Takes note of where the name leads to now.
+    pub(super) fn follow(&mut self) {
+        self.target = target(&self.own).or_else(|| self.target.take());
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Path> {
+        [Some(&self.own), self.target.as_ref()].into_iter().flatten().map(PathBuf::as_path)
+    }
+}
+
+/// The file that a name leads to, if that is another name.
+pub(super) fn target(path: &Path) -> Option<PathBuf> {
+    fs::canonicalize(path).ok().filter(|target| target != path)
+}
+
 /// Whether nobody is in the middle of a rotation: names that change while a directory is read may be missed.
-pub(super) fn is_settled(path: &Path) -> bool {
-    let since = changed(path).and_then(|time| SystemTime::now().duration_since(time).ok());
+pub(super) fn is_settled(names: &Names) -> bool {
+    let since = changed(names).and_then(|time| SystemTime::now().duration_since(time).ok());
     since.is_none_or(|since| since >= SETTLED)
 }
 
@@ -43,22 +75,22 @@ pub(super) struct Looked {
 }
 
 impl Looked {
-    fn at(path: &Path, look: impl FnOnce() -> Option<File>) -> Self {
-        let before = changed(path);
+    fn at(names: &Names, look: impl FnOnce() -> Option<File>) -> Self {
+        let before = changed(names);
         let found = look();
-        Self { found, is_sure: before == changed(path) }
+        Self { found, is_sure: before == changed(names) }
     }
 }
 
 /// The generation that was begun next after `old` and is not under the log's own name any more. Where the file system
 /// does not tell when a file was made, there is none.
-pub(super) fn next(path: &Path, old: &File, is_known: impl Fn(&File) -> bool) -> Looked {
+pub(super) fn next(names: &Names, old: &File, is_known: impl Fn(&File) -> bool) -> Looked {
     let old = old.metadata().and_then(|meta| Ok((inode(&meta), times(&meta)?)));
     let Ok((own, (created, modified))) = old else {
         return Looked { found: None, is_sure: true };
     };
-    Looked::at(path, || {
-        let all: Vec<Generation> = rotated(path).collect();
+    Looked::at(names, || {
+        let all: Vec<Generation> = names.all().flat_map(rotated).collect();
         let old = all.iter().find(|generation| inode(&generation.meta) == own);
         // A copy of the old one is younger, but has not been written to since. Where somebody goes on writing in the old
         // one, this is true of the next one too: then names have to tell.
@@ -91,9 +123,9 @@ fn is_named_later(mark: &[u8], other: &[u8]) -> bool {
 }
 
 /// The generation with that first line, if at least so long.
-pub(super) fn with_hash(path: &Path, hash: &str, length: u64) -> Looked {
-    Looked::at(path, || {
-        let files = rotated(path).filter(|generation| generation.meta.len() >= length);
+pub(super) fn with_hash(names: &Names, hash: &str, length: u64) -> Looked {
+    Looked::at(names, || {
+        let files = names.all().flat_map(rotated).filter(|generation| generation.meta.len() >= length);
         let files = files.filter_map(|generation| {
             let file = open_regular(&generation.path).ok()?;
             let is_it = first_line_hash_of(&file).ok()? == hash;
@@ -103,9 +135,10 @@ pub(super) fn with_hash(path: &Path, hash: &str, length: u64) -> Looked {
     })
 }
 
-/// When a name in the directory of a log has changed last.
-fn changed(path: &Path) -> Option<SystemTime> {
-    fs::metadata(path.parent()?).ok()?.modified().ok()
+/// When a name in a directory of a log has changed last.
+fn changed(names: &Names) -> Option<SystemTime> {
+    let changed = |name: &Path| fs::metadata(name.parent()?).ok()?.modified().ok();
+    names.all().filter_map(changed).max()
 }
 
 /// A file that has had the name of a log.
@@ -117,7 +150,7 @@ struct Generation {
 }
 
 /// The files beside a log that have its name and something behind it.
-fn rotated(path: &Path) -> impl Iterator<Item = Generation> {
+fn rotated(path: &Path) -> impl Iterator<Item = Generation> + use<> {
     let log = path.file_name().unwrap_or_default().to_owned();
     let entries = path.parent().and_then(|directory| fs::read_dir(directory).ok()).into_iter().flatten();
     entries.flatten().filter_map(move |entry| {

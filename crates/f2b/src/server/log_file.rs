@@ -26,7 +26,7 @@ use nix::fcntl::OFlag;
 use sha1::{Digest, Sha1};
 
 use super::fifo::{self, Fifo};
-use super::generations::{self, Inode, Looked, inode};
+use super::generations::{self, Inode, Looked, Names, inode};
 use super::seek::{self, At, Sought};
 use crate::line_buffer::LineBuffer;
 
@@ -112,7 +112,7 @@ impl Looks {
 /// A log file by its name, and the places in the files that have it and had it.
 #[derive(Debug)]
 pub(super) struct LogFile {
-    path: PathBuf,
+    names: Names,
     tail: Option<Tail>,
     /// In place of a file.
     fifo: Option<Fifo>,
@@ -134,7 +134,7 @@ impl LogFile {
     /// The file at `path`, to be read from `start` on. `in_operation` where everything from there on is news.
     pub(super) fn new(path: PathBuf, start: Place, in_operation: bool) -> Self {
         Self {
-            path,
+            names: Names::new(path),
             tail: None,
             fifo: None,
             start,
@@ -147,7 +147,7 @@ impl LogFile {
     }
 
     pub(super) fn path(&self) -> &Path {
-        &self.path
+        self.names.own()
     }
 
     /// Where reading goes on after a restart: at the line `open` if it is in the file that is being read.
@@ -169,7 +169,7 @@ impl LogFile {
             return None;
         }
         Some(Self {
-            path: self.path.clone(),
+            names: self.names.clone(),
             tail: self.tail.as_ref().map(Tail::fork),
             fifo: None,
             start: self.start.clone(),
@@ -183,7 +183,7 @@ impl LogFile {
 
     /// Whether it is a FIFO: what one reader takes from it, no other gets.
     pub(super) fn is_fifo(&self) -> bool {
-        self.fifo.is_some() || (self.tail.is_none() && fifo::is_fifo(&self.path))
+        self.fifo.is_some() || (self.tail.is_none() && fifo::is_fifo(self.names.own()))
     }
 
     /// How far away another reader of the log is that has only read more of the same file: zero if both are at the same
@@ -258,7 +258,7 @@ impl LogFile {
         mut each: impl FnMut(RawLine<'_>),
     ) -> io::Result<Progress> {
         // From before the reading, so that whatever is written meanwhile makes a difference.
-        let looks = Looks::of(&self.path).filter(|_| self.fifo.is_none());
+        let looks = Looks::of(self.names.own()).filter(|_| self.fifo.is_none());
         if looks.is_some() && looks == self.looks && self.retired.is_empty() {
             return Ok(Progress::End);
         }
@@ -290,7 +290,7 @@ impl LogFile {
             tail.rewind()?;
         }
         for _ in 0..BUDGET {
-            if self.tail.is_none() && fifo::is_fifo(&self.path) {
+            if self.tail.is_none() && fifo::is_fifo(self.names.own()) {
                 break;
             }
             if let Some(progress) = self.open()? {
@@ -341,7 +341,7 @@ impl LogFile {
         each: &mut impl FnMut(RawLine<'_>),
     ) -> io::Result<Option<Progress>> {
         if self.fifo.is_none() && self.tail.is_none() {
-            self.fifo = Fifo::open(&self.path)?;
+            self.fifo = Fifo::open(self.names.own())?;
             self.openings += u64::from(self.fifo.is_some());
         }
         let Some(fifo) = &mut self.fifo else { return Ok(None) };
@@ -349,7 +349,7 @@ impl LogFile {
         let start = LineStart { file: self.openings, offset: 0 };
         for _ in 0..BUDGET {
             if !fifo.read(encoding, |bytes| each(RawLine { bytes, encoding, is_news: true, start }))? {
-                if fifo.is_at(&self.path) {
+                if fifo.is_at(self.names.own()) {
                     return Ok(Some(Progress::End));
                 }
                 self.fifo = None;
@@ -362,16 +362,17 @@ impl LogFile {
     /// Opens the file where reading was left before the start: if another one has the name by now, the old one is read on
     /// first.
     fn open_first(&mut self) -> io::Result<Option<Progress>> {
-        let Some(file) = open_if_there(&self.path)? else { return Ok(Some(Progress::Missing)) };
+        let Some(file) = open_if_there(self.names.own())? else { return Ok(Some(Progress::Missing)) };
         let Place { position, hash } = self.start.clone();
         if hash.is_empty() || first_line_hash_of(&file)? == hash {
             self.begin(file, position)?;
             return Ok(None);
         }
+        self.names.follow();
         if !self.rotation_is_over() {
             return Ok(Some(Progress::Unsettled));
         }
-        let Looked { found, is_sure } = generations::with_hash(&self.path, &hash, position);
+        let Looked { found, is_sure } = generations::with_hash(&self.names, &hash, position);
         if !is_sure && !self.has_waited() {
             return Ok(Some(Progress::Unsettled));
         }
@@ -390,15 +391,15 @@ impl LogFile {
             return Ok(None);
         }
         let is_tail = |meta: io::Result<Metadata>| meta.is_ok_and(|meta| inode(&meta) == tail.inode);
-        if is_tail(fs::metadata(&self.path)) {
+        if is_tail(fs::metadata(self.names.own())) {
             self.rotated = None;
             return Ok(Some(Progress::End));
         }
-        if fifo::is_fifo(&self.path) {
+        if fifo::is_fifo(self.names.own()) {
             self.retire();
             return Ok(None);
         }
-        let named = open_if_there(&self.path)?;
+        let named = open_if_there(self.names.own())?;
         if named.as_ref().is_some_and(|file| is_tail(file.metadata())) {
             // It was away and has come back between the two looks.
             return Ok(Some(Progress::Unsettled));
@@ -410,7 +411,7 @@ impl LogFile {
         let known = || self.retired.iter().map(|(retired, _)| retired).chain([tail]);
         let is_known = |file: &File| known().any(|known| known.is_of(file));
         // The file is open already: another rotation at this moment takes no generation away.
-        let Looked { found, is_sure } = generations::next(&self.path, &tail.file, is_known);
+        let Looked { found, is_sure } = generations::next(&self.names, &tail.file, is_known);
         if !is_sure && !self.has_waited() {
             return Ok(Some(Progress::Unsettled));
         }
@@ -432,6 +433,9 @@ impl LogFile {
     /// Goes on in another file. One that has had the name before is read on from where that was: it has got its name back.
     fn begin(&mut self, file: File, position: u64) -> io::Result<()> {
         let own = inode(&file.metadata()?);
+        if fs::metadata(self.names.own()).is_ok_and(|meta| inode(&meta) == own) {
+            self.names.follow();
+        }
         let known = self.retired.iter().position(|(tail, _)| tail.inode == own);
         let known = known.and_then(|index| self.retired.remove(index));
         self.retire();
@@ -447,7 +451,7 @@ impl LogFile {
 
     /// Whether names have stopped changing, or have gone on for too long.
     fn rotation_is_over(&mut self) -> bool {
-        self.has_waited() || generations::is_settled(&self.path)
+        self.has_waited() || generations::is_settled(&self.names)
     }
 
     /// Whether it has been waited long enough for a rotation to come to its end: there are directories in which names change

@@ -2,6 +2,7 @@
 //!
 //! What it cannot report is polled: files beyond the limit of watches, and those of a network, which others change.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -12,11 +13,14 @@ use nix::errno::Errno;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 use nix::sys::statfs::{FsType, statfs};
 
+use super::generations;
+
 /// The inotify instance: reports changes of the files that are followed, and what appears beside them under their names.
 pub(super) struct Notify {
     inotify: Option<Inotify>,
     /// What a watch stands for: the files that it reports directly, or the directory in which names appear.
     names: HashMap<WatchDescriptor, Vec<PathBuf>>,
+    links: Links,
     /// The log has been told that there are no watches left.
     warned: bool,
 }
@@ -29,7 +33,7 @@ impl Notify {
             let message = format!("inotify is not available ({error}), all log files are polled");
             log.write(Record::new(Level::WARNING, "filter", message));
         }
-        Self { inotify: inotify.ok(), names: HashMap::new(), warned: false }
+        Self { inotify: inotify.ok(), names: HashMap::new(), links: Links::default(), warned: false }
     }
 
     /// What becomes readable when something has changed.
@@ -63,6 +67,12 @@ impl Notify {
         }
         let watch = inotify.add_watch(directory, appears)?;
         note(&mut self.names, watch, directory);
+        if let Some(target) = generations::target(path) {
+            let directory = target.parent().unwrap_or(Path::new("/"));
+            let watch = inotify.add_watch(directory, appears)?;
+            note(&mut self.names, watch, directory);
+            self.links.add(path, target);
+        }
         match inotify.add_watch(path, AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_MOVE_SELF) {
             Ok(watch) => note(&mut self.names, watch, path),
             // The directory will tell when it is there.
@@ -72,8 +82,16 @@ impl Notify {
         Ok(true)
     }
 
-    /// The paths that something has happened to.
+    /// The paths that something has happened to, or to what they lead to.
     pub(super) fn changed(&mut self) -> HashSet<PathBuf> {
+        let mut changed = self.reported();
+        let links = changed.iter().filter_map(|path| self.links.names.get(path)).flatten();
+        let links: Vec<PathBuf> = links.cloned().collect();
+        changed.extend(links);
+        changed
+    }
+
+    fn reported(&mut self) -> HashSet<PathBuf> {
         let mut changed = HashSet::new();
         let Some(inotify) = &self.inotify else { return changed };
         while let Ok(events) = inotify.read_events() {
@@ -94,6 +112,33 @@ impl Notify {
             }
         }
         changed
+    }
+}
+
+/// Names that are links.
+#[derive(Default)]
+struct Links {
+    /// What they lead to.
+    targets: HashMap<PathBuf, PathBuf>,
+    /// Those that lead there.
+    names: HashMap<PathBuf, Vec<PathBuf>>,
+}
+
+impl Links {
+    /// Takes note of where a name leads to.
+    fn add(&mut self, name: &Path, target: PathBuf) {
+        if self.targets.get(name) == Some(&target) {
+            return;
+        }
+        if let Some(old) = self.targets.insert(name.into(), target.clone())
+            && let Entry::Occupied(mut names) = self.names.entry(old)
+        {
+            names.get_mut().retain(|other| other != name);
+            if names.get().is_empty() {
+                names.remove();
+            }
+        }
+        self.names.entry(target).or_default().push(name.into());
     }
 }
 
