@@ -180,7 +180,41 @@ fn is_network(kind: FsType) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+
     use super::*;
+
+    #[test]
+    fn what_a_link_leads_to_counts_for_the_link() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let dir = fs::canonicalize(dir.path()).expect("a directory");
+        let [link, data, target, other] =
+            ["link", "data", "data/log", "data/other"].map(|name| dir.join(name));
+        fs::create_dir(data).expect("a directory");
+        for file in [&target, &other] {
+            fs::write(file, "").expect("a file");
+        }
+        symlink(&target, &link).expect("a link");
+        let log = f2b_types::Recorder::default();
+        let mut notify = Notify::new(&log);
+        assert!(notify.add(&link, &log));
+        let replace = |file: &Path| {
+            fs::rename(file, file.with_extension("1")).expect("a rotation");
+            fs::write(file, "").expect("a file");
+        };
+        replace(&target);
+        assert!(notify.changed().contains(&link));
+        // It leads elsewhere from now on.
+        fs::remove_file(&link).expect("a link");
+        symlink(&other, &link).expect("a link");
+        assert!(notify.add(&link, &log));
+        notify.changed();
+        fs::remove_file(&target).expect("a file");
+        fs::write(&target, "").expect("a file");
+        assert!(!notify.changed().contains(&link));
+        replace(&other);
+        assert!(notify.changed().contains(&link));
+    }
 
     #[test]
     fn files_of_a_network_are_told_by_their_file_system() {
