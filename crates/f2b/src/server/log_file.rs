@@ -118,7 +118,7 @@ pub(super) struct LogFile {
     fifo: Option<Fifo>,
     /// Where to begin in the file that is opened first.
     start: Place,
-    /// Files that have lost the name and have been read, and since when.
+    /// Files that have lost the name and have been read, and since when nothing has come in them.
     retired: VecDeque<(Tail, Instant)>,
     /// Since when the file under the name has been another one.
     rotated: Option<Instant>,
@@ -319,11 +319,12 @@ impl LogFile {
         encoding: &Encoding,
         each: &mut impl FnMut(RawLine<'_>),
     ) -> io::Result<Progress> {
-        for (tail, _) in &mut self.retired {
+        for (tail, since) in &mut self.retired {
             for round in 0.. {
                 if tail.fill(None)? == 0 {
                     break;
                 }
+                *since = Instant::now();
                 tail.hand_out(encoding, self.in_operation, each)?;
                 if round == BUDGET {
                     return Ok(Progress::More);
@@ -796,9 +797,17 @@ mod tests {
         file.rename();
         file.append("new\n");
         file.expect(&["new"], Progress::End);
+        let since = |file: &Fixture| file.log.retired[0].1;
+        let retired = since(&file);
         writer.write_all(b"late\n").expect("a write");
         file.expect(&["late"], Progress::End);
         assert_eq!(file.log.place(None).position, 4);
+        // As long as it goes on.
+        let heard = since(&file);
+        assert!(heard > retired);
+        file.append("newer\n");
+        file.expect(&["newer"], Progress::End);
+        assert_eq!(since(&file), heard);
     }
 
     /// As long as this two files are not told apart by their times.
