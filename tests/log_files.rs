@@ -266,6 +266,31 @@ fn a_log_that_gets_its_name_back_is_not_read_twice() {
     }
 }
 
+/// Rotations name old logs in many ways.
+#[test]
+fn a_log_that_was_renamed_in_any_usual_way_is_read_on() {
+    let old =
+        ["f-20261125.log", "f.1.log", "f.2026-11-25.log", "f.log.bak", "f.log.prev", "f.log.old", "f.log.0"];
+    let logs: Vec<String> = (0..old.len()).map(|number| format!("DIR/{number}/f.log")).collect();
+    let place = place("polling", &logs.join("\n "));
+    let log = |number: u32, name: &str| format!("{number}/{name}");
+    for (number, _) in (0..).zip(old) {
+        place.write(&log(number, "f.log"), &failure(number));
+    }
+    let server = place.start();
+    wait_for_found(&place, 0..7);
+    stop(&place, server);
+    for (number, name) in (0..).zip(old) {
+        place.append(&log(number, "f.log"), &failure(10 + number));
+        fs::rename(place.file(&log(number, "f.log")), place.file(&log(number, name))).expect("a rotation");
+        place.append(&log(number, "f-error.log"), &failure(30 + number));
+        place.append(&log(number, "f.log"), &failure(20 + number));
+    }
+    let server = place.start();
+    wait_for_found(&place, (0..7).chain(10..17).chain(20..27));
+    stop(&place, server);
+}
+
 /// Somebody goes on writing in the oldest log while nobody reads: what came behind it is read nevertheless.
 #[test]
 fn a_late_writer_hides_no_log_that_came_later() {

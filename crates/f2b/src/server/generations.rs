@@ -1,8 +1,9 @@
-//! The generations of a log: what a rotation has renamed stands beside the new one, under its name and a number or a date.
+//! The generations of a log: what a rotation has renamed stands beside the new one, under its name with a number or a date.
 //!
 //! Which of them comes behind which is told by when they were made and when they were written to: names say it in too
 //! many ways. A compressed one is of no use, since another rotation has made it of one that could be read.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -149,31 +150,47 @@ struct Generation {
     meta: Metadata,
 }
 
-/// The files beside a log that have its name and something behind it.
+/// The files beside a log that have its name and what a rotation adds to one.
 fn rotated(path: &Path) -> impl Iterator<Item = Generation> + use<> {
     let log = path.file_name().unwrap_or_default().to_owned();
     let entries = path.parent().and_then(|directory| fs::read_dir(directory).ok()).into_iter().flatten();
     entries.flatten().filter_map(move |entry| {
         let name = entry.file_name();
-        let mark = name.as_encoded_bytes().strip_prefix(log.as_encoded_bytes())?;
-        if !is_of_a_rotation(mark) {
-            return None;
-        }
+        let mark = mark(&log, &name)?;
         let meta = fs::metadata(entry.path()).ok()?;
         meta.is_file().then(|| Generation { path: entry.path(), mark: mark.into(), meta })
     })
 }
 
+/// What a rotation has added to the name of a log: behind it, or before what tells the kind of file (`f-20261125.log`).
+fn mark<'n>(log: &OsStr, name: &'n OsStr) -> Option<&'n [u8]> {
+    let bytes = name.as_encoded_bytes();
+    if let Some(mark) = bytes.strip_prefix(log.as_encoded_bytes()) {
+        return is_of_a_rotation(mark).then_some(mark);
+    }
+    let log = Path::new(log);
+    let (stem, extension) = (log.file_stem()?, log.extension()?);
+    let mark = bytes.strip_prefix(stem.as_encoded_bytes())?.strip_suffix(extension.as_encoded_bytes())?;
+    let mark = mark.strip_suffix(b".")?;
+    (is_of_a_rotation(mark) && is_of_no_other_log(mark)).then_some(mark)
+}
+
 /// `.1`, `-20261125`, `.2026-11-25_12:00`, `.old`: no other log, and nothing compressed.
-fn is_of_a_rotation(suffix: &[u8]) -> bool {
+fn is_of_a_rotation(mark: &[u8]) -> bool {
     let is_number = |byte: u8| byte.is_ascii_digit() || b".-_:T".contains(&byte);
-    match suffix {
-        b".old" | b".0" => true,
+    match mark {
+        b".old" | b".bak" | b".prev" => true,
         [b'.' | b'-' | b'_', rest @ ..] => {
             rest.iter().any(u8::is_ascii_digit) && rest.iter().all(|byte| is_number(*byte))
         }
         _ => false,
     }
+}
+
+/// `app-2.log` is as likely to be written by a second one beside `app.log`; behind a dot there is the number of a rotation.
+fn is_of_no_other_log(mark: &[u8]) -> bool {
+    const DIGITS_OF_A_DATE: usize = 6;
+    mark.starts_with(b".") || mark.iter().filter(|byte| byte.is_ascii_digit()).count() >= DIGITS_OF_A_DATE
 }
 
 #[cfg(test)]
@@ -182,13 +199,40 @@ mod tests {
 
     #[test]
     fn rotations_give_numbers_and_dates() {
-        for suffix in [".1", ".12", "-20261125", ".2026-11-25_12:00", "-20261125T120000", ".old", "_1"] {
-            assert!(is_of_a_rotation(suffix.as_bytes()), "{suffix}");
+        let mark = |name: &str| mark("f.log".as_ref(), name.as_ref()).map(<[u8]>::to_vec);
+        for suffix in [".1", ".12", "-20261125", ".2026-11-25_12:00", "-20261125T120000", "_1", ".0"] {
+            let name = format!("f.log{suffix}");
+            assert_eq!(mark(&name).as_deref(), Some(suffix.as_bytes()));
         }
-        for suffix in ["", ".", ".gz", ".1.gz", ".2.xz", "-error", "1", ".err", "-20261125.zst", ".swp", "~"]
+        for name in ["f.log.old", "f.log.bak", "f.log.prev", "f.old.log"] {
+            assert!(mark(name).is_some(), "{name}");
+        }
+        for infix in ["-20261125", ".1", ".2026-11-25", "_2026-11-25"] {
+            let name = format!("f{infix}.log");
+            assert_eq!(mark(&name).as_deref(), Some(infix.as_bytes()));
+        }
+        for suffix in
+            [".", ".gz", ".1.gz", ".2.xz", "-error", "1", ".err", "-20261125.zst", ".swp", "~", ".1.bak"]
         {
-            assert!(!is_of_a_rotation(suffix.as_bytes()), "{suffix}");
+            let name = format!("f.log{suffix}");
+            assert_eq!(mark(&name), None, "{name}");
         }
+        for name in [
+            "f.log",
+            "f",
+            "f.",
+            "flog",
+            "f1.log",
+            "f-2.log",
+            "f-error.log",
+            "f-20261125.log.gz",
+            "f-20261125.txt",
+            "g-20261125.log",
+        ] {
+            assert_eq!(mark(name), None, "{name}");
+        }
+        assert!(super::mark("f".as_ref(), "f.1".as_ref()).is_some());
+        assert!(super::mark("f".as_ref(), "g.1".as_ref()).is_none());
     }
 
     #[test]
