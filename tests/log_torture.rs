@@ -1,6 +1,6 @@
 //! Logs that are written at full speed and rotated in every way, while the server is stopped, started, killed and told to
 //! look elsewhere. In the end each line has been found: once, where the server was stopped in order; once or more often,
-//! where it was killed.
+//! where it was killed. A run in which not all of this has happened proves nothing, and fails.
 //!
 //! What a line is worth depends on what happens to it, and on nothing else:
 //!
@@ -39,6 +39,33 @@ const AHEAD: u64 = 3000;
 /// How long a line is waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// What is done to the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Trouble {
+    Reload,
+    Pause,
+    /// A log is removed and added again.
+    ChangeLogs,
+    Stop,
+    Terminate,
+    Kill,
+}
+
+impl Trouble {
+    fn all(kills: bool) -> Vec<Self> {
+        let all = [Self::Reload, Self::Pause, Self::ChangeLogs, Self::Stop, Self::Terminate, Self::Kill];
+        all.into_iter().filter(|trouble| kills || *trouble != Self::Kill).collect()
+    }
+}
+
+/// Takes one of all kinds, in any order, but each before one comes again.
+fn draw<T: Copy>(bag: &mut Vec<T>, all: &[T], rng: &mut Rng) -> T {
+    if bag.is_empty() {
+        bag.extend_from_slice(all);
+    }
+    bag.swap_remove(rng.usize(..bag.len()))
+}
+
 /// The lines that the server has found, and how often.
 #[derive(Default)]
 struct Found {
@@ -56,6 +83,8 @@ struct Torture {
     running: RwLock<()>,
     /// Who holds this to read has taken the log away: nobody may look for it.
     looking: RwLock<()>,
+    /// What is to be done to any of the logs before something is done again.
+    deeds: Mutex<Vec<Deed>>,
     end: Instant,
 }
 
@@ -79,6 +108,7 @@ impl Torture {
             found: Mutex::default(),
             running: RwLock::default(),
             looking: RwLock::default(),
+            deeds: Mutex::default(),
             end: Instant::now() + Duration::from_secs(seconds),
         }
     }
@@ -134,7 +164,7 @@ impl Torture {
     }
 
     fn rotate(&self, log: &mut RotatedLog, rng: &mut Rng) {
-        let deed = Deed::ALL[rng.usize(..Deed::ALL.len())];
+        let deed = draw(&mut self.deeds.lock().expect("nobody has failed"), &Deed::ALL, rng);
         let is_needed = deed.destroys_lines() || deed.needs_an_open_file();
         let _running = is_needed.then(|| self.running.read().expect("nobody has failed"));
         if is_needed {
@@ -154,21 +184,23 @@ impl Torture {
         }
     }
 
-    /// Stops and starts the server in every way, until the time is over; gives the one that runs then.
-    fn restart(&self, mut server: Process, kills: bool, rng: &mut Rng) -> Process {
+    /// Stops and starts the server in every way, until the time is over; gives the one that runs then, and what was done.
+    fn restart(&self, mut server: Process, kills: bool, rng: &mut Rng) -> (Process, HashSet<Trouble>) {
+        let (all, mut bag, mut done) = (Trouble::all(kills), Vec::new(), HashSet::new());
         while !self.is_over() {
             thread::sleep(Duration::from_millis(rng.u64(200..1500)));
-            match rng.u8(..6) {
-                0 => {
+            let trouble = draw(&mut bag, &all, rng);
+            match trouble {
+                Trouble::Reload => {
                     let _looking = self.looking.write().expect("nobody has failed");
                     self.place.ask(&["reload"]);
                 }
-                1 => {
+                Trouble::Pause => {
                     self.place.ask(&["set", "torture", "idle", "on"]);
                     thread::sleep(Duration::from_millis(rng.u64(..300)));
                     self.place.ask(&["set", "torture", "idle", "off"]);
                 }
-                2 => {
+                Trouble::ChangeLogs => {
                     let _running = self.running.write().expect("nobody has failed");
                     let path = self.place.file(&format!("logs/{}/f.log", LOGS[rng.usize(..LOGS.len())]));
                     let path = path.to_str().expect("a name");
@@ -177,26 +209,27 @@ impl Torture {
                     let _looking = self.looking.write().expect("nobody has failed");
                     self.place.ask(&["set", "torture", "addlogpath", path]);
                 }
-                _ => {
+                Trouble::Stop | Trouble::Terminate | Trouble::Kill => {
                     let _running = self.running.write().expect("nobody has failed");
-                    self.end(&mut server, kills && rng.bool(), rng.bool());
+                    self.end(&mut server, trouble);
                     thread::sleep(Duration::from_millis(rng.u64(..200)));
                     let _looking = self.looking.write().expect("nobody has failed");
                     server = self.start();
                 }
             }
+            done.insert(trouble);
         }
-        server
+        (server, done)
     }
 
-    fn end(&self, server: &mut Process, killed: bool, by_signal: bool) {
+    fn end(&self, server: &mut Process, how: Trouble) {
         let pid = Pid::from_raw(i32::try_from(server.0.id()).expect("a process id"));
-        match (killed, by_signal) {
-            (true, _) => kill(pid, Signal::SIGKILL).expect("the process is there"),
-            (false, true) => kill(pid, Signal::SIGTERM).expect("the process is there"),
-            (false, false) => drop(self.place.ask(&["stop"])),
+        match how {
+            Trouble::Kill => kill(pid, Signal::SIGKILL).expect("the process is there"),
+            Trouble::Terminate => kill(pid, Signal::SIGTERM).expect("the process is there"),
+            _ => drop(self.place.ask(&["stop"])),
         }
-        assert_eq!(server.0.wait().expect("a process").success(), !killed);
+        assert_eq!(server.0.wait().expect("a process").success(), how != Trouble::Kill);
     }
 
     fn start(&self) -> Process {
@@ -234,7 +267,7 @@ fn torture(backend: &str, kills: bool) {
     let mut logs: Vec<RotatedLog> =
         LOGS.iter().map(|name| RotatedLog::new(&below, name, rng.u64(..))).collect();
     let server = torture.start();
-    let mut server = thread::scope(|scope| {
+    let (mut server, done) = thread::scope(|scope| {
         for log in &mut logs {
             let mut rng = rng.fork();
             let torture = &torture;
@@ -245,7 +278,7 @@ fn torture(backend: &str, kills: bool) {
     for log in &logs {
         torture.wait_for(log, log.lines);
     }
-    torture.end(&mut server, false, false);
+    torture.end(&mut server, Trouble::Stop);
     let mut wrong = Vec::new();
     for log in &logs {
         let is_wrong = |times| times == 0 || (times > 1 && !kills);
@@ -268,6 +301,10 @@ fn torture(backend: &str, kills: bool) {
     );
     let _ = writeln!(stderr(), "{what}");
     assert!(wrong.is_empty(), "{what}\n{}", wrong.join("\n"));
+    let not_done: Vec<Deed> = Deed::ALL.into_iter().filter(|deed| !kinds.contains(deed)).collect();
+    assert!(not_done.is_empty(), "{what}; not done: {not_done:?}");
+    let not_done: Vec<Trouble> = Trouble::all(kills).into_iter().filter(|one| !done.contains(one)).collect();
+    assert!(not_done.is_empty(), "{what}; not done: {not_done:?}");
 }
 
 #[test]
