@@ -132,13 +132,46 @@ impl Source {
 
     /// Reads what there is to read, a bounded part for each group in turn.
     pub(super) fn read(
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        self.groups.iter().any(|group| group.is_due(now))
+    }
+
+    /// How many files it keeps open.
+    pub(super) fn open_files(&self) -> usize {
+        self.groups.iter().map(|group| group.log.open_files()).sum()
+    }
+
+    /// What tells which log is closed first where too many are open; `None` for one that can't be closed now. Files that have
+    /// lost their name are kept for as long as there are others.
+    pub(super) fn rank(&self) -> Option<(bool, Instant)> {
+        let ranks = self.groups.iter().map(|group| group.open.is_empty().then(|| group.log.rank())?);
+        // All of them, or what is closed here would be opened there.
+        ranks.collect::<Option<Vec<_>>>()?.into_iter().max()
+    }
+
+    /// Closes the file until there is something new in it, and answers how many that were.
+    pub(super) fn close(&mut self) -> usize {
+        let open = self.open_files();
+        self.groups.iter_mut().for_each(|group| group.log.close());
+        open
+    }
+
+    /// Looks again later, since no more files can be open now.
+    pub(super) fn postpone(&mut self, now: Instant, begun: Instant, jails: &[Jail], log: &ServerLog) {
+        for group in self.groups.iter_mut().filter(|group| group.is_due(now)) {
+            let error = io::Error::from_raw_os_error(nix::errno::Errno::EMFILE as i32);
+            group.report(&self.path, &Err(error), jails, log);
+            group.due = Some(next_round(begun, RETRY_INTERVAL));
+        }
+    }
+
         &mut self,
         (now, begun): (Instant, Instant),
         jails: &mut [Jail],
         notify: &mut Notify,
         ways: &Ways,
     ) {
-        if !self.groups.iter().any(|group| group.is_due(now)) {
+        if !self.is_due(now) {
             return;
         }
         self.part(jails);
