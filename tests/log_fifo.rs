@@ -119,6 +119,50 @@ fn a_file_may_take_its_place_and_it_that_of_a_file() {
     }
 }
 
+/// What is in a FIFO is read once, so in one way: a jail that wants another one gets the lines as the others do.
+#[test]
+fn all_jails_read_it_in_the_same_way() {
+    let place = configure("polling");
+    let path = place.file("fifo").display().to_string();
+    let conf = place.read("jail.conf").replace(&format!("{}/log", place.path().display()), &path);
+    let with = |j: &str, other: &str| {
+        let conf = conf.replace("[j]\n", &format!("[j]\n{j}")) + other;
+        place.write("jail.conf", &conf);
+    };
+    let found = |name: &str, ip: &str| place.wait_for_log(&format!("[{name}] Found {ip}"));
+    let write = |text: &str| writer(&place).write_all(text.as_bytes()).expect("a write");
+    let reload = || support::run(&mut place.client(binary("f2b-client"), &["reload"]));
+    let warning = |name: &str, as_name: &str| {
+        format!("[{name}] '{path}' is a FIFO and read once, so its lines are read as [{as_name}] says")
+    };
+    with("", "");
+    let mut server = place.start();
+    write("fail 192.0.2.1\n");
+    found("j", "192.0.2.1");
+    found("other", "192.0.2.1");
+    with("", "logformat = docker-json\n");
+    reload();
+    place.wait_for_log(&warning("other", "j"));
+    write("fail 192.0.2.2\n");
+    found("j", "192.0.2.2");
+    found("other", "192.0.2.2");
+    // Once both want it, they get it.
+    with("logformat = docker-json\n", "logformat = docker-json\n");
+    reload();
+    write("{\"log\":\"fail 192.0.2.3\\n\"}\n");
+    found("j", "192.0.2.3");
+    found("other", "192.0.2.3");
+    support::run(&mut place.client(binary("f2b-client"), &["stop"]));
+    server.0.wait().expect("the server ends");
+    // From the start on.
+    with("", "logformat = docker-json\n");
+    let _server = place.start();
+    support::wait_until("a warning", || place.log().matches(&warning("other", "j")).count() > 1);
+    write("fail 192.0.2.4\n");
+    found("j", "192.0.2.4");
+    found("other", "192.0.2.4");
+}
+
 #[test]
 fn a_test_of_the_configuration_waits_for_nobody() {
     let place = configure("polling");

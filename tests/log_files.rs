@@ -595,6 +595,57 @@ fn two_thousand_logs_are_followed() {
     }
 }
 
+/// More logs than the process may have open: they take turns, nothing is missed or read twice, and clients and actions get
+/// their descriptors.
+#[test]
+fn logs_beyond_the_limit_of_open_files_take_turns() {
+    const LOGS: u32 = 300;
+    for backend in ["pyinotify", "polling"] {
+        let place = place(backend, "DIR/logs/*.log");
+        let log = |number: u32| format!("logs/{number}.log");
+        for number in 0..LOGS {
+            place.write(&log(number), &format!("first line of {number}\n"));
+        }
+        let mut command = Command::new("sh");
+        command.args(["-c", "ulimit -n 120; exec \"$0\" \"$@\""]);
+        command.arg(binary("f2b-server")).arg("-c").arg(place.path()).args(["-f", "start"]);
+        let server = place.spawn(command.stdin(Stdio::null()).stderr(Stdio::null()));
+        for number in 0..LOGS {
+            place.append(&log(number), &failure(number));
+        }
+        wait_for_found(&place, 0..LOGS);
+        let open = fs::read_dir(format!("/proc/{}/fd", server.0.id())).expect("its descriptors").count();
+        assert!(open < 80, "{open}");
+        for number in 0..LOGS {
+            match number % 3 {
+                0 => place.append(&log(number), &failure(LOGS + number)),
+                // It is renamed and its writer goes on for a moment.
+                1 => {
+                    let old = format!("{}.1", log(number));
+                    fs::rename(place.file(&log(number)), place.file(&old)).expect("a rotation");
+                    place.append(&old, &failure(LOGS + number));
+                    place.write(&log(number), &format!("another line of {number}\n"));
+                }
+                // It is emptied and has the same first line and more behind it than before.
+                _ => place.write(
+                    &log(number),
+                    &format!("first line of {number}\n{}{}", failure(LOGS + number), "x\n".repeat(100)),
+                ),
+            }
+        }
+        wait_for_found(&place, 0..2 * LOGS);
+        assert!(place.ask(&["set", "j", "banip", "192.0.2.1"]).contains('1'));
+        place.wait_for_log("[j] Ban 192.0.2.1");
+        let complaints = [messages(&place, "ERROR"), messages(&place, "WARNING")].concat();
+        let limit =
+            "300 log files need more open files than the limit of 120 allows: no more than 30 stay open";
+        let expected = |text: &String| text.contains("New database created") || text.contains(limit);
+        assert!(complaints.iter().all(expected), "{complaints:?}");
+        assert_eq!(complaints.iter().filter(|text| text.contains(limit)).count(), 1, "{complaints:?}");
+        stop(&place, server);
+    }
+}
+
 /// A jail without logs is left out where it says so, and the others run; as with fail2ban.
 #[test]
 fn a_jail_without_logs_may_be_skipped() {

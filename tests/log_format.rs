@@ -179,6 +179,13 @@ fn the_option_is_told_set_and_checked() {
     assert_eq!(output.status.code(), Some(255));
     assert!(both(&output).contains("'xml' is no logformat; write docker-json or json["), "{}", both(&output));
     assert_eq!(place.ask(&["set", "j", "logformat", ""]).trim(), "None");
+    // A reload makes it what the configuration says.
+    configure(&place, "logformat = docker-json\n");
+    run(&mut place.client(binary("f2b-client"), &["reload"]));
+    assert_eq!(place.ask(&["get", "j", "logformat"]).trim(), "docker-json");
+    configure(&place, "");
+    run(&mut place.client(binary("f2b-client"), &["reload"]));
+    assert_eq!(place.ask(&["get", "j", "logformat"]).trim(), "None");
     drop(server);
     configure(&place, "logformat = docker-json\n");
     let with = dump(&place);

@@ -174,7 +174,7 @@ impl LogFormat {
         let time = fields.time.and_then(time_of);
         let is_error = fields.stream.and_then(text_of) == Some("stderr");
         let open = &mut open[usize::from(is_error)];
-        let (message, goes_on) = match message.strip_suffix("\\n") {
+        let (message, goes_on) = match without_newline(message) {
             _ if !self.is_docker => (message, false),
             // Unless that backslash is an escaped one itself.
             Some(text) if trailing_backslashes(text).is_multiple_of(2) => (text, false),
@@ -382,6 +382,11 @@ fn escaped_char(digits: &str) -> (char, &str) {
     }
 }
 
+/// The text before the newline at the end of one, in either of its spellings.
+fn without_newline(text: &str) -> Option<&str> {
+    ["\\n", "\\u000a", "\\u000A"].iter().find_map(|newline| text.strip_suffix(newline))
+}
+
 /// The time that a value stands for.
 fn time_of(value: &str) -> Option<EntryTime> {
     match text_of(value) {
@@ -453,6 +458,9 @@ mod tests {
         check(&docker(), r#"{"log":"\n","time":"soon"}"#, Some(("", None)));
         // The backslash is escaped, not the letter behind it: the message goes on.
         check(&docker(), r#"{"log":"dir\\n"}"#, None);
+        check(&docker(), r#"{"log":"hex\u000a"}"#, Some(("hex", None)));
+        check(&docker(), r#"{"log":"hex\r\u000A"}"#, Some(("hex", None)));
+        check(&docker(), r#"{"log":"dir\\u000a"}"#, None);
     }
 
     #[test]

@@ -92,6 +92,9 @@ impl LineBuffer {
 
     fn take_line(&mut self, encoding: &Encoding) -> Option<Range<usize>> {
         loop {
+            if self.len() > self.longest && !self.skipping {
+                self.drop_hole(encoding);
+            }
             let (from, length) = (self.start, self.len());
             // Between two characters.
             let whole_units = length / encoding.unit() * encoding.unit();
@@ -110,6 +113,15 @@ impl LineBuffer {
                 return Some(from..from + taken.min(self.longest));
             }
         }
+    }
+
+    /// Drops zeros before a line that has become too long: a file that is emptied under a writer who keeps his place has as
+    /// many of them as there was text, and the line behind them counts.
+    fn drop_hole(&mut self, encoding: &Encoding) {
+        let zeros = self.bytes().iter().take_while(|byte| **byte == 0).count();
+        let hole = zeros / encoding.unit() * encoding.unit();
+        self.start += hole;
+        self.scanned = self.scanned.saturating_sub(hole);
     }
 
     fn take_rest(&mut self) -> Option<Range<usize>> {
@@ -187,6 +199,26 @@ mod tests {
             let lengths: Vec<_> = lines.iter().map(String::len).collect();
             assert_eq!(lengths, [MAX_LINE / width, 4, MAX_LINE / width, 1], "{encoding}");
         }
+    }
+
+    #[test]
+    fn a_hole_is_no_part_of_the_line_that_is_too_long_with_it() {
+        for hole in [MAX_LINE - 1, MAX_LINE, MAX_LINE + 1, 5 * MAX_LINE + 7 * CHUNK + 3] {
+            let log = ["x\n", &"\0".repeat(hole), "line\nnext\n"].concat();
+            let found = lines("utf-8", log.as_bytes());
+            let found: Vec<_> = found.iter().map(|line| line.trim_start_matches('\0')).collect();
+            assert_eq!(found, ["x", "line", "next"], "{hole}");
+            for (name, bytes_of) in [
+                ("utf-16-be", u16::to_be_bytes as fn(u16) -> [u8; 2]),
+                ("utf-16-le", u16::to_le_bytes as fn(u16) -> [u8; 2]),
+            ] {
+                let found = lines(name, &encoded(&log, bytes_of));
+                let found: Vec<_> = found.iter().map(|line| line.trim_start_matches('\0')).collect();
+                assert_eq!(found, ["x", "line", "next"], "{name} {hole}");
+            }
+        }
+        // What is short enough is as it was.
+        assert_eq!(lines("utf-8", b"\0\0line\n"), ["\0\0line"]);
     }
 
     #[test]

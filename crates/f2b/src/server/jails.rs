@@ -145,6 +145,8 @@ impl Running {
     /// Forgets what the stream of a reload is going to set again.
     pub(super) fn begin_reload(&mut self) {
         self.filter.clear();
+        // Other options that are not in the configuration any more keep their values, as upstream's do; this one is ours.
+        self.filter.set_log_format(None);
         self.jail.ignore.clear();
         self.stale_files = self.files.iter().map(|file| file.path.clone()).collect();
         self.changed = true;

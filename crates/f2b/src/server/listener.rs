@@ -33,6 +33,9 @@ const MAX_CLIENTS: usize = 512;
 /// A client that has been silent for this long makes room for others where there is none left.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// How often the log is told that nobody can be let in.
+const WARN_INTERVAL: Duration = Duration::from_secs(60);
+
 /// A client that takes longer than this to take its reply is cut off.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -149,7 +152,12 @@ pub(super) fn make_parent(path: &Path) {
 
 fn accept(listener: &UnixListener, door: &Door) {
     let clients = Count::default();
-    let warn = |error: &io::Error| {
+    let mut warned: Option<Instant> = None;
+    let mut warn = |error: &io::Error| {
+        if warned.is_some_and(|last| last.elapsed() < WARN_INTERVAL) {
+            return;
+        }
+        warned = Some(Instant::now());
         let message = format!("Accept socket error: {error}");
         door.log.write(Record::new(Level::WARNING, "asyncserver", message));
     };

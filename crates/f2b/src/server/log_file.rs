@@ -126,6 +126,10 @@ pub(super) struct LogFile {
     looks: Option<Looks>,
     /// How often a file has been opened under the name.
     openings: u64,
+    /// When there was something new last.
+    changed: Instant,
+    /// The file that was closed for want of descriptors.
+    closed: Option<Closed>,
     /// The end has been reached once: what comes now is news.
     pub(super) in_operation: bool,
 }
@@ -142,6 +146,8 @@ impl LogFile {
             rotated: None,
             looks: None,
             openings: 0,
+            changed: Instant::now(),
+            closed: None,
             in_operation,
         }
     }
@@ -177,6 +183,8 @@ impl LogFile {
             rotated: self.rotated,
             looks: None,
             openings: self.openings,
+            changed: self.changed,
+            closed: self.closed.clone(),
             in_operation: self.in_operation,
         })
     }
@@ -209,6 +217,27 @@ impl LogFile {
     /// What becomes readable when something has been written, if this is a FIFO.
     pub(super) fn fd(&self) -> Option<BorrowedFd<'_>> {
         self.fifo.as_ref()?.fd()
+    }
+
+    /// How many files are open.
+    pub(super) fn open_files(&self) -> usize {
+        usize::from(self.tail.is_some()) + usize::from(self.fifo.is_some()) + self.retired.len()
+    }
+
+    /// Less for a log that is rather to be closed than others; `None` for one that can't be.
+    pub(super) fn rank(&self) -> Option<(bool, Instant)> {
+        let is_skipping = self.tail.as_ref().is_some_and(|tail| tail.buffer.is_skipping());
+        let can_close = self.fifo.is_none() && !is_skipping;
+        can_close.then_some((!self.retired.is_empty(), self.changed))
+    }
+
+    /// Closes the file; it is opened again once it looks otherwise, or if it hasn't been read to its end.
+    pub(super) fn close(&mut self) {
+        self.retired.clear();
+        let Some(tail) = self.tail.take() else { return };
+        self.start = tail.place();
+        let (inode, position, read) = (tail.inode, tail.position, tail.read());
+        self.closed = Some(Closed { inode, position, read, emptied: tail.emptied });
     }
 
     /// Opens the file, if it isn't open yet. Answers why that isn't possible now.
@@ -302,6 +331,7 @@ impl LogFile {
                 return Ok(Progress::Met);
             }
             if tail.fill(limit)? > 0 {
+                self.changed = Instant::now();
                 tail.hand_out(encoding, self.in_operation, each)?;
                 continue;
             }
@@ -365,6 +395,17 @@ impl LogFile {
     fn open_first(&mut self) -> io::Result<Option<Progress>> {
         let Some(file) = open_if_there(self.names.own())? else { return Ok(Some(Progress::Missing)) };
         let Place { position, hash } = self.start.clone();
+        let id = inode(&file.metadata()?);
+        if let Some(closed) = self.closed.take_if(|closed| closed.inode == id) {
+            let Closed { position, read, emptied, .. } = closed;
+            let is_there = read.trace.is_empty() || read.is_in(&file);
+            let (position, emptied) = if is_there { (position, emptied) } else { (0, Some(read)) };
+            self.begin(file, position)?;
+            if let Some(tail) = &mut self.tail {
+                tail.emptied = emptied;
+            }
+            return Ok(None);
+        }
         if hash.is_empty() || first_line_hash_of(&file)? == hash {
             self.begin(file, position)?;
             return Ok(None);
@@ -445,6 +486,7 @@ impl LogFile {
             Some((tail, _)) => Tail { before, ..tail },
             None => Tail::new(file, (position, self.openings), before)?,
         });
+        self.closed = None;
         self.openings += 1;
         self.rotated = None;
         Ok(())
@@ -481,6 +523,16 @@ impl Emptied {
             && file.read_exact_at(&mut there, at).is_ok()
             && there == self.trace
     }
+}
+
+/// A file that is not open for a while, and the place in it.
+#[derive(Debug, Clone)]
+struct Closed {
+    inode: Inode,
+    position: u64,
+    read: Emptied,
+    /// What was in it before, as in [`Tail`].
+    emptied: Option<Emptied>,
 }
 
 /// An open file and the place in it.
@@ -589,13 +641,15 @@ impl Tail {
     /// Another text begins in the file.
     fn rewind(&mut self) -> io::Result<()> {
         self.before = self.place();
-        self.emptied = Some(Emptied {
-            hash: std::mem::take(&mut self.hash),
-            end: self.end(),
-            trace: std::mem::take(&mut self.trace),
-        });
+        self.emptied = Some(self.read());
+        (self.hash, self.trace) = (String::new(), Vec::new());
         self.head.clear();
         self.go_to(0)
+    }
+
+    /// What has been read.
+    fn read(&self) -> Emptied {
+        Emptied { hash: self.hash.clone(), end: self.end(), trace: self.trace.clone() }
     }
 
     /// Goes on reading elsewhere.
@@ -761,6 +815,27 @@ mod tests {
             assert_eq!(result.ok(), Some(progress));
             assert_eq!(seen, lines);
         }
+    }
+
+    #[test]
+    fn a_file_that_is_closed_for_a_while_is_read_on() {
+        let mut file = Fixture::new();
+        file.append("one\ntw");
+        file.expect(&["one"], Progress::End);
+        file.log.close();
+        file.expect(&[], Progress::End);
+        assert_eq!((file.log.open_files(), file.log.place(None).position), (0, 4));
+        file.append("o\n");
+        file.expect(&["two"], Progress::End);
+        file.log.close();
+        // Emptied, and the same first line and more come.
+        fs::write(file.dir.path().join("log"), "one\nnew\nmore\n").expect("a write");
+        file.expect(&["one", "new", "more"], Progress::End);
+        file.log.close();
+        file.append("late\n");
+        file.rename();
+        file.append("next\n");
+        file.expect(&["late", "next"], Progress::End);
     }
 
     #[test]

@@ -112,6 +112,7 @@ impl Reader {
                 ways,
                 jails: Vec::new(),
                 sources: IndexMap::new(),
+                room: usize::MAX,
                 begun: Instant::now(),
                 next_save: Instant::now() + SAVE_INTERVAL,
             };
@@ -136,6 +137,8 @@ struct Follower {
     jails: Vec<Jail>,
     /// The log files by their names.
     sources: IndexMap<PathBuf, Source>,
+    /// How many files may be open at once.
+    room: usize,
     /// Intervals count from here, so that all files are looked at together.
     begun: Instant,
     next_save: Instant,
@@ -259,7 +262,7 @@ impl Follower {
             }
         }
         self.sources.retain(|_, source| !source.groups.is_empty());
-        descriptors::make_room(self.sources.len() + files.len(), &*self.ways.log);
+        self.room = descriptors::make_room(self.sources.len() + files.len(), &*self.ways.log);
         for file in &files {
             let source = self.sources.entry(PathBuf::from(&file.path));
             let source = source.or_insert_with_key(|path| Source::new(path.clone()));
@@ -295,9 +298,28 @@ impl Follower {
             }
             jail.journal_due = Some(Instant::now() + pause);
         }
-        for source in self.sources.values_mut() {
+        let mut open: usize = self.sources.values().map(Source::open_files).sum();
+        for index in 0..self.sources.len() {
+            let before = self.sources[index].open_files();
+            if before == 0 && open >= self.room && self.sources[index].is_due(now) {
+                let closed = self.close_one();
+                if closed == 0 {
+                    self.sources[index].postpone(now, self.begun, &self.jails, &self.ways.log);
+                    continue;
+                }
+                open = open.saturating_sub(closed);
+            }
+            let source = &mut self.sources[index];
             source.read((now, self.begun), &mut self.jails, &mut self.notify, &self.ways);
+            open = open.saturating_sub(before) + source.open_files();
         }
+    }
+
+    /// Closes the log that has had nothing new for longest, and answers how many files that were.
+    fn close_one(&mut self) -> usize {
+        let open = self.sources.values_mut().filter(|source| source.open_files() > 0);
+        let open = open.filter_map(|source| Some((source.rank()?, source)));
+        open.min_by_key(|(rank, _)| *rank).map_or(0, |(_, source)| source.close())
     }
 
     fn save_positions(&mut self) {

@@ -96,12 +96,14 @@ impl Source {
     pub(super) fn update(&mut self, jail: &Jail) {
         let Some(group) = self.groups.iter_mut().find(|group| group.has(jail.key)) else { return };
         group.is_new = true;
-        let (encoding, format) = (jail.filter().log_encoding(), jail.filter().log_format());
-        if (&group.encoding, group.format.as_ref()) == (encoding, format) {
+        let (encoding, format) = way_of(jail);
+        if group.way() == (encoding, format) {
             return;
         }
         let mut own = match group.members.len() {
             1 => None,
+            // They have to agree before they read on.
+            _ if group.log.is_fifo() => return,
             _ => group.split(&[jail.key]),
         };
         let group = own.as_mut().unwrap_or(group);
@@ -130,6 +132,39 @@ impl Source {
         self.notified = self.wants_notify && notify.add(&self.path, log);
     }
 
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        self.groups.iter().any(|group| group.is_due(now))
+    }
+
+    /// How many files it keeps open.
+    pub(super) fn open_files(&self) -> usize {
+        self.groups.iter().map(|group| group.log.open_files()).sum()
+    }
+
+    /// What tells which log is closed first where too many are open; `None` for one that can't be closed now. Files that have
+    /// lost their name are kept for as long as there are others.
+    pub(super) fn rank(&self) -> Option<(bool, Instant)> {
+        let ranks = self.groups.iter().map(|group| group.open.is_empty().then(|| group.log.rank())?);
+        // All of them, or what is closed here would be opened there.
+        ranks.collect::<Option<Vec<_>>>()?.into_iter().max()
+    }
+
+    /// Closes the file until there is something new in it, and answers how many that were.
+    pub(super) fn close(&mut self) -> usize {
+        let open = self.open_files();
+        self.groups.iter_mut().for_each(|group| group.log.close());
+        open
+    }
+
+    /// Looks again later, since no more files can be open now.
+    pub(super) fn postpone(&mut self, now: Instant, begun: Instant, jails: &[Jail], log: &ServerLog) {
+        for group in self.groups.iter_mut().filter(|group| group.is_due(now)) {
+            let error = io::Error::from_raw_os_error(nix::errno::Errno::EMFILE as i32);
+            group.report(&self.path, &Err(error), jails, log);
+            group.due = Some(next_round(begun, RETRY_INTERVAL));
+        }
+    }
+
     /// Reads what there is to read, a bounded part for each group in turn.
     pub(super) fn read(
         &mut self,
@@ -138,7 +173,7 @@ impl Source {
         notify: &mut Notify,
         ways: &Ways,
     ) {
-        if !self.groups.iter().any(|group| group.is_due(now)) {
+        if !self.is_due(now) {
             return;
         }
         self.part(jails);
@@ -179,10 +214,11 @@ impl Source {
     fn join(&mut self, index: usize, jails: &[Jail]) {
         let mut other = index + 1;
         while other < self.groups.len() {
-            if self.distance(index, other, jails) == Some(0) {
+            let can_join = self.distance(other, index, jails) == Some(0);
+            if !can_join && self.distance(index, other, jails) == Some(0) {
                 self.groups.swap(index, other);
             }
-            if self.distance(other, index, jails) == Some(0) {
+            if can_join || self.distance(other, index, jails) == Some(0) {
                 let joined = self.groups.swap_remove(other);
                 self.groups[index].take_in(joined);
             } else {
@@ -194,7 +230,7 @@ impl Source {
     /// How far the group at `index` is behind another one that it can join.
     fn distance(&self, index: usize, other: usize, jails: &[Jail]) -> Option<u64> {
         let (group, other) = (&self.groups[index], &self.groups[other]);
-        if group.encoding != other.encoding || group.format != other.format {
+        if group.way() != other.way() && !group.log.is_fifo() {
             return None;
         }
         let is_free = |group: &Group| group.open.is_empty() && group.all_ready(jails);
@@ -250,6 +286,11 @@ impl Source {
 
 fn state_of(member: &Member, jails: &[Jail]) -> State {
     jails.iter().find(|jail| jail.key == member.jail).map_or(State::Idle, Jail::state)
+}
+
+/// How a jail reads its logs.
+fn way_of(jail: &Jail) -> (&Encoding, Option<&LogFormat>) {
+    (jail.filter().log_encoding(), jail.filter().log_format())
 }
 
 impl Group {
@@ -317,6 +358,32 @@ impl Group {
         })
     }
 
+    fn way(&self) -> (&Encoding, Option<&LogFormat>) {
+        (&self.encoding, self.format.as_ref())
+    }
+
+    /// What is in a FIFO is read in one way: that of all members or, where they differ, the one that it has been read in for as
+    /// long as somebody wants that. The others are told.
+    fn agree(&mut self, path: &Path, jails: &[Jail], log: &ServerLog) {
+        let members =
+            self.members.iter().filter_map(|member| jails.iter().find(|jail| jail.key == member.jail));
+        let members: Vec<&Jail> = members.collect();
+        let keeps = members.iter().find(|jail| way_of(jail) == self.way());
+        let Some(first) = keeps.or(members.first()).copied() else { return };
+        for other in members.iter().filter(|other| way_of(other) != way_of(first)) {
+            let message = format!(
+                "[{}] '{}' is a FIFO and read once, so its lines are read as [{}] says, with the logencoding and the \
+                 logformat of that jail",
+                other.name,
+                path.display(),
+                first.name
+            );
+            log.write(Record::new(Level::WARNING, "filter", message));
+        }
+        self.encoding = first.filter().log_encoding().clone();
+        self.format = first.filter().log_format().cloned();
+    }
+
     /// Those of another group at the same place.
     fn take_in(&mut self, other: Self) {
         self.members.extend(other.members);
@@ -348,6 +415,9 @@ impl Group {
             }
         }
         if std::mem::take(&mut self.is_new) {
+            if self.log.is_fifo() {
+                self.agree(path, jails, &ways.log);
+            }
             reading::share_dates(&order, jails);
         }
         reading::prepare(&mut order, jails, ways.log.level());
