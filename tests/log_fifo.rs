@@ -135,8 +135,14 @@ fn all_jails_read_it_in_the_same_way() {
     let warning = |name: &str, as_name: &str| {
         format!("[{name}] '{path}' is a FIFO and read once, so its lines are read as [{as_name}] says")
     };
+    // A jail that has not begun yet gets no lines.
+    let have_begun = |times: usize| {
+        support::wait_until("both begin", || place.log().matches("Jail 'other' started").count() == times);
+        place.ask(&["ping"]);
+    };
     with("", "");
     let mut server = place.start();
+    have_begun(1);
     write("fail 192.0.2.1\n");
     found("j", "192.0.2.1");
     found("other", "192.0.2.1");
@@ -149,14 +155,18 @@ fn all_jails_read_it_in_the_same_way() {
     // Once both want it, they get it.
     with("logformat = docker-json\n", "logformat = docker-json\n");
     reload();
-    write("{\"log\":\"fail 192.0.2.3\\n\"}\n");
-    found("j", "192.0.2.3");
-    found("other", "192.0.2.3");
+    // The reader may be at a line while it is told.
+    support::wait_until("both read entries", || {
+        write("{\"log\":\"fail 192.0.2.3\\n\"}\n");
+        thread::sleep(Duration::from_millis(20));
+        ["j", "other"].iter().all(|name| place.log().contains(&format!("[{name}] Found 192.0.2.3")))
+    });
     support::run(&mut place.client(binary("f2b-client"), &["stop"]));
     server.0.wait().expect("the server ends");
     // From the start on.
     with("", "logformat = docker-json\n");
     let _server = place.start();
+    have_begun(2);
     support::wait_until("a warning", || place.log().matches(&warning("other", "j")).count() > 1);
     write("fail 192.0.2.4\n");
     found("j", "192.0.2.4");
