@@ -201,6 +201,11 @@ impl Pattern {
         &self.parsed.names
     }
 
+    /// What in it may match otherwise than in Python.
+    pub(crate) fn doubt(&self) -> Option<&'static str> {
+        self.parsed.doubt()
+    }
+
     /// Whether lines of plain ASCII are for the linear engine.
     pub(crate) fn is_linear(&self) -> bool {
         self.ascii.regular.is_some()

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 use super::ast::{Greed, Node};
 use super::generate::{generate, mutate};
-use super::{Effort, Mode, Parsed, parse, write};
+use super::{Parsed, parse};
 use crate::oracle::{Random, ascii, hex, python_prints, seed};
 use crate::pattern::{Pattern, Search, Subject};
 
@@ -352,19 +352,16 @@ fn random_patterns_match_and_fail_as_in_python() {
     assert!(differences.is_empty(), "{} differences:\n{}", differences.len(), differences.join("\n"));
 }
 
-/// Whether the engines are known to differ: in repetitions of something that may be empty, if there is a group in it or
-/// it takes backtracking; and releases before 3.11.5 are wrong about some possessive groups.
+/// Whether the engines are known to differ ([`Parsed::doubt`]); and releases before 3.11.5 are wrong about some possessive
+/// groups.
 fn is_beyond_comparison(parsed: &Parsed) -> bool {
-    let irregular = write(parsed, Mode { ascii: false, exact: false }).effort != Effort::Linear;
-    parsed.root.any(&|node| match node {
+    let is_possessive = |node: &Node| match node {
         Node::Repeat { greed: Greed::Possessive, body, .. } => {
             !matches!(**body, Node::Char(_) | Node::Class(_) | Node::Any { .. })
         }
-        Node::Repeat { body, .. } => {
-            !body.always_consumes() && (irregular || body.any(&|node| matches!(node, Node::Group { .. })))
-        }
         _ => false,
-    })
+    };
+    parsed.doubt().is_some() || parsed.root.any(&is_possessive)
 }
 
 #[test]

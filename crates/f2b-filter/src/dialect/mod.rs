@@ -40,6 +40,35 @@ pub(crate) struct Parsed {
     pub(crate) names: Vec<(String, usize)>,
 }
 
+impl Parsed {
+    /// What there is in the pattern that the engines are known to take otherwise than Python: of a group that is repeated
+    /// around something that may be empty Python reports the last empty round, where it backtracks it ends such a
+    /// repetition with one, and what a group in a look-behind has matched it forgets.
+    pub(crate) fn doubt(&self) -> Option<&'static str> {
+        let is_group = |node: &Node| matches!(node, Node::Group { .. });
+        let repeats_nothing = |node: &Node| match node {
+            Node::Repeat { body, .. } => {
+                !body.always_consumes() && (body.any(&is_group) || !self.is_linear())
+            }
+            _ => false,
+        };
+        let looks_back_for_group =
+            |node: &Node| matches!(node, Node::Look { behind: true, body, .. } if body.any(&is_group));
+        let refers = |node: &Node| matches!(node, Node::Conditional { .. } | Node::Backref { .. });
+        match () {
+            () if self.root.any(&repeats_nothing) => Some("repeats what may be empty"),
+            () if self.root.any(&looks_back_for_group) && self.root.any(&refers) => {
+                Some("refers to a group in a look-behind")
+            }
+            () => None,
+        }
+    }
+
+    fn is_linear(&self) -> bool {
+        write(self, Mode { ascii: false, exact: false }).effort == Effort::Linear
+    }
+}
+
 /// Reads `pattern`; `multi_line` stands for `re.MULTILINE`.
 pub(crate) fn parse(pattern: &str, multi_line: bool) -> Result<Parsed, DialectError> {
     let mut parsed = parse::parse(pattern, multi_line)?;

@@ -432,10 +432,19 @@ impl State {
         self.records.push(Record::new(Level::INFO, "filter", message));
     }
 
-    /// Puts an error into the records as well.
+    /// Puts an error into the records as well, or a warning where it is known that matches may be others than upstream's.
     fn noted(&mut self, regex: Result<Regex, RegexError>) -> Result<Regex, RegexError> {
-        if let Err(error) = &regex {
-            self.error(error.to_string());
+        match &regex {
+            Err(error) => self.error(error.to_string()),
+            Ok(regex) => {
+                if let Some(doubt) = regex.pattern().doubt() {
+                    let text = repr(regex.as_str());
+                    let message = format!(
+                        "What this expression finds may differ from fail2ban, since it {doubt}: {text}"
+                    );
+                    self.records.push(Record::new(Level::WARNING, "filter", message));
+                }
+            }
         }
         regex
     }
@@ -449,5 +458,29 @@ impl State {
                 self.error(format!("Cannot remove regular expression. Index {index} is not valid"));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_be_found_otherwise_is_said() {
+        let warnings = |regex: &str| -> Vec<String> {
+            let mut filter = Filter::new("j", 2005);
+            filter.add_failregex(regex).unwrap();
+            let records = filter.take_records().into_iter();
+            records.filter(|record| record.level == Level::WARNING).map(|record| record.message).collect()
+        };
+        assert_eq!(warnings(r"^(?:(?!x).)* (a|b)+ (?P<q>')?\w*(?(q)') from <HOST>$"), [""; 0]);
+        assert_eq!(
+            warnings("^(a*)* from <HOST>$")[0].split(": ").next(),
+            Some("What this expression finds may differ from fail2ban, since it repeats what may be empty")
+        );
+        assert!(
+            warnings(r"(?<=(x)|y)\1 from <HOST>$")[0]
+                .contains("since it refers to a group in a look-behind: ")
+        );
     }
 }
