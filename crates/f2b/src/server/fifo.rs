@@ -14,7 +14,7 @@ use f2b_filter::Encoding;
 use nix::fcntl::OFlag;
 
 use super::generations::{Inode, inode};
-use super::log_file::MAX_LINE;
+use super::tail::MAX_LINE;
 use crate::line_buffer::LineBuffer;
 
 /// Whether the name is that of a FIFO.

@@ -10,7 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use super::log_file::{first_line_hash_of, open_regular};
+use super::tail::{first_line_hash_of, open_regular};
 
 /// As long after the last change of a name in its directory a rotation is over.
 const SETTLED: Duration = Duration::from_millis(20);

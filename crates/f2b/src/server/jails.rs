@@ -11,9 +11,9 @@ use f2b_types::Ticket;
 
 use super::ignorer::{CacheOptions, Ignorer, Question};
 use super::journal::WatchedJournal;
-use super::log_file::Place;
 use super::reader::{Reader, Watch, Watched};
 use super::refusal::Backend;
+use super::tail::Place;
 use super::worker::{Deed, LastAnswer, Work, Worker};
 use super::{Backlog, JailKey};
 

@@ -22,7 +22,7 @@ use f2b_protocol::Value;
 use f2b_types::{Id, Level, Log, Record};
 use sha1::{Digest, Sha1};
 
-use super::log_file::open_regular;
+use super::tail::open_regular;
 use super::{JailKey, Msg};
 use crate::logging::ServerLog;
 

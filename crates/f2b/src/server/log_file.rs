@@ -12,35 +12,22 @@
 //! first line, and loses what was written around a rotation.
 
 use std::collections::VecDeque;
-use std::fs::{self, File, Metadata, OpenOptions};
-use std::io::{self, Read};
+use std::fs::{self, File, Metadata};
+use std::io;
 use std::os::fd::BorrowedFd;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
 use f2b_filter::Encoding;
 use f2b_types::Number;
-use nix::fcntl::OFlag;
-use sha1::{Digest, Sha1};
 
 use super::fifo::{self, Fifo};
 use super::generations::{self, Inode, Looked, Names, inode};
-use super::seek::{self, At, Sought};
-use crate::line_buffer::LineBuffer;
+use super::seek::{self, Sought};
+use super::tail::{Closed, LineStart, Place, RawLine, Tail, first_line_hash_of, open_if_there};
 
 /// Chunks after which the reader takes care of other files before it goes on with this one.
 const BUDGET: usize = 16;
-
-/// As many bytes before the place in the file tell whether it is still the same text.
-const TRACE: usize = 64;
-
-/// Bytes of a line that count.
-pub(super) const MAX_LINE: usize = 1 << 20;
-
-/// Bytes of the longest byte order mark.
-const LONGEST_MARK: usize = 4;
 
 /// How long a file is read on that has lost its name.
 const GRACE: Duration = Duration::from_secs(30);
@@ -64,34 +51,6 @@ pub(super) enum Progress {
     Unsettled,
     /// Reading has come to the place that was given.
     Met,
-}
-
-/// A line as it stands in a file.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct RawLine<'l> {
-    pub(super) bytes: &'l [u8],
-    /// What to read it by.
-    pub(super) encoding: &'l Encoding,
-    /// It was written since the end of the file was reached.
-    pub(super) is_news: bool,
-    pub(super) start: LineStart,
-}
-
-/// Where a line begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct LineStart {
-    /// How many files were opened before the one that it is in.
-    file: u64,
-    offset: u64,
-}
-
-/// How far a log has been read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Place {
-    /// Offset of the first byte that has not been handed out.
-    pub(super) position: u64,
-    /// The hash of the first line of the file that this is an offset in; empty if it had none.
-    pub(super) hash: String,
 }
 
 /// What a file looks like from outside: as long as it looks the same there is nothing new in it (`FilterPoll.isModified`).
@@ -504,275 +463,12 @@ impl LogFile {
     }
 }
 
-/// What was read of a file that has been emptied since.
-#[derive(Debug, Clone)]
-struct Emptied {
-    hash: String,
-    /// Offset behind the last byte that was read, and the last bytes before.
-    end: u64,
-    trace: Vec<u8>,
-}
-
-impl Emptied {
-    /// Whether the file has it: a copy was made before. The first line alone does not tell, it may be empty in many files.
-    fn is_in(&self, file: &File) -> bool {
-        let mut there = vec![0; self.trace.len()];
-        let at = self.end.saturating_sub(there.len() as u64);
-        !there.is_empty()
-            && first_line_hash_of(file).is_ok_and(|hash| hash == self.hash)
-            && file.read_exact_at(&mut there, at).is_ok()
-            && there == self.trace
-    }
-}
-
-/// A file that is not open for a while, and the place in it.
-#[derive(Debug, Clone)]
-struct Closed {
-    inode: Inode,
-    position: u64,
-    read: Emptied,
-    /// What was in it before, as in [`Tail`].
-    emptied: Option<Emptied>,
-}
-
-/// An open file and the place in it.
-#[derive(Debug)]
-struct Tail {
-    /// Shared by those who read it from different places.
-    file: Rc<File>,
-    inode: Inode,
-    /// How many files were opened before.
-    number: u64,
-    /// The hash of its first line, as long as that was there when it was looked for.
-    hash: String,
-    /// Where reading was before: in the file before this one, or in this one before it was emptied.
-    before: Place,
-    /// What was in it before it was emptied.
-    emptied: Option<Emptied>,
-    /// Offset of the first byte that has not been handed out.
-    position: u64,
-    /// Bytes from `position` on that have been read.
-    buffer: LineBuffer,
-    /// The first bytes of the file, which may tell the order of the others.
-    head: Vec<u8>,
-    /// The last bytes that have been read.
-    trace: Vec<u8>,
-}
-
-impl Tail {
-    /// Goes to `start`, or to the beginning where the file isn't that long.
-    fn new(file: File, (start, number): (u64, u64), before: Place) -> io::Result<Self> {
-        let meta = file.metadata()?;
-        let position = if meta.len() < start { 0 } else { start };
-        let mut tail = Self {
-            hash: first_line_hash_of(&file)?,
-            before,
-            emptied: None,
-            inode: inode(&meta),
-            number,
-            file: file.into(),
-            position: 0,
-            buffer: LineBuffer::new(MAX_LINE),
-            head: Vec::new(),
-            trace: Vec::new(),
-        };
-        tail.go_to(position)?;
-        Ok(tail)
-    }
-
-    /// Another reader of the same file from the same place.
-    fn fork(&self) -> Self {
-        let mut fork = Self {
-            file: Rc::clone(&self.file),
-            inode: self.inode,
-            number: self.number,
-            hash: self.hash.clone(),
-            before: self.before.clone(),
-            emptied: self.emptied.clone(),
-            position: self.position,
-            buffer: self.buffer.fork(),
-            head: self.head.clone(),
-            trace: Vec::new(),
-        };
-        let is_same = self.was_rewritten(self.end());
-        let traced = match is_same {
-            Ok(Some(false)) => fork.trace_back(),
-            Ok(_) => fork.rewind(),
-            Err(error) => Err(error),
-        };
-        if traced.is_err() {
-            // Whoever reads on gets the error.
-            fork.trace.clear();
-        }
-        fork
-    }
-
-    /// Whether it is this file, or a copy of what was in it before it was emptied.
-    fn is_of(&self, file: &File) -> bool {
-        let is_this = file.metadata().is_ok_and(|meta| inode(&meta) == self.inode);
-        is_this || self.emptied.as_ref().is_some_and(|emptied| emptied.is_in(file))
-    }
-
-    /// How far reading has come. Before its first line is there, nothing tells a file from others; but the way leads to it
-    /// from where reading was before.
-    fn place(&self) -> Place {
-        if self.position == 0 && self.hash.is_empty() {
-            return self.before.clone();
-        }
-        Place { position: self.position, hash: self.hash.clone() }
-    }
-
-    /// Offset behind the last byte that has been read.
-    fn end(&self) -> u64 {
-        self.position + self.buffer.len() as u64
-    }
-
-    /// Whether the bytes that were read last are no longer where they were; `None` if the file does not get there.
-    fn was_rewritten(&self, end: u64) -> io::Result<Option<bool>> {
-        let mut there = [0; TRACE];
-        let there = &mut there[..self.trace.len()];
-        match self.file.read_exact_at(there, end.saturating_sub(there.len() as u64)) {
-            Ok(()) => Ok(Some(*there != *self.trace)),
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Another text begins in the file.
-    fn rewind(&mut self) -> io::Result<()> {
-        self.before = self.place();
-        self.emptied = Some(self.read());
-        (self.hash, self.trace) = (String::new(), Vec::new());
-        self.head.clear();
-        self.go_to(0)
-    }
-
-    /// What has been read.
-    fn read(&self) -> Emptied {
-        Emptied { hash: self.hash.clone(), end: self.end(), trace: self.trace.clone() }
-    }
-
-    /// Goes on reading elsewhere.
-    fn go_to(&mut self, position: u64) -> io::Result<()> {
-        self.position = position;
-        self.buffer.clear();
-        self.trace_back()
-    }
-
-    /// Takes note of what is before the place in the file.
-    fn trace_back(&mut self) -> io::Result<()> {
-        let length = self.position.min(TRACE as u64);
-        self.trace.resize(length as usize, 0);
-        self.file.read_exact_at(&mut self.trace, self.position - length)
-    }
-
-    /// The encoding to read the file by: its first bytes may tell the order of the others.
-    fn encoding(&mut self, encoding: &Encoding) -> io::Result<Encoding> {
-        if self.head.is_empty() && encoding.unit() > 1 {
-            let mut head = [0; LONGEST_MARK];
-            let count = self.file.read_at(&mut head, 0)?;
-            self.head.extend_from_slice(&head[..count]);
-        }
-        Ok(encoding.clone().by_mark(&self.head))
-    }
-
-    /// Reads the next chunk behind what is in the buffer, up to a limit in the file unless a line goes beyond it.
-    fn fill(&mut self, limit: Option<u64>) -> io::Result<usize> {
-        let end = self.end();
-        let room =
-            limit.and_then(|limit| limit.checked_sub(end)).filter(|room| *room > 0).unwrap_or(u64::MAX);
-        let mut count = self.buffer.fill(&mut At { file: &self.file, at: end }.take(room))?;
-        if count > 0 && self.was_rewritten(end)? == Some(true) {
-            // It was emptied and has grown since somebody looked: these bytes are from its middle.
-            self.rewind()?;
-            count = self.buffer.fill(&mut At { file: &self.file, at: 0 })?;
-        }
-        if count > 0 {
-            if self.hash.is_empty() {
-                self.hash = first_line_hash_of(&self.file)?;
-            }
-            let bytes = self.buffer.bytes();
-            self.trace.clear();
-            self.trace.extend_from_slice(&bytes[bytes.len() - count.min(TRACE)..]);
-        }
-        Ok(count)
-    }
-
-    fn hand_out(
-        &mut self,
-        encoding: &Encoding,
-        is_news: bool,
-        each: &mut impl FnMut(RawLine<'_>),
-    ) -> io::Result<()> {
-        let encoding = self.encoding(encoding)?;
-        let end = self.end();
-        loop {
-            let start = LineStart { file: self.number, offset: end - self.buffer.len() as u64 };
-            let Some(bytes) = self.buffer.next_line(&encoding) else { break };
-            each(RawLine { bytes, encoding: &encoding, is_news, start });
-        }
-        self.position = end - self.buffer.len() as u64;
-        Ok(())
-    }
-}
-
-fn open_if_there(path: &Path) -> io::Result<Option<File>> {
-    match open_regular(path) {
-        Ok(file) => Ok(Some(file)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-/// Opens a file to read, and nothing else: to open a FIFO like this would wait for somebody who writes, and every jail with it.
-pub(super) fn open_regular(path: &Path) -> io::Result<File> {
-    let check = |meta: fs::Metadata| match meta.file_type() {
-        kind if kind.is_file() => Ok(()),
-        kind if kind.is_dir() => Err(io::Error::from_raw_os_error(nix::errno::Errno::EISDIR as i32)),
-        _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")),
-    };
-    // Not even for a moment: a writer would take us for a reader.
-    check(fs::metadata(path)?)?;
-    let file = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
-    check(file.metadata()?)?;
-    Ok(file)
-}
-
-/// What tells one generation of a file from the next: the SHA-1 of its first line, empty while there is no whole line.
-///
-/// # Errors
-///
-/// The file can't be read, or is neither a regular file nor a FIFO.
-pub(super) fn first_line_hash(path: &Path) -> io::Result<String> {
-    if fifo::is_fifo(path) { Ok(String::new()) } else { first_line_hash_of(&open_regular(path)?) }
-}
-
-/// The same of a file that is open, wherever it is being read.
-pub(super) fn first_line_hash_of(file: &File) -> io::Result<String> {
-    let (mut line, mut part) = (Vec::new(), [0; 512]);
-    while line.len() < MAX_LINE {
-        let count = file.read_at(&mut part, line.len() as u64)?;
-        let Some(end) = memchr::memchr(b'\n', &part[..count]) else {
-            line.extend_from_slice(&part[..count]);
-            if count == 0 {
-                break;
-            }
-            continue;
-        };
-        line.extend_from_slice(&part[..=end]);
-        break;
-    }
-    if !line.ends_with(b"\n") && !line.ends_with(b"\r") {
-        return Ok(String::new());
-    }
-    Ok(Sha1::digest(&line).iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Write;
 
     use super::*;
+    use crate::server::tail::{MAX_LINE, first_line_hash};
 
     fn from_the_start() -> Place {
         Place { position: 0, hash: String::new() }

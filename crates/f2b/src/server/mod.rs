@@ -43,6 +43,7 @@ mod run;
 mod seek;
 mod source;
 mod status;
+mod tail;
 mod transmitter;
 mod trial;
 mod ways;

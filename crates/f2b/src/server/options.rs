@@ -15,8 +15,8 @@ use super::errors::{
 use super::fifo;
 use super::jail_options::{check_settable, readable};
 use super::jails::WatchedFile;
-use super::log_file::{self, Place};
 use super::reader::Watch;
+use super::tail::{self, Place};
 use super::transmitter::{Answer, Outcome, Result};
 use super::words::Words;
 use super::worker::{Change, Work};
@@ -258,7 +258,7 @@ impl Core {
             return Ok(());
         }
         let fail = |error: std::io::Error| os_error(&error, &path);
-        let hash = log_file::first_line_hash(Path::new(&path)).map_err(fail)?;
+        let hash = tail::first_line_hash(Path::new(&path)).map_err(fail)?;
         let size = std::fs::metadata(&path).map_err(fail)?.len();
         // There is no place in a FIFO.
         let database = self.database.clone().filter(|_| !fifo::is_fifo(Path::new(&path)));

@@ -13,7 +13,7 @@ use std::os::unix::fs::FileExt;
 use f2b_filter::Encoding;
 use f2b_types::Number;
 
-use super::log_file::MAX_LINE;
+use super::tail::MAX_LINE;
 use crate::line_buffer::LineBuffer;
 
 /// Lines that a step tries behind the first one to find a date.

@@ -17,12 +17,13 @@ use f2b_types::{Level, Log, Number, Record};
 
 use super::database::Ask;
 use super::jails::WatchedFile;
-use super::log_file::{LineStart, LogFile, Place, Progress, RawLine};
+use super::log_file::{LogFile, Progress};
 use super::notify::Notify;
 use super::reader::{
     BACKLOG_INTERVAL, POLL_INTERVAL, RECHECK_INTERVAL, RETRY_INTERVAL, UNSETTLED_INTERVAL, next_round,
 };
 use super::reading::{self, Jail, LineDates, State};
+use super::tail::{LineStart, Place, RawLine};
 use super::ways::{Warned, Ways};
 use super::{JailKey, Msg};
 use crate::logging::ServerLog;
