@@ -23,6 +23,8 @@ mod pieces;
 mod simplify;
 mod write;
 
+use std::cell::LazyCell;
+
 pub use self::error::DialectError;
 pub(crate) use self::pieces::{Piece, pieces};
 pub(crate) use self::write::{Effort, Look, Mode, write, write_guarded, write_screen};
@@ -45,11 +47,11 @@ impl Parsed {
     /// around something that may be empty Python reports the last empty round, where it backtracks it ends such a
     /// repetition with one, and what a group in a look-behind has matched it forgets.
     pub(crate) fn doubt(&self) -> Option<&'static str> {
+        // Of all the pattern, and of no interest to most.
+        let is_linear = LazyCell::new(|| self.is_linear());
         let is_group = |node: &Node| matches!(node, Node::Group { .. });
         let repeats_nothing = |node: &Node| match node {
-            Node::Repeat { body, .. } => {
-                !body.always_consumes() && (body.any(&is_group) || !self.is_linear())
-            }
+            Node::Repeat { body, .. } => !body.always_consumes() && (body.any(&is_group) || !*is_linear),
             _ => false,
         };
         let looks_back_for_group =
