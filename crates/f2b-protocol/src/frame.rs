@@ -17,7 +17,7 @@ pub const CLOSE: &[u8] = b"<F2B_CLOSE_COMMAND>";
 
 /// The longest message that a [`FrameReader`] takes unless told otherwise: room for the command stream of a large
 /// configuration.
-pub const DEFAULT_LIMIT: usize = 64 << 20;
+pub const DEFAULT_LIMIT: usize = 48 << 20;
 
 /// The pickle of `value` with the terminator, to be sent in one write.
 pub fn pack(value: &Value) -> Vec<u8> {
