@@ -102,7 +102,8 @@ pub(crate) struct Definition {
     template: &'static [Wanted],
     /// What the brackets say, and from the first [`Definition::read`] on what `[Init]` adds.
     pub(crate) init: Rc<Options>,
-    options: Options,
+    /// Shared with the other jails, if the files come to the same for them.
+    options: Rc<Options>,
     /// What the brackets say.
     brackets: Rc<Options>,
     /// What goes before the file's own values.
@@ -121,7 +122,7 @@ impl Definition {
             texts,
             template,
             init: init.into(),
-            options: Options::default(),
+            options: Rc::default(),
             brackets: Rc::default(),
             vars: Vars::default(),
             is_shared: false,
@@ -138,12 +139,12 @@ impl Definition {
         let shared = self.texts.shared(self.template, given.map(|layer| &**layer));
         self.is_shared = shared.is_some();
         self.options = match shared {
-            Some(shared) => shared.options.clone(),
+            Some(shared) => Rc::clone(&shared.options),
             None => {
                 let query =
                     Query { merged: &self.texts.merged, section: DEFINITION, template: self.template };
                 let is_given = |name: &str| given.iter().any(|layer| layer.contains(name));
-                query.read_texts(is_given, &self.vars, log)?
+                query.read_texts(is_given, &self.vars, log)?.into()
             }
         };
         self.read_init(given)?;
@@ -151,7 +152,7 @@ impl Definition {
             for key in self.texts.merged.own_keys(DEFINITION) {
                 if &*key != "__name__" && !self.options.contains(&key) {
                     let setting = self.texts.merged.get(DEFINITION, &key, &Vars::default())?;
-                    self.options.insert(key, setting);
+                    Rc::make_mut(&mut self.options).insert(key, setting);
                 }
             }
         }
@@ -260,7 +261,7 @@ impl Definition {
             texts: Rc::clone(&self.texts),
             template: self.template,
             init: Rc::clone(&self.init),
-            options: self.options.clone(),
+            options: Rc::clone(&self.options),
             brackets: Rc::clone(&self.brackets),
             vars: self.vars.clone(),
             is_shared: self.is_shared,

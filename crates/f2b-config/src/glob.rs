@@ -4,12 +4,31 @@
 //! starts with a dot, `**` is `*`. A path without wildcards is found even if it is a link to nowhere. The library sorts
 //! names, so it matches single ones only.
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
+use std::rc::Rc;
 
 use ::glob::Pattern;
+use foldhash::fast::RandomState;
 
 use crate::python::{join, split_path};
+
+/// What patterns have matched, each looked for once: many jails follow the same logs.
+#[derive(Debug, Default)]
+pub(crate) struct Globs(HashMap<String, Rc<[String]>, RandomState>);
+
+impl Globs {
+    /// The paths that match.
+    pub(crate) fn glob(&mut self, pattern: &str) -> Rc<[String]> {
+        if let Some(found) = self.0.get(pattern) {
+            return Rc::clone(found);
+        }
+        let found: Rc<[String]> = glob(pattern).into();
+        self.0.insert(pattern.to_owned(), Rc::clone(&found));
+        found
+    }
+}
 
 /// The paths that match.
 pub(crate) fn glob(pattern: &str) -> Vec<String> {

@@ -16,7 +16,7 @@ use crate::document::Origin;
 use crate::error::ErrorKind;
 use crate::files::Files;
 use crate::filter::{Filter, fill, set};
-use crate::glob::glob;
+use crate::glob::{Globs, glob};
 use crate::judge::Fault;
 use crate::merged::{Merged, Raw};
 use crate::nearest::nearest;
@@ -246,7 +246,12 @@ impl Jail {
     }
 
     /// The commands that set the jail up. Without `allow_no_files` it is an error that there is nothing to watch.
-    pub(crate) fn commands(&mut self, allow_no_files: bool, log: &mut Log) -> Result<Vec<Command>, Error> {
+    pub(crate) fn commands(
+        &mut self,
+        allow_no_files: bool,
+        globs: &mut Globs,
+        log: &mut Log,
+    ) -> Result<Vec<Command>, Error> {
         if let Some(error) = &self.config_error {
             return Ok(vec![self.skipped(error)]);
         }
@@ -261,7 +266,7 @@ impl Jail {
             match &**name {
                 "logpath" if backend.starts_with("systemd") => {}
                 "logpath" => {
-                    logs = self.log_commands(setting, log);
+                    logs = self.log_commands(setting, globs, log);
                     if logs.is_empty() {
                         match self.without_logs(&backend, allow_no_files) {
                             NoLogs::Error(message) => {
@@ -337,24 +342,26 @@ impl Jail {
     }
 
     /// The commands for the log files that are there; behind the path can stand where to start reading.
-    fn log_commands(&self, setting: &Setting, log: &mut Log) -> Vec<Command> {
+    fn log_commands(&self, setting: &Setting, globs: &mut Globs, log: &mut Log) -> Vec<Command> {
         let mut commands = Vec::new();
         for line in setting.datum.to_text().split('\n') {
             let (path, tail) = line.rsplit_once(' ').unwrap_or((line, "head"));
-            let mut found = glob(path);
-            found.retain(|file| {
-                if !exists(file) {
+            let is_file = |file: &&String| {
+                let is_file = exists(file);
+                if !is_file {
                     let message = format!("File {file} is a dangling link, thus cannot be monitored");
                     log.say_at(Level::WARNING, logger::JAIL, message, setting.place_of(line));
                 }
-                exists(file)
-            });
+                is_file
+            };
+            let found = globs.glob(path);
+            let found: Vec<_> = found.iter().filter(is_file).collect();
             if found.is_empty() && log.from <= Level::NOTICE {
                 let message = format!("No file(s) found for glob {path}");
                 log.say_at(Level::NOTICE, logger::JAIL, message, setting.place_of(line));
             }
             let add = |file: &String| Command::words(["set", &self.name, "addlogpath", file, tail]);
-            commands.extend(found.iter().map(add));
+            commands.extend(found.into_iter().map(add));
         }
         commands
     }

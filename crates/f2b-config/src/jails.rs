@@ -10,6 +10,7 @@ use crate::configurator::{Configurator, Request};
 use crate::diagnostic::{Log, logger};
 use crate::error::{Error, ErrorKind};
 use crate::files::Reading;
+use crate::glob::Globs;
 use crate::jail::Jail;
 use crate::merged::Merged;
 use crate::python::repr;
@@ -96,6 +97,7 @@ pub(crate) struct SetUp<S> {
     pub(crate) stream: S,
     /// The names of those to start.
     pub(crate) started: Vec<String>,
+    globs: Globs,
     /// What there is to say about setting up.
     log: Log,
     /// The first error, at which setting up has ended.
@@ -105,7 +107,7 @@ pub(crate) struct SetUp<S> {
 impl<S: Stream> SetUp<S> {
     fn add(&mut self, mut jail: Jail, request: &Request<'_>) -> Result<(), Error> {
         let log = &mut self.log;
-        let commands = match jail.commands(request.allow_no_files, log) {
+        let commands = match jail.commands(request.allow_no_files, &mut self.globs, log) {
             Err(error) if request.spares_jails() => {
                 self.faulty = true;
                 vec![jail.leave_out_for(error, log)]

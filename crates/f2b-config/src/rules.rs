@@ -13,6 +13,7 @@ use crate::diagnostic::Diagnostic;
 use crate::error::{Error, ErrorKind};
 use crate::files::Files;
 use crate::filter::Filter;
+use crate::glob::Globs;
 use crate::jail::Jail;
 use crate::python::repr;
 use crate::setting::Options;
@@ -112,7 +113,7 @@ impl RulesReader {
         }
         let combined = jail.combined(&mut self.files.log)?;
         let said_before_commands = self.files.log.diagnostics.len();
-        let commands = jail.commands(true, &mut self.files.log)?;
+        let commands = jail.commands(true, &mut Globs::default(), &mut self.files.log)?;
         let definition = jail.filter.map(|filter| filter.definition);
         Ok(Some(Rules { commands, said_before_commands, combined, definition }))
     }

@@ -21,7 +21,7 @@ pub(crate) struct Shared {
     /// The names in lower case that are set in the section, or referred to anywhere in the files.
     mentioned: Map<()>,
     /// Those of the template.
-    pub(crate) options: Options,
+    pub(crate) options: Rc<Options>,
     looked_up: RefCell<Map<Option<Rc<str>>>>,
 }
 
@@ -32,7 +32,7 @@ impl Shared {
             return None;
         }
         let query = Query { merged, section, template };
-        let options = query.read_texts(|_| false, &Vars::default(), &mut Log::default()).ok()?;
+        let options = query.read_texts(|_| false, &Vars::default(), &mut Log::default()).ok()?.into();
         Some(Self { mentioned: mentioned(merged, section)?, options, looked_up: RefCell::default() })
     }
 

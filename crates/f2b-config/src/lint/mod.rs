@@ -23,6 +23,7 @@ use f2b_types::Level;
 use crate::configurator::Configurator;
 use crate::diagnostic::{Diagnostic, Log, logger};
 use crate::error::{Error, ErrorKind};
+use crate::glob::Globs;
 use crate::jail::Jail;
 use crate::judge::Judge;
 use crate::merged::Merged;
@@ -89,7 +90,7 @@ fn jails(configurator: &mut Configurator, judge: &dyn Judge) -> (Vec<Jail>, Vec<
     let names: Vec<Rc<str>> =
         reading.merged.section_names().filter(|name| &***name != "INCLUDES").cloned().collect();
     let mut merged = Rc::unwrap_or_clone(reading.merged);
-    let (mut jails, mut broken) = (Vec::new(), Vec::new());
+    let (mut jails, mut broken, mut globs) = (Vec::new(), Vec::new(), Globs::default());
     let errors = |log: &Log| log.diagnostics.iter().filter(|diagnostic| diagnostic.is_error()).count();
     for name in &names {
         let before = errors(&configurator.files.log);
@@ -100,7 +101,7 @@ fn jails(configurator: &mut Configurator, judge: &dyn Judge) -> (Vec<Jail>, Vec<
         }
         if jail.is_enabled() {
             faults::references(&jail, &merged, &configurator.base, &mut configurator.files);
-            judge_jail(&mut jail, judge, &mut configurator.files.log);
+            judge_jail(&mut jail, judge, &mut globs, &mut configurator.files.log);
             jails.push(jail);
         }
         if errors(&configurator.files.log) > before {
@@ -110,15 +111,15 @@ fn jails(configurator: &mut Configurator, judge: &dyn Judge) -> (Vec<Jail>, Vec<
     (jails, broken)
 }
 
-fn judge_jail(jail: &mut Jail, judge: &dyn Judge, log: &mut Log) {
+fn judge_jail(jail: &mut Jail, judge: &dyn Judge, globs: &mut Globs, log: &mut Log) {
     if !jail.can_start() {
         return;
     }
-    let commands = match jail.commands(false, log) {
+    let commands = match jail.commands(false, globs, log) {
         // Without a log file the rest can still be judged.
         Err(error) if error.kind == ErrorKind::Value => {
             log.say_error(logger::ROOT, error.to_string(), error);
-            jail.commands(true, &mut Log::default())
+            jail.commands(true, globs, &mut Log::default())
         }
         commands => commands,
     };
