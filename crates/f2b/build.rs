@@ -1,10 +1,10 @@
-//! Links `f2b-client` statically where the C library can be.
+//! Links `f2b-client` statically where the C library can be, and the compiler's support library into every program.
 //!
 //! Scripts and exporters start the client all the time, and to load three shared libraries takes longer than to ask the
 //! server. Cargo knows static linking for a whole build only, and the server must not be: it looks names up through the C
 //! library's plug-ins and opens libsystemd. So the client's linker is told to make a static program, and finds the
 //! archives of the libraries that the standard library asks for in a directory of their own before it finds the shared
-//! ones. Without the feature `static-client`, or where an archive is missing, the client is linked like the others.
+//! ones. Without the feature `static-client`, or where an archive is missing, all programs are linked as usual.
 
 use std::env;
 use std::fs;
@@ -13,9 +13,13 @@ use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// The names under which the standard library asks for a library, and the archive that stands for it.
-const ARCHIVES: &[(&str, &str)] =
-    &[("libc.a", "libc.a"), ("libm.a", "libm.a"), ("libgcc_s.a", "libgcc_eh.a")];
+/// The name under which the standard library asks for a library, the archive that stands for it, and the programs that
+/// have it inside.
+const ARCHIVES: &[(&str, &str, &[&str])] = &[
+    ("libc.a", "libc.a", &["f2b-client"]),
+    ("libm.a", "libm.a", &["f2b-client"]),
+    ("libgcc_s.a", "libgcc_eh.a", &["f2b-client", "f2b-server", "f2b-regex"]),
+];
 
 /// The beginning of a static program that may lie anywhere in memory.
 const STARTUP: &str = "rcrt1.o";
@@ -23,33 +27,32 @@ const STARTUP: &str = "rcrt1.o";
 fn main() -> io::Result<()> {
     println!("cargo::rerun-if-changed=build.rs");
     let Some(archives) = archives() else { return Ok(()) };
-    let directory = PathBuf::from(env::var_os("OUT_DIR").expect("cargo names a directory")).join("archives");
+    let root = PathBuf::from(env::var_os("OUT_DIR").expect("cargo names a directory")).join("archives");
     // What an earlier build has left there may be of another C library.
-    if directory.exists() {
-        fs::remove_dir_all(&directory)?;
+    if root.exists() {
+        fs::remove_dir_all(&root)?;
     }
-    fs::create_dir(&directory)?;
-    for (name, archive) in archives {
-        symlink(archive, directory.join(name))?;
+    for (name, archive, programs) in archives {
+        for program in programs {
+            let directory = root.join(program);
+            fs::create_dir_all(&directory)?;
+            symlink(&archive, directory.join(name))?;
+            println!("cargo::rustc-link-arg-bin={program}=-L{}", directory.display());
+        }
     }
-    println!("cargo::rustc-link-arg-bin=f2b-client=-L{}", directory.display());
     println!("cargo::rustc-link-arg-bin=f2b-client=-static-pie");
     Ok(())
 }
 
 /// Where the archives are, if all of them are there, wanted and of use.
-fn archives() -> Option<Vec<(&'static str, PathBuf)>> {
+fn archives() -> Option<Vec<(&'static str, PathBuf, &'static [&'static str])>> {
     let is = |name, value: &str| env::var(name).is_ok_and(|it| it == value);
+    let features = env::var("CARGO_CFG_TARGET_FEATURE").unwrap_or_default();
     let is_native = env::var("HOST") == env::var("TARGET");
     let is_wanted = env::var_os("CARGO_FEATURE_STATIC_CLIENT").is_some();
-    let is_static_anyway =
-        env::var("CARGO_CFG_TARGET_FEATURE").is_ok_and(|it| it.split(',').any(|it| it == "crt-static"));
-    if !(is_native
-        && is_wanted
-        && !is_static_anyway
-        && is("CARGO_CFG_TARGET_OS", "linux")
-        && is("CARGO_CFG_TARGET_ENV", "gnu"))
-    {
+    let is_static_anyway = features.split(',').any(|feature| feature == "crt-static");
+    let is_glibc = is("CARGO_CFG_TARGET_OS", "linux") && is("CARGO_CFG_TARGET_ENV", "gnu");
+    if !is_native || !is_wanted || is_static_anyway || !is_glibc {
         return None;
     }
     let linker = env::var_os("RUSTC_LINKER").unwrap_or_else(|| "cc".into());
@@ -59,5 +62,5 @@ fn archives() -> Option<Vec<(&'static str, PathBuf)>> {
         (path.is_absolute() && path.exists()).then_some(path)
     };
     find(STARTUP)?;
-    ARCHIVES.iter().map(|&(name, archive)| Some((name, find(archive)?))).collect()
+    ARCHIVES.iter().map(|&(name, archive, programs)| Some((name, find(archive)?, programs))).collect()
 }

@@ -45,7 +45,7 @@ pub(crate) struct Pattern {
     ascii: Program,
     /// For any other characters, exact or not, and for lines within a line; `None` inside where one is too big for the
     /// engine.
-    others: [OnceLock<Option<Program>>; 3],
+    others: [OnceLock<Option<Box<Program>>>; 3],
 }
 
 /// A text to search, with what decides on the program.
@@ -303,7 +303,7 @@ impl Pattern {
             (false, true) => other_exact,
             (true, true) => ascii_exact,
         };
-        place.get_or_init(|| Program::new(&self.parsed, mode).ok()).as_ref()
+        place.get_or_init(|| Program::new(&self.parsed, mode).ok().map(Box::new)).as_deref()
     }
 
     /// What the form of the pattern for a text has to expect.
@@ -320,7 +320,7 @@ impl Pattern {
 struct Program {
     recipe: Recipe,
     /// Made at once where there is no automaton. `None` inside if it is too big, which has been seen at once anyway.
-    engine: OnceLock<Option<Engine>>,
+    engine: OnceLock<Option<Box<Engine>>>,
     /// Which group of the pattern each group of the engine's is.
     groups: Vec<usize>,
     /// Groups of the pattern up to the last one that the engine knows, and the whole match.
@@ -362,7 +362,7 @@ struct Regular {
     /// It is for texts of ASCII characters.
     ascii: bool,
     /// Made for the first text. `None` inside if it is too big.
-    automaton: OnceLock<Option<Tagged>>,
+    automaton: OnceLock<Option<Box<Tagged>>>,
 }
 
 /// An engine refuses a program: it is too big.
@@ -387,12 +387,12 @@ impl Program {
             automaton: OnceLock::new(),
         });
         // Most automata never give up, and many engines would take much memory.
-        let engine = if regular.is_some() { OnceLock::new() } else { OnceLock::from(Some(engine)) };
+        let engine = if regular.is_some() { OnceLock::new() } else { OnceLock::from(Some(Box::new(engine))) };
         Ok(Self { recipe, engine, groups: written.groups, count, regular })
     }
 
     fn engine(&self) -> Option<&Engine> {
-        self.engine.get_or_init(|| self.recipe.engine().ok()).as_ref()
+        self.engine.get_or_init(|| self.recipe.engine().ok().map(Box::new)).as_deref()
     }
 
     /// The first match. The engine that backtracks is asked only if there may be one.
@@ -433,8 +433,8 @@ impl Program {
     fn search_regular(&self, text: Text<'_>, start: usize) -> Result<Search, Unknown> {
         let regular = self.regular.as_ref().ok_or(Unknown)?;
         let all = || regular.part((0..=regular.groups.len()).collect());
-        let automaton = regular.automaton.get_or_init(|| Tagged::new(std::iter::once(all()), regular.ascii));
-        let automaton = automaton.as_ref().ok_or(Unknown)?;
+        let made = || Tagged::new(std::iter::once(all()), regular.ascii).map(Box::new);
+        let automaton = regular.automaton.get_or_init(made).as_deref().ok_or(Unknown)?;
         let spans =
             automaton.search(text, start, 0, |_, places| self.spans(&regular.groups, places.iter()))?;
         Ok(spans.map_or(Search::Missed, Search::Found))

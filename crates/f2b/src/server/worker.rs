@@ -122,10 +122,10 @@ pub(super) enum Change {
     Methods(String),
 }
 
-/// The way to a worker.
+/// The way to a worker. A channel keeps room for some thirty messages, in each jail, hence the boxes.
 #[derive(Debug)]
 pub(super) struct Worker {
-    works: Sender<Work>,
+    works: Sender<Box<Work>>,
 }
 
 impl Worker {
@@ -162,7 +162,7 @@ impl Worker {
 
     pub(super) fn send(&self, work: Work) {
         // A worker ends only after the core has told it to, and the core tells it nothing more.
-        let _ = self.works.send(work);
+        let _ = self.works.send(Box::new(work));
     }
 }
 
@@ -196,7 +196,7 @@ struct Actor {
 }
 
 impl Actor {
-    fn run(mut self, inbox: &Receiver<Work>) {
+    fn run(mut self, inbox: &Receiver<Box<Work>>) {
         let _farewell = Farewell { jail: self.key, core: self.core.clone() };
         let mut agenda = Agenda::default();
         while let Some(work) = self.next(&mut agenda, inbox) {
@@ -291,13 +291,13 @@ impl Actor {
 
     /// The next thing to do; nothing when nobody is left to send any. When the bans that have come so far are all carried
     /// out, the log gets to know it.
-    fn next(&mut self, agenda: &mut Agenda, inbox: &Receiver<Work>) -> Option<Work> {
-        inbox.try_iter().for_each(|work| agenda.add(work));
+    fn next(&mut self, agenda: &mut Agenda, inbox: &Receiver<Box<Work>>) -> Option<Work> {
+        inbox.try_iter().for_each(|work| agenda.add(*work));
         if !agenda.has_bans() {
             let count = std::mem::take(&mut self.unsaid);
             self.log_banned(count);
         }
-        agenda.next().or_else(|| inbox.recv().ok())
+        agenda.next().or_else(|| inbox.recv().ok().map(|work| *work))
     }
 
     fn log_banned(&self, count: i64) {
