@@ -17,15 +17,16 @@ use super::tail::Place;
 use super::worker::{Deed, LastAnswer, Work, Worker};
 use super::{Backlog, JailKey};
 
-/// One jail and everything that belongs to it.
+/// One jail and everything that belongs to it. What is large is boxed: a list that grows has room for more jails than
+/// there are.
 pub(super) struct Running {
     pub(super) key: JailKey,
-    pub(super) jail: Jail,
+    pub(super) jail: Box<Jail>,
     /// As it was asked for, and as it was chosen.
     pub(super) backend: String,
     pub(super) real_backend: &'static str,
     /// The filter as it is configured; the reader has a copy that it runs.
-    pub(super) filter: Filter,
+    pub(super) filter: Box<Filter>,
     /// The files in the order in which they were added.
     pub(super) files: Vec<WatchedFile>,
     /// The journal, in place of files.
@@ -70,10 +71,10 @@ impl Running {
             chosen.journal.map(|source| WatchedJournal { source, matches: Vec::new(), position: None });
         Self {
             key,
-            jail,
+            jail: jail.into(),
             backend: backend.into(),
             real_backend: chosen.name,
-            filter,
+            filter: filter.into(),
             files: Vec::new(),
             journal,
             ignore_command: Value::Bool(false),

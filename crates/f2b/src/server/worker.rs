@@ -142,7 +142,7 @@ impl Worker {
         database: Option<&Database>,
     ) -> io::Result<Self> {
         let (works, inbox) = mpsc::channel();
-        let thread = Actor {
+        let thread = Box::new(Actor {
             key,
             name: name.into(),
             actions: Actions::new(name),
@@ -155,7 +155,7 @@ impl Worker {
             counts: JailCounts::default(),
             repeated: HashMap::new(),
             unsaid: 0,
-        };
+        });
         thread::Builder::new().name(super::thread_name('a', name)).spawn(move || thread.run(&inbox))?;
         Ok(Self { works })
     }
@@ -196,7 +196,7 @@ struct Actor {
 }
 
 impl Actor {
-    fn run(mut self, inbox: &Receiver<Box<Work>>) {
+    fn run(mut self: Box<Self>, inbox: &Receiver<Box<Work>>) {
         let _farewell = Farewell { jail: self.key, core: self.core.clone() };
         let mut agenda = Agenda::default();
         while let Some(work) = self.next(&mut agenda, inbox) {
