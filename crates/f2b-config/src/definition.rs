@@ -55,7 +55,7 @@ impl Texts {
         let read = |key: Rc<str>| {
             let place = || Some(merged.own(INIT, &key)?.origin.as_ref()?.place());
             let value = merged.get(INIT, &key, &Vars::default()).map_err(|error| error.at_place(place()));
-            InitOption { known: (!key.starts_with("known/")).then(|| known(&key)), key, value }
+            InitOption { known: (!key.starts_with(KNOWN)).then(|| [KNOWN, &key].concat().into()), key, value }
         };
         let init = merged.own_keys(INIT).into_iter().filter(|key| &**key != "__name__").map(read).collect();
         Self {
@@ -90,10 +90,8 @@ impl Texts {
     }
 }
 
-/// The name under which an option stays reachable, whatever goes before it.
-pub(crate) fn known(key: &str) -> Rc<str> {
-    ["known/", key].concat().into()
-}
+/// What a name begins with under which an option stays reachable, whatever goes before it.
+pub(crate) const KNOWN: &str = "known/";
 
 /// A filter or an action that a jail uses.
 #[derive(Debug)]

@@ -40,6 +40,8 @@ pub(crate) struct Reading {
 pub(crate) struct Files {
     pub(crate) log: Log,
     listings: Listings,
+    /// Each file comes in here.
+    buffer: Vec<u8>,
     /// All that is wrong in files that were not accepted, line by line.
     pub(crate) syntax_errors: Vec<SyntaxError>,
     /// By name, for instance `filter.d/sshd`.
@@ -209,7 +211,7 @@ impl Files {
         if path.contains('\0') {
             return Err(Error::value("embedded null byte"));
         }
-        let layer = match Source::read(path, self.listings.is_plain(path)) {
+        let layer = match Source::read(path, self.listings.is_plain(path), &mut self.buffer) {
             Ok(source) => Ok(self.parse(&Rc::new(source), usize::MAX)?),
             Err(ReadError::Unreadable(error)) => Err(error.to_string()),
             Err(ReadError::TooLarge) => {

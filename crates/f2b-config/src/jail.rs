@@ -10,7 +10,7 @@ use f2b_types::Level;
 use crate::Error;
 use crate::action::Action;
 use crate::bracketed::{extract_options, split_with_options};
-use crate::definition::{given, known};
+use crate::definition::{KNOWN, given};
 use crate::diagnostic::{Log, logger};
 use crate::document::Origin;
 use crate::error::ErrorKind;
@@ -388,10 +388,13 @@ fn publish(jail: &str, merged: &mut Merged, combined: &Options) {
     let Some(body) = merged.sections.get_mut(jail) else { return };
     let options = &mut Rc::make_mut(body).options;
     options.reserve(combined.len());
+    let mut name = String::from(KNOWN);
     for (key, setting) in combined.iter() {
-        if !key.starts_with("known/") && &**key != "__name__" {
+        if !key.starts_with(KNOWN) && &**key != "__name__" {
             let raw = Raw::new(setting.datum.clone(), setting.origin.clone());
-            options.insert(known(key), raw);
+            name.truncate(KNOWN.len());
+            name.push_str(key);
+            options.insert(&*name, raw);
         }
     }
 }

@@ -32,6 +32,10 @@ pub(crate) const DEFAULT: &str = "DEFAULT";
 /// So many errors at which Python would stop are enough.
 const MAX_FATAL: usize = 20;
 
+/// There is room at once for as many options as most files have, and for as many lines as most options have.
+const USUAL_OPTIONS: usize = 28;
+const USUAL_LINES: usize = 4;
+
 /// Why a file is not accepted.
 #[derive(Debug)]
 pub(crate) struct SyntaxError {
@@ -198,7 +202,7 @@ impl Builder {
             sections: Vec::new(),
             current: None,
             seen_sections: HashSet::default(),
-            seen_options: HashSet::default(),
+            seen_options: HashSet::with_capacity_and_hasher(USUAL_OPTIONS, RandomState::default()),
             errors: Vec::new(),
             fatal: 0,
         }
@@ -273,7 +277,9 @@ impl Builder {
             self.fail(line, SyntaxErrorKind::OptionTwice(section, Rc::clone(&key)), first);
         }
         if !key.is_empty() {
-            self.current = Some(Draft { key, name, lines: vec![value] });
+            let mut lines = Vec::with_capacity(USUAL_LINES);
+            lines.push(value);
+            self.current = Some(Draft { key, name, lines });
         }
     }
 

@@ -16,6 +16,9 @@ use memchr::memchr2;
 /// Larger files are refused: no configuration is that large.
 pub const MAX_FILE: u64 = 16 << 20;
 
+/// Most files are smaller.
+const USUAL_FILE: usize = 32 << 10;
+
 /// Of a line quoted in a message no more is kept.
 const MAX_QUOTE: usize = 500;
 
@@ -81,15 +84,15 @@ impl Source {
         Self { path: path.to_owned(), text: text.into(), lines: OnceCell::new() }
     }
 
-    /// Reads what is a plain file or has yet to show that it can be read like one.
-    pub(crate) fn read(path: &str, is_plain: bool) -> Result<Self, ReadError> {
-        let bytes = read(path, is_plain).map_err(ReadError::Unreadable)?;
-        if bytes.len() as u64 > MAX_FILE {
+    /// Reads what is a plain file or has yet to show that it can be read like one, by way of `buffer`.
+    pub(crate) fn read(path: &str, is_plain: bool, buffer: &mut Vec<u8>) -> Result<Self, ReadError> {
+        read(path, is_plain, buffer).map_err(ReadError::Unreadable)?;
+        if buffer.len() as u64 > MAX_FILE {
             return Err(ReadError::TooLarge);
         }
-        match String::from_utf8(bytes) {
+        match str::from_utf8(buffer) {
             Ok(text) => Ok(Self::new(path, text)),
-            Err(error) => Err(ReadError::NotText(describe(path, error.as_bytes()))),
+            Err(_) => Err(ReadError::NotText(describe(path, buffer))),
         }
     }
 
@@ -108,18 +111,16 @@ impl Source {
     }
 }
 
-/// The content of a file, or as much of it as shows that it is too large. A pipe would keep us waiting for a writer, so
-/// it counts as unreadable.
-fn read(path: &str, is_plain: bool) -> io::Result<Vec<u8>> {
+/// Fetches the content of a file, or as much of it as shows that it is too large. A pipe would keep us waiting for a
+/// writer, so it counts as unreadable.
+fn read(path: &str, is_plain: bool, buffer: &mut Vec<u8>) -> io::Result<()> {
     if !is_plain && fs::metadata(path)?.file_type().is_fifo() {
         return Err(io::Error::from(io::ErrorKind::InvalidInput));
     }
-    let file = File::open(path)?;
-    let length = file.metadata()?.len().min(MAX_FILE + 1);
-    let mut bytes = Vec::with_capacity(length as usize);
-    // A file that says it is empty can be made up by the kernel as it is read.
-    file.take(if length == 0 { MAX_FILE + 1 } else { length }).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    buffer.clear();
+    // With room for what most files have there is no need to ask how long this one is.
+    buffer.reserve(USUAL_FILE);
+    File::open(path)?.take(MAX_FILE + 1).read_to_end(buffer).map(drop)
 }
 
 /// Control characters are nothing for a terminal; a tab is, and keeps its place.

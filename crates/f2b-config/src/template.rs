@@ -81,10 +81,10 @@ pub(crate) const fn want(kind: Type, name: &'static str, fallback: Fallback) -> 
     Wanted { kind, name, fallback }
 }
 
-/// What a section has of `[DEFAULT]`, by the places in a template. What refers to other options is not among it, since it
-/// can be something else in each section, nor is what has the wrong type, since each section says so.
+/// What a section has of `[DEFAULT]`, with the names, by the places in a template. What refers to other options is not
+/// among it, since it can be something else in each section, nor is what has the wrong type, since each section says so.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Inherited(Vec<Option<(Rc<str>, Setting)>>);
+pub(crate) struct Inherited(Vec<(Rc<str>, Option<Setting>)>);
 
 impl Inherited {
     pub(crate) fn new(merged: &Merged, template: &[Wanted]) -> Self {
@@ -92,13 +92,9 @@ impl Inherited {
             let raw = merged.defaults.get(wanted.name)?;
             let is_plain = matches!(&raw.datum, Datum::Text(text) if !has_reference(text));
             let datum = wanted.kind.convert(&raw.datum).filter(|_| is_plain)?;
-            Some((wanted.name.into(), Setting { datum, origin: raw.origin.clone() }))
+            Some(Setting { datum, origin: raw.origin.clone() })
         };
-        Self(template.iter().map(inherited).collect())
-    }
-
-    fn at(&self, place: usize) -> Option<&(Rc<str>, Setting)> {
-        self.0.get(place)?.as_ref()
+        Self(template.iter().map(|wanted| (wanted.name.into(), inherited(wanted))).collect())
     }
 }
 
@@ -130,10 +126,14 @@ impl Query<'_> {
         let mut scope = self.merged.scope(self.section, &vars);
         let own = self.merged.sections.get(self.section);
         for (place, wanted) in self.template.iter().enumerate() {
-            if let Some((name, setting)) = inherited.at(place)
-                && own.is_some_and(|own| !own.options.contains(name))
+            let (name, inherited) = match inherited.0.get(place) {
+                Some((name, setting)) => (Rc::clone(name), setting.as_ref()),
+                None => (wanted.name.into(), None),
+            };
+            if let Some(setting) = inherited
+                && own.is_some_and(|own| !own.options.contains(&name))
             {
-                options.insert(Rc::clone(name), setting.clone());
+                options.insert(name, setting.clone());
                 continue;
             }
             let Some(setting) = self.read_one(wanted, scope.as_mut(), log)? else { continue };
@@ -144,7 +144,7 @@ impl Query<'_> {
                 log.say_at(Level::WARNING, logger::CONFIG, message, setting.place());
                 wanted.fallback.datum()
             });
-            options.insert(wanted.name, Setting { datum, origin: setting.origin });
+            options.insert(name, Setting { datum, origin: setting.origin });
         }
         Ok(options)
     }
