@@ -2,7 +2,8 @@
 //!
 //! `cargo bench --bench regex_lines`, with `F2B_LINES=1000000` for other than 100,000 lines.
 //!
-//! The logs are the lines of upstream's installed sample logs and of `examples/npm`, drawn by a fixed seed. Both programs
+//! The logs are the lines of upstream's installed sample logs and of `examples/npm`, drawn by a fixed seed, those of syslog with
+//! another process id every few lines, since what was said in a connection is kept as long as that goes on. Both programs
 //! run as whole processes with the same options, and with `--usedns=no`: the time-out of the name server is none of
 //! theirs. The memory is that of f2b-regex alone, for so many lines and for four times as many.
 
@@ -22,6 +23,8 @@ use support::{binary, repository};
 const LINES: usize = 100_000;
 const ROUNDS: usize = 3;
 const SEED: u64 = 20_261_125;
+/// Lines of one process, which serves one connection.
+const SESSION: usize = 8;
 const SAMPLES: &str = "/usr/lib/python3/dist-packages/fail2ban/tests/files/logs";
 const ORIGINAL: &str = "/usr/bin/fail2ban-regex";
 const STOCK: [&str; 5] = ["sshd", "nginx-http-auth", "nginx-botsearch", "postfix", "dovecot"];
@@ -102,11 +105,25 @@ fn write_log(path: &Path, sample: &[u8], lines: usize) {
         .collect();
     let mut log = BufWriter::new(File::create(path).expect("a file"));
     let mut random = SEED;
-    for _ in 0..lines {
+    for number in 0..lines {
         // The steps of Knuth's MMIX, of which the upper bits are good.
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let line = sample[(random >> 33) as usize % sample.len()];
-        log.write_all(line).and_then(|()| log.write_all(b"\n")).expect("a line");
+        let written = match around_process_id(line) {
+            Some((before, behind)) => log
+                .write_all(before)
+                .and_then(|()| write!(log, "{}", number / SESSION))
+                .and_then(|()| log.write_all(behind)),
+            None => log.write_all(line),
+        };
+        written.and_then(|()| log.write_all(b"\n")).expect("a line");
     }
     log.flush().expect("the rest");
+}
+
+/// What stands around the number in `sshd[123]: `.
+fn around_process_id(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = line.windows(3).position(|window| window == b"]: ")?;
+    let start = line[..end].iter().rposition(|byte| !byte.is_ascii_digit())? + 1;
+    (start < end && line[start - 1] == b'[').then(|| (&line[..start], &line[end..]))
 }
