@@ -62,18 +62,22 @@ fn fail(place: &Place, comm: &str, age: u64, numbers: impl IntoIterator<Item = u
 }
 
 fn write_failures(file: &Path, comm: &str, age: u64, numbers: impl IntoIterator<Item = u64>) {
-    let mut text = Vec::new();
-    for number in numbers {
-        let message = format!("fail from {}", address(number));
-        let fields: [(&str, &[u8]); 4] = [
-            ("_HOSTNAME", b"h"),
-            ("SYSLOG_IDENTIFIER", b"prog"),
-            ("_COMM", comm.as_bytes()),
-            ("MESSAGE", message.as_bytes()),
-        ];
-        text.extend(entry(now() - age * 1_000_000, &fields));
-    }
-    journal::write(file, &text);
+    let entries = numbers.into_iter().map(|number| failure(comm, number, now() - age * 1_000_000, None));
+    journal::write(file, &entries.collect::<Vec<_>>().concat());
+}
+
+/// A failure that is received at that time, and that may have a time of its own (microseconds since 1970).
+fn failure(comm: &str, number: u64, received: u64, own: Option<u64>) -> Vec<u8> {
+    let message = format!("fail from {}", address(number));
+    let own = own.map(|micros| micros.to_string());
+    let mut fields: Vec<(&str, &[u8])> = vec![
+        ("_HOSTNAME", b"h"),
+        ("SYSLOG_IDENTIFIER", b"prog"),
+        ("_COMM", comm.as_bytes()),
+        ("MESSAGE", message.as_bytes()),
+    ];
+    fields.extend(own.as_ref().map(|own| ("_SOURCE_REALTIME_TIMESTAMP", own.as_bytes())));
+    entry(received, &fields)
 }
 
 /// The numbers of the addresses that were found, in their order.
@@ -156,6 +160,78 @@ fn the_place_in_the_journal_is_handed_from_server_to_server() {
     // It may read the last entry once more (`journal-after-restart`), but none of those before.
     assert!([&[2, 3, 4, 5, 6][..], &[2, 3, 4, 5, 5, 6]].contains(&&*found(&place)), "{:?}", found(&place));
     stop(&place, server);
+}
+
+/// Entries may have times of their own, which are not those at which they were received, and which need not grow. Reading goes
+/// on where it was left all the same.
+#[test]
+fn entries_with_times_of_their_own_are_read_once() {
+    if !journal::can_be_made() {
+        return;
+    }
+    let second = 1_000_000;
+    let write = |place: &Place, of: &[(u64, u64, Option<u64>)]| {
+        let entries = of.iter().map(|(number, received, own)| failure("prog", *number, *received, *own));
+        journal::write(&file(place), &entries.collect::<Vec<_>>().concat());
+    };
+    // Far behind, also behind what counts; ahead; all at once; and none.
+    let begun = now() - 60 * second;
+    let times = [begun - 1800 * second, begun - 7200 * second, begun + 90 * second, begun].map(Some);
+    for own in times.into_iter().chain([None]) {
+        let place = place("");
+        // The last entry decides what the database knows.
+        let first: Vec<_> = (1..=20).map(|number| (number, begun + number, None)).collect();
+        write(&place, &first);
+        let received = begun + 20;
+        write(&place, &[(30, received, own), (31, received, own), (32, received, own)]);
+        let mut server = place.start();
+        place.wait_for_log("[j] Jail is in operation now");
+        let counts = own.is_none_or(|own| own > begun - 3600 * second);
+        let mut expected: Vec<u64> = (1..=20).collect();
+        expected.extend(if counts { 30..33 } else { 30..30 });
+        wait_for_found(&place, &expected);
+        stop(&place, server);
+        server = place.start();
+        write(&place, &[(40, now(), None)]);
+        expected.push(40);
+        wait_for_found(&place, &expected);
+        // In operation an entry counts however old it says that it is.
+        write(&place, &[(50, now(), own)]);
+        expected.push(50);
+        wait_for_found(&place, &expected);
+        stop(&place, server);
+        write(&place, &[(60, now(), own), (61, now(), None)]);
+        expected.extend(counts.then_some(60));
+        expected.push(61);
+        server = place.start();
+        wait_for_found(&place, &expected);
+        stop(&place, server);
+    }
+}
+
+/// Upstream keeps the entry's own time only. Whatever that is, we go on behind that entry.
+#[test]
+fn upstreams_place_is_found_by_the_entrys_own_time() {
+    if !journal::can_be_made() || upstream::version().is_none() || !journal::upstream_reads() {
+        return;
+    }
+    let second = 1_000_000;
+    for own in [now() - 1800 * second, now() - 7200 * second, now() + 30 * second] {
+        let place = place("");
+        let begun = now() - 60 * second;
+        let entries = (1..=5).map(|number| failure("prog", number, begun + number, None));
+        let entries = entries.chain([failure("prog", 6, begun + 6, Some(own))]);
+        journal::write(&file(&place), &entries.collect::<Vec<_>>().concat());
+        let server = upstream::start(&place);
+        // Not before the last entry, all others are of the past.
+        place.wait_for_log("[j] Jail is in operation now");
+        stop(&place, server);
+        let before = found(&place);
+        journal::write(&file(&place), &failure("prog", 7, now(), None));
+        let server = place.start();
+        wait_for_found(&place, &[&before[..], &[7]].concat());
+        drop(server);
+    }
 }
 
 /// What was written before the rotation and had not been read is not lost, whatever the order in which it is noticed.
@@ -485,7 +561,7 @@ fn commands_about_the_journal_are_answered_as_upstream_answers_them() {
     drop(servers);
     let position = |place: &Place| {
         let sql = "SELECT path, typeof(lastfilepos), abs(lastfilepos - strftime('%s', 'now')) < 60, \
-                   substr(firstlinemd5, 1, 2) || length(firstlinemd5) FROM logs";
+                   substr(firstlinemd5, 1, 2) || instr(firstlinemd5, ' ') FROM logs";
         let mut sqlite = std::process::Command::new("sqlite3");
         support::run(sqlite.arg(place.file("f2b.sqlite3")).arg(sql))
     };

@@ -4,7 +4,7 @@
 //! open certain files. So where a rotation has changed them the journal is opened anew, with what was rotated out of use
 //! just now, and reading goes on behind the entry that was read last: nothing is missed, nothing comes twice.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, SystemTime};
 
@@ -80,7 +80,7 @@ impl Journal {
     ///
     /// [`JournalError::Invalid`] for what is no match ([`is_valid_match`]).
     pub fn set_matches(&mut self, matches: &[Vec<String>]) -> Result<(), JournalError> {
-        let place = self.handle.cursor().ok();
+        let place = self.cursor();
         matches.clone_into(&mut self.matches);
         let result = apply(&mut self.handle, matches);
         if place.is_some() {
@@ -116,14 +116,14 @@ impl Journal {
 
     /// The cursor of the entry that was read last.
     pub fn cursor(&self) -> Option<CString> {
-        self.handle.cursor().ok()
+        self.handle.cursor().ok().or_else(|| self.seen.clone())
     }
 
     /// The cursor of the last entry that there is.
     pub fn last_cursor(&mut self) -> Option<CString> {
         self.handle.seek_tail().ok()?;
         let is_there = self.handle.previous().unwrap_or(false);
-        is_there.then(|| self.cursor()).flatten()
+        is_there.then(|| self.handle.cursor().ok()).flatten()
     }
 
     /// Goes on with the first entry that was received at that time (in seconds since 1970) or later.
@@ -135,6 +135,18 @@ impl Journal {
         self.seen = None;
         self.start = Start::Time((seconds.max(0.0) * 1e6) as u64);
         self.go_back_to(None)
+    }
+
+    /// Goes on behind the entry with this cursor, or where it was if it is there no more.
+    ///
+    /// # Errors
+    ///
+    /// [`JournalError`] if it is no cursor.
+    pub fn seek_behind(&mut self, cursor: &CStr) -> Result<(), JournalError> {
+        if let Some(micros) = received(cursor) {
+            self.start = Start::Time(micros);
+        }
+        self.go_back_to(Some(cursor.to_owned()))
     }
 
     /// What becomes readable when something has happened; `None` if it has to be asked for.
@@ -149,7 +161,7 @@ impl Journal {
     ///
     /// [`JournalError`] if the files can't be opened now; ask again later.
     pub fn news(&mut self) -> Result<News, JournalError> {
-        let place = self.cursor().or_else(|| self.seen.clone());
+        let place = self.cursor();
         let news = self.handle.process()?;
         if news != INVALIDATE && !self.stale {
             return Ok(if news == NOP { News::Nothing } else { News::Entries });
@@ -208,6 +220,12 @@ fn apply(handle: &mut Handle, matches: &[Vec<String>]) -> Result<(), JournalErro
     Ok(())
 }
 
+/// When the entry with this cursor was received, in microseconds since 1970 (`sd_journal_get_cursor`: `s=...;t=...;...`).
+pub fn received(cursor: &CStr) -> Option<u64> {
+    let time = cursor.to_str().ok()?.split(';').find_map(|field| field.strip_prefix("t="))?;
+    u64::from_str_radix(time, 16).ok()
+}
+
 /// The alternatives that words with `+` between them stand for.
 pub fn alternatives(words: &[String]) -> Vec<Vec<String>> {
     words.split(|word| word == "+").map(<[String]>::to_vec).collect()
@@ -219,4 +237,18 @@ pub fn is_valid_match(text: &str) -> bool {
     let is_name = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
     text.split_once('=')
         .is_some_and(|(name, _)| !name.is_empty() && !name.starts_with("__") && name.chars().all(is_name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_tells_when_its_entry_was_received() {
+        let cursor = c"s=9ec18b30;i=4;b=7c49d7d0;m=2540be400;t=64464a2f6c8f1;x=dcb1e5a8a0a5f8a6";
+        assert_eq!(received(cursor), Some(0x0006_4464_a2f6_c8f1));
+        for none in [c"", c"t=", c"t=x", c"s=1;m=2", c"\xff;t=1"] {
+            assert_eq!(received(none), None);
+        }
+    }
 }

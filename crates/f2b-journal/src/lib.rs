@@ -21,6 +21,6 @@ mod source;
 
 pub use crate::entry::{Entry, EntryLine};
 pub use crate::error::JournalError;
-pub use crate::journal::{Journal, News, alternatives, is_valid_match};
+pub use crate::journal::{Journal, News, alternatives, is_valid_match, received};
 pub use crate::sd::load;
 pub use crate::source::{Source, SourceError};
