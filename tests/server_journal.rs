@@ -265,6 +265,72 @@ fn a_rotated_journal_is_read_to_its_end_before_the_new_one() {
     drop(server);
 }
 
+/// The library maps the files into memory. One that is cut short costs nothing but what was in it, whether another one takes
+/// its place or its contents come back.
+#[test]
+fn a_journal_file_that_is_cut_short_is_opened_again() {
+    if !journal::can_be_made() {
+        return;
+    }
+    let place = place("");
+    let dir = place.path().display();
+    place.write(
+        "jail.conf",
+        &format!(
+            "{}[k]\nenabled = true\nbackend = systemd[journalfiles=\"{dir}/other.journal\"]\n",
+            place.read("jail.conf")
+        ),
+    );
+    let other = place.file("other.journal");
+    fail(&place, "prog", 1, [1, 2, 3]);
+    write_failures(&other, "prog", 1, [4]);
+    let mut server = place.start();
+    let wait_for = |number: u64| wait_until("a failure is found", || found(&place).contains(&number));
+    let told = || place.log().matches("[j] Unable to read the journal: a journal file was cut short").count();
+    let cut = |length: u64| {
+        let opened = fs::OpenOptions::new().write(true).open(file(&place)).expect("the journal");
+        opened.set_len(length).expect("it is cut short");
+    };
+    let mut next = 5;
+    wait_for(3);
+    wait_for(4);
+    for (round, length) in [0, 1].into_iter().enumerate() {
+        cut(length);
+        wait_until("the log says so", || told() > round);
+        write_failures(&other, "prog", 0, [next]);
+        wait_for(next);
+        // The file is found broken, renamed, and a new one begun.
+        fail(&place, "prog", 0, [next + 1, next + 2]);
+        wait_for(next + 2);
+        next += 3;
+    }
+    // In the middle of what is to be read.
+    place.ask(&["set", "j", "idle", "on"]);
+    fail(&place, "prog", 0, 10_000..15_000);
+    cut(400_000);
+    place.ask(&["set", "j", "idle", "off"]);
+    wait_until("the log says so", || told() > 2);
+    fail(&place, "prog", 0, [next]);
+    wait_for(next);
+    next += 1;
+    // The contents come back, and grow.
+    let saved = fs::read(file(&place)).expect("the journal");
+    cut(0);
+    wait_until("the log says so", || told() > 3);
+    fs::write(file(&place), saved).expect("the journal");
+    fail(&place, "prog", 0, [next]);
+    wait_for(next);
+    // What was in a file is gone if nobody had read it; nothing came twice, and everything is told once.
+    let mut found = found(&place);
+    let partly = found.extract_if(.., |number| *number >= 10_000).collect::<Vec<_>>();
+    assert!((10_000..14_900).zip(&partly).all(|(expected, number)| expected == *number), "{partly:?}");
+    found.sort_unstable();
+    assert_eq!(found, (1..=next).collect::<Vec<_>>(), "{}", place.log());
+    assert_eq!(told(), 4, "{}", place.log());
+    assert!(server.0.try_wait().expect("a process").is_none());
+    stop(&place, server);
+}
+
 /// Writers, rotations and a restart at random; in the end each failure was found once, in the order of the journal.
 #[test]
 fn nothing_is_missed_and_nothing_is_read_twice() {

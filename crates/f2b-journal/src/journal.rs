@@ -2,13 +2,14 @@
 //!
 //! The library follows the files that it has opened; it does not look for those that take their place if it was told to
 //! open certain files. So where a rotation has changed them the journal is opened anew, with what was rotated out of use
-//! just now, and reading goes on behind the entry that was read last: nothing is missed, nothing comes twice.
+//! just now, and reading goes on behind the entry that was read last: nothing is missed, nothing comes twice. So it is where
+//! a file was cut short.
 
 use std::ffi::{CStr, CString};
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, SystemTime};
 
-use crate::entry::Entry;
+use crate::entry::{Entry, MAX_VALUE};
 use crate::error::JournalError;
 use crate::sd::Handle;
 use crate::source::{OpenFile, Source};
@@ -20,6 +21,9 @@ const NOP: i32 = 0;
 /// How long ago a file may have been written to that was rotated out of use just now.
 const ROTATION: Duration = Duration::from_secs(3600);
 
+/// Bytes of a field, with its name, that are read at most.
+const MAX_FIELD: usize = MAX_VALUE + 64;
+
 /// A journal, read forwards.
 pub struct Journal {
     source: Source,
@@ -28,8 +32,10 @@ pub struct Journal {
     files: Option<Vec<OpenFile>>,
     matches: Vec<Vec<String>>,
     start: Start,
-    /// An entry that was read before and may come once more.
-    seen: Option<CString>,
+    /// The cursor of the entry that was read last.
+    place: Option<CString>,
+    /// It may come once more.
+    repeats: bool,
     /// The files have changed, and could not be opened yet.
     stale: bool,
 }
@@ -69,7 +75,8 @@ impl Journal {
             files,
             matches: Vec::new(),
             start: Start::Head,
-            seen: None,
+            place: None,
+            repeats: false,
             stale: false,
         })
     }
@@ -80,27 +87,33 @@ impl Journal {
     ///
     /// [`JournalError::Invalid`] for what is no match ([`is_valid_match`]).
     pub fn set_matches(&mut self, matches: &[Vec<String>]) -> Result<(), JournalError> {
-        let place = self.cursor();
         matches.clone_into(&mut self.matches);
         let result = apply(&mut self.handle, matches);
-        if place.is_some() {
-            self.go_back_to(place)?;
+        if self.place.is_some() {
+            self.go_back()?;
         }
         result
+    }
+
+    /// Whether the files can't be read any more as they were opened: they have changed, or one was cut short.
+    pub fn is_stale(&self) -> bool {
+        self.stale || self.handle.is_cut()
     }
 
     /// The next entry; `None` if there is none now.
     ///
     /// # Errors
     ///
-    /// [`JournalError`] for an entry that can't be read; the next one may be.
+    /// [`JournalError::CutShort`] until the files are opened anew ([`Journal::news`]); another one for an entry that can't be
+    /// read, behind which the next one may be.
     pub fn read(&mut self) -> Result<Option<Entry>, JournalError> {
         if !self.advance()? {
             return Ok(None);
         }
         // An entry may come from a start of the machine of which nothing more is known.
         let mut entry = Entry::new(self.handle.realtime()?, self.handle.monotonic().unwrap_or(0));
-        self.handle.each_field(|field| entry.take(field))?;
+        self.handle.each_field(MAX_FIELD, |field| entry.take(field))?;
+        self.place = Some(self.handle.cursor()?);
         Ok(Some(entry))
     }
 
@@ -108,15 +121,17 @@ impl Journal {
         if !self.handle.next()? {
             return Ok(false);
         }
-        match self.seen.take() {
-            Some(seen) if self.handle.is_at(&seen).unwrap_or(false) => self.handle.next(),
+        match &self.place {
+            Some(seen) if std::mem::take(&mut self.repeats) && self.handle.is_at(seen).unwrap_or(false) => {
+                self.handle.next()
+            }
             _ => Ok(true),
         }
     }
 
     /// The cursor of the entry that was read last.
-    pub fn cursor(&self) -> Option<CString> {
-        self.handle.cursor().ok().or_else(|| self.seen.clone())
+    pub fn cursor(&self) -> Option<&CStr> {
+        self.place.as_deref()
     }
 
     /// The cursor of the last entry that there is.
@@ -132,9 +147,9 @@ impl Journal {
     ///
     /// [`JournalError`] if the library refuses.
     pub fn seek_time(&mut self, seconds: f64) -> Result<(), JournalError> {
-        self.seen = None;
+        self.place = None;
         self.start = Start::Time((seconds.max(0.0) * 1e6) as u64);
-        self.go_back_to(None)
+        self.go_back()
     }
 
     /// Goes on behind the entry with this cursor, or where it was if it is there no more.
@@ -146,7 +161,8 @@ impl Journal {
         if let Some(micros) = received(cursor) {
             self.start = Start::Time(micros);
         }
-        self.go_back_to(Some(cursor.to_owned()))
+        self.place = Some(cursor.to_owned());
+        self.go_back()
     }
 
     /// What becomes readable when something has happened; `None` if it has to be asked for.
@@ -159,30 +175,33 @@ impl Journal {
     ///
     /// # Errors
     ///
-    /// [`JournalError`] if the files can't be opened now; ask again later.
+    /// [`JournalError`] if the files can't be opened now, or one is cut short; ask again later.
     pub fn news(&mut self) -> Result<News, JournalError> {
-        let place = self.cursor();
-        let news = self.handle.process()?;
-        if news != INVALIDATE && !self.stale {
-            return Ok(if news == NOP { News::Nothing } else { News::Entries });
-        }
-        let reopened = match &self.files {
-            Some(files) if self.stale || self.source.files_now() != *files => {
+        if !self.is_stale() {
+            // The library takes a file for empty that has lost its beginning as well.
+            if self.files.iter().flatten().any(OpenFile::is_beheaded) {
                 self.stale = true;
-                self.seen = place.clone();
-                self.reopen()?;
-                self.stale = false;
-                true
+                return Err(JournalError::CutShort);
             }
-            _ => false,
-        };
-        self.go_back_to(place)?;
-        Ok(if reopened { News::Reopened } else { News::Entries })
+            let news = self.handle.process()?;
+            if news != INVALIDATE {
+                return Ok(if news == NOP { News::Nothing } else { News::Entries });
+            }
+            self.stale = self.files.as_ref().is_some_and(|files| self.source.files_now() != *files);
+        }
+        if !self.is_stale() {
+            self.go_back()?;
+            return Ok(News::Entries);
+        }
+        self.reopen()?;
+        self.stale = false;
+        self.go_back()?;
+        Ok(News::Reopened)
     }
 
     fn reopen(&mut self) -> Result<(), JournalError> {
         let (mut handle, files) = self.source.open(SystemTime::now().checked_sub(ROTATION))?;
-        if files.is_none() {
+        if files.is_none() && self.files.is_some() {
             return Err(JournalError::System(nix::errno::Errno::ENOENT.into()));
         }
         apply(&mut handle, &self.matches)?;
@@ -191,12 +210,12 @@ impl Journal {
         Ok(())
     }
 
-    /// Goes on behind the entry with this cursor, or where reading began.
-    fn go_back_to(&mut self, cursor: Option<CString>) -> Result<(), JournalError> {
-        match (cursor, self.start) {
+    /// Goes on behind the entry that was read last, or where reading began.
+    fn go_back(&mut self) -> Result<(), JournalError> {
+        match (&self.place, self.start) {
             (Some(cursor), _) => {
-                self.handle.seek_cursor(&cursor)?;
-                self.seen = Some(cursor);
+                self.handle.seek_cursor(cursor)?;
+                self.repeats = true;
             }
             (None, Start::Time(micros)) => {
                 self.handle.seek_time(micros)?;

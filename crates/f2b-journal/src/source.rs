@@ -183,7 +183,16 @@ impl Source {
     }
 }
 
+/// Bytes of the header of a journal file, at least.
+const MIN_HEADER: u64 = 208;
+
 impl OpenFile {
+    /// Whether it is the same file still, but with less in it than its header.
+    pub(crate) fn is_beheaded(&self) -> bool {
+        let meta = fs::metadata(&self.path).ok();
+        meta.is_some_and(|meta| meta.len() < MIN_HEADER && self.inode == Some((meta.dev(), meta.ino())))
+    }
+
     fn of(path: &Path) -> Self {
         let inode = fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino()));
         Self { path: path.into(), inode }

@@ -153,25 +153,22 @@ impl FollowedJournal {
             self.journal = Some(journal);
         }
         let Some(journal) = &mut self.journal else { return Ok(Progress::Missing) };
+        if journal.is_stale() {
+            return hear_news(journal, jail, log);
+        }
         for _ in 0..BUDGET {
             let entry = match journal.read() {
                 Ok(Some(entry)) => entry,
                 Ok(None) => {
                     self.phase.end(jail, log);
-                    return match journal.news()? {
-                        News::Nothing => Ok(Progress::End),
-                        News::Entries => Ok(Progress::More),
-                        News::Reopened => {
-                            let message = format!("[{jail}] Journal files were rotated, reopen journal");
-                            log.write(Record::new(Level::MSG, "filtersystemd", message));
-                            Ok(Progress::More)
-                        }
-                    };
+                    return hear_news(journal, jail, log);
                 }
+                Err(error @ JournalError::CutShort) => return Err(error),
                 Err(error) => {
                     let message = format!("Error reading line from systemd journal: {error}");
                     log.write(Record::new(Level::ERROR, "filtersystemd", message));
-                    continue;
+                    // If it is not this entry only, the log should not be full of it.
+                    return Ok(Progress::Unsettled);
                 }
             };
             let line = entry.line(encoding, self.offset);
@@ -241,7 +238,7 @@ impl Phase {
             Self::Present => return,
             _ if time >= now - NEAR => true,
             Self::Past { end, began } => {
-                if time > *began || journal.cursor().as_ref() == Some(end) {
+                if time > *began || journal.cursor() == Some(&**end) {
                     *self = Self::Catching { until: now * 2.0 - *began };
                 }
                 false
@@ -258,6 +255,19 @@ impl Phase {
         if !matches!(std::mem::replace(self, Self::Present), Self::Present) {
             let message = format!("[{jail}] Jail is in operation now (process new journal entries)");
             log.write(Record::new(Level::INFO, "filtersystemd", message));
+        }
+    }
+}
+
+/// What has happened to a journal of which everything was read.
+fn hear_news(journal: &mut Journal, jail: &str, log: &ServerLog) -> Result<Progress, JournalError> {
+    match journal.news()? {
+        News::Nothing => Ok(Progress::End),
+        News::Entries => Ok(Progress::More),
+        News::Reopened => {
+            let message = format!("[{jail}] Journal files have changed, reopen journal");
+            log.write(Record::new(Level::MSG, "filtersystemd", message));
+            Ok(Progress::More)
         }
     }
 }
