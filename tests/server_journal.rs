@@ -97,6 +97,15 @@ fn wait_for_found(place: &Place, expected: &[u64]) {
     assert_eq!(found(place), expected, "{}", place.log());
 }
 
+/// Of several journals it is not certain which one is heard first.
+#[track_caller]
+fn wait_for_found_in_any_order(place: &Place, expected: &[u64]) {
+    wait_until("failures are found", || found(place).len() >= expected.len());
+    let mut found = found(place);
+    found.sort_unstable();
+    assert_eq!(found, expected, "{}", place.log());
+}
+
 /// Stops the server and waits for its end.
 #[track_caller]
 fn stop(place: &Place, mut server: Process) {
@@ -329,6 +338,50 @@ fn a_journal_file_that_is_cut_short_is_opened_again() {
     assert_eq!(told(), 4, "{}", place.log());
     assert!(server.0.try_wait().expect("a process").is_none());
     stop(&place, server);
+}
+
+/// The library opens all files of a list or none. One that is broken does not take the others away, and is read as soon as it
+/// can be.
+#[test]
+fn a_broken_file_of_several_is_left_out() {
+    if !journal::can_be_made() {
+        return;
+    }
+    let place = place("");
+    let dir = place.path().display();
+    let jail = format!("backend = systemd[journalfiles=\"{dir}/journal/system.journal\"]");
+    let all = format!("backend = systemd[journalpath=\"{dir}/journal\"]");
+    place.write("jail.conf", &place.read("jail.conf").replace(&jail, &all));
+    let user = place.file("journal/user-1000.journal");
+    let cut = || {
+        let opened = fs::OpenOptions::new().write(true).open(&user).expect("the journal");
+        opened.set_len(0).expect("it is cut short");
+    };
+    let told = || place.log().matches("/user-1000.journal can't be opened, it is left out").count();
+    fail(&place, "prog", 1, [1]);
+    write_failures(&user, "prog", 1, [2]);
+    let server = place.start();
+    wait_until("both are found", || found(&place).len() == 2);
+    let saved = fs::read(&user).expect("the journal");
+    cut();
+    wait_until("it is left out", || told() == 1);
+    fail(&place, "prog", 0, [3]);
+    wait_for_found_in_any_order(&place, &[1, 2, 3]);
+    stop(&place, server);
+    // So it is at a start.
+    let server = place.start();
+    wait_until("it is left out", || told() == 2);
+    fail(&place, "prog", 0, [4]);
+    wait_for_found_in_any_order(&place, &[1, 2, 3, 4]);
+    fs::write(&user, saved).expect("the journal");
+    write_failures(&user, "prog", 0, [5]);
+    wait_for_found_in_any_order(&place, &[1, 2, 3, 4, 5]);
+    // Another file takes its place.
+    cut();
+    wait_until("it is left out", || told() == 3);
+    write_failures(&user, "prog", 0, [6]);
+    wait_for_found_in_any_order(&place, &[1, 2, 3, 4, 5, 6]);
+    drop(server);
 }
 
 /// Writers, rotations and a restart at random; in the end each failure was found once, in the order of the journal.

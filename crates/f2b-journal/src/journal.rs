@@ -7,12 +7,13 @@
 
 use std::ffi::{CStr, CString};
 use std::os::fd::BorrowedFd;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use crate::entry::{Entry, MAX_VALUE};
 use crate::error::JournalError;
 use crate::sd::Handle;
-use crate::source::{OpenFile, Source};
+use crate::source::{Broken, OpenFile, Source};
 
 /// What `sd_journal_process` answers when files were added or removed.
 const INVALIDATE: i32 = 2;
@@ -60,16 +61,29 @@ pub enum News {
 }
 
 impl Journal {
-    /// Opens the journal at its first entry; for somebody who read it `until` then, with what was rotated out of use since.
+    /// Opens the journal at its first entry.
+    ///
+    /// # Errors
+    ///
+    /// [`JournalError`] where there is no library, or something can't be opened.
+    pub fn open(source: &Source) -> Result<Self, JournalError> {
+        Ok(Self::with(source, source.open(None, Broken::Refused)?))
+    }
+
+    /// The same for somebody who goes on reading, and who read it `until` then: what was rotated out of use since is opened as
+    /// well, and files that can't be opened are left out ([`Journal::left_out`]) until something comes of them.
     ///
     /// # Errors
     ///
     /// [`JournalError`] where there is no library, or nothing that can be opened.
-    pub fn open(source: &Source, until: Option<SystemTime>) -> Result<Self, JournalError> {
-        let (handle, files) = source.open(until)?;
+    pub fn follow(source: &Source, until: Option<SystemTime>) -> Result<Self, JournalError> {
+        Ok(Self::with(source, source.open(until, Broken::LeftOut)?))
+    }
+
+    fn with(source: &Source, (handle, files): (Handle, Option<Vec<OpenFile>>)) -> Self {
         // From now on the library takes note of what happens to the files.
         let _ = handle.fd();
-        Ok(Self {
+        Self {
             source: source.clone(),
             handle,
             files,
@@ -78,7 +92,7 @@ impl Journal {
             place: None,
             repeats: false,
             stale: false,
-        })
+        }
     }
 
     /// Reads only what matches all of one of the lists; everything if there is none.
@@ -93,6 +107,12 @@ impl Journal {
             self.go_back()?;
         }
         result
+    }
+
+    /// The files that can't be opened.
+    pub fn left_out(&self) -> impl Iterator<Item = &Path> {
+        let files = self.files.iter().flatten().filter(|file| file.is_left_out());
+        files.map(|file| &*file.path)
     }
 
     /// Whether the files can't be read any more as they were opened: they have changed, or one was cut short.
@@ -184,10 +204,14 @@ impl Journal {
                 return Err(JournalError::CutShort);
             }
             let news = self.handle.process()?;
-            if news != INVALIDATE {
+            let mut left_out = self.files.iter().flatten().filter(|file| file.is_left_out());
+            self.stale = match news {
+                INVALIDATE => self.files.as_ref().is_some_and(|files| self.source.have_changed(files)),
+                _ => left_out.any(OpenFile::has_changed),
+            };
+            if news != INVALIDATE && !self.stale {
                 return Ok(if news == NOP { News::Nothing } else { News::Entries });
             }
-            self.stale = self.files.as_ref().is_some_and(|files| self.source.files_now() != *files);
         }
         if !self.is_stale() {
             self.go_back()?;
@@ -200,7 +224,8 @@ impl Journal {
     }
 
     fn reopen(&mut self) -> Result<(), JournalError> {
-        let (mut handle, files) = self.source.open(SystemTime::now().checked_sub(ROTATION))?;
+        let (mut handle, files) =
+            self.source.open(SystemTime::now().checked_sub(ROTATION), Broken::LeftOut)?;
         if files.is_none() && self.files.is_some() {
             return Err(JournalError::System(nix::errno::Errno::ENOENT.into()));
         }

@@ -39,7 +39,7 @@ impl JournalLines {
         let opened = f2b_config::extract_options(log)
             .map_err(|error| error.to_string())
             .and_then(|(_, options)| Source::parse(&options).map_err(|error| error.to_string()))
-            .and_then(|source| Journal::open(&source, None).map_err(|error| error.to_string()));
+            .and_then(|source| Journal::open(&source).map_err(|error| error.to_string()));
         let mut journal = match opened {
             Ok(journal) => journal,
             Err(error) => return Err(out.give_up(&error)?),

@@ -5,6 +5,7 @@
 //! that entry, whatever its own time is, and whoever else writes the place takes the cursor away.
 
 use std::ffi::{CStr, CString};
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use f2b_filter::Encoding;
@@ -81,6 +82,8 @@ pub(super) struct FollowedJournal {
     was_saved: bool,
     /// Said in the log once.
     troubled: bool,
+    /// Files that can't be opened, as the log says.
+    left_out: Vec<PathBuf>,
 }
 
 /// What the entries that come are of.
@@ -104,6 +107,7 @@ impl FollowedJournal {
             last: None,
             is_saved: true,
             troubled: false,
+            left_out: Vec::new(),
         }
     }
 
@@ -153,6 +157,14 @@ impl FollowedJournal {
             self.journal = Some(journal);
         }
         let Some(journal) = &mut self.journal else { return Ok(Progress::Missing) };
+        let left_out: Vec<_> = journal.left_out().map(Into::into).collect();
+        for path in left_out.iter().filter(|path| !self.left_out.contains(path)) {
+            let path = path.display();
+            let message =
+                format!("[{jail}] Journal file {path} can't be opened, it is left out until it changes");
+            log.write(Record::new(Level::WARNING, "filtersystemd", message));
+        }
+        self.left_out = left_out;
         if journal.is_stale() {
             return hear_news(journal, jail, log);
         }
@@ -191,7 +203,7 @@ impl FollowedJournal {
         let cursor = position.and_then(|position| position.cursor.as_deref());
         let cursor = cursor.filter(|cursor| received(cursor) > earliest);
         let until = position.map(|_| cursor.map_or(earliest, received));
-        let mut journal = Journal::open(&self.watched.source, until.and_then(system_time))?;
+        let mut journal = Journal::follow(&self.watched.source, until.and_then(system_time))?;
         journal.set_matches(&self.watched.matches)?;
         if self.watched.matches.is_empty() {
             let message = format!(
