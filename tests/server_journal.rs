@@ -384,6 +384,32 @@ fn a_broken_file_of_several_is_left_out() {
     drop(server);
 }
 
+/// What has been read of the files does not stay in memory, where the library has put it.
+#[test]
+fn a_long_past_is_let_go() {
+    if !journal::can_be_made() {
+        return;
+    }
+    let place = place("");
+    let received = now() - 60_000_000;
+    let entries = (0..30_000).map(|number| failure("prog", number, received + number, None));
+    journal::write(&file(&place), &entries.collect::<Vec<_>>().concat());
+    let server = place.start();
+    place.wait_for_log("[j] Jail is in operation now");
+    fail(&place, "prog", 0, [30_000]);
+    wait_for_found(&place, &(0..=30_000).collect::<Vec<_>>());
+    let pages = fs::metadata(file(&place)).expect("the journal").len() / 1024;
+    let resident = || {
+        let maps = fs::read_to_string(format!("/proc/{}/smaps", server.0.id())).expect("maps");
+        let of_journal = maps.split("VmFlags").filter(|map| map.contains("/system.journal\n"));
+        let sizes = of_journal.filter_map(|map| map.split_once("\nRss:")?.1.split_whitespace().next());
+        sizes.map(|kib| kib.parse::<u64>().expect("a number")).sum::<u64>()
+    };
+    assert!(pages > 10_000, "{pages} KiB");
+    wait_until("the memory is free again", || resident() < pages / 4);
+    drop(server);
+}
+
 /// Writers, rotations and a restart at random; in the end each failure was found once, in the order of the journal.
 #[test]
 fn nothing_is_missed_and_nothing_is_read_twice() {

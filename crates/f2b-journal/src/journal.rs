@@ -39,6 +39,8 @@ pub struct Journal {
     repeats: bool,
     /// The files have changed, and could not be opened yet.
     stale: bool,
+    /// Until when it was read before; what has been rotated out of use since is not read to its end yet.
+    until: Option<SystemTime>,
 }
 
 /// Where reading began, as long as nothing has been read.
@@ -77,7 +79,8 @@ impl Journal {
     ///
     /// [`JournalError`] where there is no library, or nothing that can be opened.
     pub fn follow(source: &Source, until: Option<SystemTime>) -> Result<Self, JournalError> {
-        Ok(Self::with(source, source.open(until, Broken::LeftOut)?))
+        let journal = Self::with(source, source.open(until, Broken::LeftOut)?);
+        Ok(Self { until, ..journal })
     }
 
     fn with(source: &Source, (handle, files): (Handle, Option<Vec<OpenFile>>)) -> Self {
@@ -92,6 +95,7 @@ impl Journal {
             place: None,
             repeats: false,
             stale: false,
+            until: None,
         }
     }
 
@@ -128,6 +132,7 @@ impl Journal {
     /// read, behind which the next one may be.
     pub fn read(&mut self) -> Result<Option<Entry>, JournalError> {
         if !self.advance()? {
+            self.until = None;
             return Ok(None);
         }
         // An entry may come from a start of the machine of which nothing more is known.
@@ -198,41 +203,55 @@ impl Journal {
     /// [`JournalError`] if the files can't be opened now, or one is cut short; ask again later.
     pub fn news(&mut self) -> Result<News, JournalError> {
         if !self.is_stale() {
-            // The library takes a file for empty that has lost its beginning as well.
-            if self.files.iter().flatten().any(OpenFile::is_beheaded) {
-                self.stale = true;
-                return Err(JournalError::CutShort);
+            match self.handle.process()? {
+                NOP => return Ok(News::Nothing),
+                INVALIDATE => {
+                    self.stale = self.files.as_ref().is_some_and(|files| self.source.have_changed(files));
+                    if !self.stale {
+                        self.go_back()?;
+                        return Ok(News::Entries);
+                    }
+                }
+                _ => return Ok(News::Entries),
             }
-            let news = self.handle.process()?;
-            let mut left_out = self.files.iter().flatten().filter(|file| file.is_left_out());
-            self.stale = match news {
-                INVALIDATE => self.files.as_ref().is_some_and(|files| self.source.have_changed(files)),
-                _ => left_out.any(OpenFile::has_changed),
-            };
-            if news != INVALIDATE && !self.stale {
-                return Ok(if news == NOP { News::Nothing } else { News::Entries });
-            }
-        }
-        if !self.is_stale() {
-            self.go_back()?;
-            return Ok(News::Entries);
         }
         self.reopen()?;
-        self.stale = false;
-        self.go_back()?;
         Ok(News::Reopened)
     }
 
-    fn reopen(&mut self) -> Result<(), JournalError> {
-        let (mut handle, files) =
-            self.source.open(SystemTime::now().checked_sub(ROTATION), Broken::LeftOut)?;
+    /// Looks for what the library takes no note of: a file that has lost its beginning, which it takes for an empty one, or one
+    /// that could not be opened before. The journal may be stale then.
+    ///
+    /// # Errors
+    ///
+    /// [`JournalError::CutShort`] if there is such a file.
+    pub fn check(&mut self) -> Result<(), JournalError> {
+        let mut files = self.files.iter().flatten();
+        if files.clone().any(OpenFile::is_beheaded) {
+            self.stale = true;
+            return Err(JournalError::CutShort);
+        }
+        self.stale |= files.any(|file| file.is_left_out() && file.has_changed());
+        Ok(())
+    }
+
+    /// Opens the files anew and goes on behind the entry that was read last. What was read of the others stays mapped, up to
+    /// half a gigabyte, and counts as memory of this process.
+    ///
+    /// # Errors
+    ///
+    /// [`JournalError`] if they can't be opened now; nothing has changed then.
+    pub fn reopen(&mut self) -> Result<(), JournalError> {
+        let recent = SystemTime::now().checked_sub(ROTATION);
+        let since = self.until.filter(|until| recent.is_none_or(|recent| *until < recent)).or(recent);
+        let (mut handle, files) = self.source.open(since, Broken::LeftOut)?;
         if files.is_none() && self.files.is_some() {
             return Err(JournalError::System(nix::errno::Errno::ENOENT.into()));
         }
         apply(&mut handle, &self.matches)?;
         let _ = handle.fd();
-        (self.handle, self.files) = (handle, files);
-        Ok(())
+        (self.handle, self.files, self.stale) = (handle, files, false);
+        self.go_back()
     }
 
     /// Goes on behind the entry that was read last, or where reading began.

@@ -6,7 +6,7 @@
 
 use std::ffi::{CStr, CString};
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use f2b_filter::Encoding;
 use f2b_journal::{EntryLine, Journal, JournalError, News, Source};
@@ -28,6 +28,12 @@ const NEAR: f64 = 1.0;
 
 /// How many entries are searched for the one that upstream read last.
 const SEARCHED: usize = 1_000_000;
+
+/// After so many entries the journal is opened anew, as soon as all have been read.
+const MANY: usize = 10_000;
+
+/// How often the files are looked at of which nothing is heard.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Characters of a cursor, at most; the library's have 120.
 const MAX_CURSOR: usize = 1000;
@@ -82,6 +88,10 @@ pub(super) struct FollowedJournal {
     was_saved: bool,
     /// Said in the log once.
     troubled: bool,
+    /// When its files are looked at again.
+    next_check: Instant,
+    /// How many entries were read since the journal was opened.
+    read_since_open: usize,
     /// Files that can't be opened, as the log says.
     left_out: Vec<PathBuf>,
 }
@@ -107,6 +117,8 @@ impl FollowedJournal {
             last: None,
             is_saved: true,
             troubled: false,
+            next_check: Instant::now(),
+            read_since_open: 0,
             left_out: Vec::new(),
         }
     }
@@ -166,14 +178,19 @@ impl FollowedJournal {
         }
         self.left_out = left_out;
         if journal.is_stale() {
-            return hear_news(journal, jail, log);
+            return hear_news(journal, &mut self.next_check, jail, log);
         }
         for _ in 0..BUDGET {
             let entry = match journal.read() {
                 Ok(Some(entry)) => entry,
                 Ok(None) => {
                     self.phase.end(jail, log);
-                    return hear_news(journal, jail, log);
+                    if self.read_since_open > MANY {
+                        journal.reopen()?;
+                        self.read_since_open = 0;
+                        return Ok(Progress::More);
+                    }
+                    return hear_news(journal, &mut self.next_check, jail, log);
                 }
                 Err(error @ JournalError::CutShort) => return Err(error),
                 Err(error) => {
@@ -189,6 +206,7 @@ impl FollowedJournal {
                 log.write(line.record(jail));
             }
             each(&line, matches!(self.phase, Phase::Present));
+            self.read_since_open += 1;
             self.last = Some((line.time, line.date));
             self.is_saved = false;
         }
@@ -272,9 +290,19 @@ impl Phase {
 }
 
 /// What has happened to a journal of which everything was read.
-fn hear_news(journal: &mut Journal, jail: &str, log: &ServerLog) -> Result<Progress, JournalError> {
+fn hear_news(
+    journal: &mut Journal,
+    next_check: &mut Instant,
+    jail: &str,
+    log: &ServerLog,
+) -> Result<Progress, JournalError> {
     match journal.news()? {
-        News::Nothing => Ok(Progress::End),
+        News::Nothing if Instant::now() < *next_check => Ok(Progress::End),
+        News::Nothing => {
+            *next_check = Instant::now() + CHECK_INTERVAL;
+            journal.check()?;
+            Ok(if journal.is_stale() { Progress::More } else { Progress::End })
+        }
         News::Entries => Ok(Progress::More),
         News::Reopened => {
             let message = format!("[{jail}] Journal files have changed, reopen journal");
