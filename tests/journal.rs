@@ -225,7 +225,7 @@ fn matches_are_judged_as_the_library_judges_them() {
         return;
     }
     let source = f2b_journal::Source::parse(&[("rotated".into(), "on".into())]).expect("parameters");
-    let mut journal = f2b_journal::Journal::open(&source, None).expect("the journal of this machine");
+    let mut journal = f2b_journal::Journal::open(&source).expect("the journal of this machine");
     let texts = [
         "A=1", "A=", "_A=1", "__A=1", "A9=1", "9A=1", "A-B=1", "a=1", "", "=", "A", "A=é", "É=1", "A\0=x",
         "_=",

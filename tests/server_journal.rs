@@ -62,18 +62,22 @@ fn fail(place: &Place, comm: &str, age: u64, numbers: impl IntoIterator<Item = u
 }
 
 fn write_failures(file: &Path, comm: &str, age: u64, numbers: impl IntoIterator<Item = u64>) {
-    let mut text = Vec::new();
-    for number in numbers {
-        let message = format!("fail from {}", address(number));
-        let fields: [(&str, &[u8]); 4] = [
-            ("_HOSTNAME", b"h"),
-            ("SYSLOG_IDENTIFIER", b"prog"),
-            ("_COMM", comm.as_bytes()),
-            ("MESSAGE", message.as_bytes()),
-        ];
-        text.extend(entry(now() - age * 1_000_000, &fields));
-    }
-    journal::write(file, &text);
+    let entries = numbers.into_iter().map(|number| failure(comm, number, now() - age * 1_000_000, None));
+    journal::write(file, &entries.collect::<Vec<_>>().concat());
+}
+
+/// A failure that is received at that time, and that may have a time of its own (microseconds since 1970).
+fn failure(comm: &str, number: u64, received: u64, own: Option<u64>) -> Vec<u8> {
+    let message = format!("fail from {}", address(number));
+    let own = own.map(|micros| micros.to_string());
+    let mut fields: Vec<(&str, &[u8])> = vec![
+        ("_HOSTNAME", b"h"),
+        ("SYSLOG_IDENTIFIER", b"prog"),
+        ("_COMM", comm.as_bytes()),
+        ("MESSAGE", message.as_bytes()),
+    ];
+    fields.extend(own.as_ref().map(|own| ("_SOURCE_REALTIME_TIMESTAMP", own.as_bytes())));
+    entry(received, &fields)
 }
 
 /// The numbers of the addresses that were found, in their order.
@@ -91,6 +95,15 @@ fn found(place: &Place) -> Vec<u64> {
 fn wait_for_found(place: &Place, expected: &[u64]) {
     wait_until("failures are found", || found(place).len() >= expected.len());
     assert_eq!(found(place), expected, "{}", place.log());
+}
+
+/// Of several journals it is not certain which one is heard first.
+#[track_caller]
+fn wait_for_found_in_any_order(place: &Place, expected: &[u64]) {
+    wait_until("failures are found", || found(place).len() >= expected.len());
+    let mut found = found(place);
+    found.sort_unstable();
+    assert_eq!(found, expected, "{}", place.log());
 }
 
 /// Stops the server and waits for its end.
@@ -158,6 +171,78 @@ fn the_place_in_the_journal_is_handed_from_server_to_server() {
     stop(&place, server);
 }
 
+/// Entries may have times of their own, which are not those at which they were received, and which need not grow. Reading goes
+/// on where it was left all the same.
+#[test]
+fn entries_with_times_of_their_own_are_read_once() {
+    if !journal::can_be_made() {
+        return;
+    }
+    let second = 1_000_000;
+    let write = |place: &Place, of: &[(u64, u64, Option<u64>)]| {
+        let entries = of.iter().map(|(number, received, own)| failure("prog", *number, *received, *own));
+        journal::write(&file(place), &entries.collect::<Vec<_>>().concat());
+    };
+    // Far behind, also behind what counts; ahead; all at once; and none.
+    let begun = now() - 60 * second;
+    let times = [begun - 1800 * second, begun - 7200 * second, begun + 90 * second, begun].map(Some);
+    for own in times.into_iter().chain([None]) {
+        let place = place("");
+        // The last entry decides what the database knows.
+        let first: Vec<_> = (1..=20).map(|number| (number, begun + number, None)).collect();
+        write(&place, &first);
+        let received = begun + 20;
+        write(&place, &[(30, received, own), (31, received, own), (32, received, own)]);
+        let mut server = place.start();
+        place.wait_for_log("[j] Jail is in operation now");
+        let counts = own.is_none_or(|own| own > begun - 3600 * second);
+        let mut expected: Vec<u64> = (1..=20).collect();
+        expected.extend(if counts { 30..33 } else { 30..30 });
+        wait_for_found(&place, &expected);
+        stop(&place, server);
+        server = place.start();
+        write(&place, &[(40, now(), None)]);
+        expected.push(40);
+        wait_for_found(&place, &expected);
+        // In operation an entry counts however old it says that it is.
+        write(&place, &[(50, now(), own)]);
+        expected.push(50);
+        wait_for_found(&place, &expected);
+        stop(&place, server);
+        write(&place, &[(60, now(), own), (61, now(), None)]);
+        expected.extend(counts.then_some(60));
+        expected.push(61);
+        server = place.start();
+        wait_for_found(&place, &expected);
+        stop(&place, server);
+    }
+}
+
+/// Upstream keeps the entry's own time only. Whatever that is, we go on behind that entry.
+#[test]
+fn upstreams_place_is_found_by_the_entrys_own_time() {
+    if !journal::can_be_made() || upstream::version().is_none() || !journal::upstream_reads() {
+        return;
+    }
+    let second = 1_000_000;
+    for own in [now() - 1800 * second, now() - 7200 * second, now() + 30 * second] {
+        let place = place("");
+        let begun = now() - 60 * second;
+        let entries = (1..=5).map(|number| failure("prog", number, begun + number, None));
+        let entries = entries.chain([failure("prog", 6, begun + 6, Some(own))]);
+        journal::write(&file(&place), &entries.collect::<Vec<_>>().concat());
+        let server = upstream::start(&place);
+        // Not before the last entry, all others are of the past.
+        place.wait_for_log("[j] Jail is in operation now");
+        stop(&place, server);
+        let before = found(&place);
+        journal::write(&file(&place), &failure("prog", 7, now(), None));
+        let server = place.start();
+        wait_for_found(&place, &[&before[..], &[7]].concat());
+        drop(server);
+    }
+}
+
 /// What was written before the rotation and had not been read is not lost, whatever the order in which it is noticed.
 #[test]
 fn a_rotated_journal_is_read_to_its_end_before_the_new_one() {
@@ -186,6 +271,142 @@ fn a_rotated_journal_is_read_to_its_end_before_the_new_one() {
     let server = place.start();
     expected.extend([200, 201]);
     wait_for_found(&place, &expected);
+    drop(server);
+}
+
+/// The library maps the files into memory. One that is cut short costs nothing but what was in it, whether another one takes
+/// its place or its contents come back.
+#[test]
+fn a_journal_file_that_is_cut_short_is_opened_again() {
+    if !journal::can_be_made() {
+        return;
+    }
+    let place = place("");
+    let dir = place.path().display();
+    place.write(
+        "jail.conf",
+        &format!(
+            "{}[k]\nenabled = true\nbackend = systemd[journalfiles=\"{dir}/other.journal\"]\n",
+            place.read("jail.conf")
+        ),
+    );
+    let other = place.file("other.journal");
+    fail(&place, "prog", 1, [1, 2, 3]);
+    write_failures(&other, "prog", 1, [4]);
+    let mut server = place.start();
+    let wait_for = |number: u64| wait_until("a failure is found", || found(&place).contains(&number));
+    let told = || place.log().matches("[j] Unable to read the journal: a journal file was cut short").count();
+    let cut = |length: u64| {
+        let opened = fs::OpenOptions::new().write(true).open(file(&place)).expect("the journal");
+        opened.set_len(length).expect("it is cut short");
+    };
+    let mut next = 5;
+    wait_for(3);
+    wait_for(4);
+    for (round, length) in [0, 1].into_iter().enumerate() {
+        cut(length);
+        wait_until("the log says so", || told() > round);
+        write_failures(&other, "prog", 0, [next]);
+        wait_for(next);
+        // The file is found broken, renamed, and a new one begun.
+        fail(&place, "prog", 0, [next + 1, next + 2]);
+        wait_for(next + 2);
+        next += 3;
+    }
+    // In the middle of what is to be read.
+    place.ask(&["set", "j", "idle", "on"]);
+    fail(&place, "prog", 0, 10_000..15_000);
+    cut(400_000);
+    place.ask(&["set", "j", "idle", "off"]);
+    wait_until("the log says so", || told() > 2);
+    fail(&place, "prog", 0, [next]);
+    wait_for(next);
+    next += 1;
+    // The contents come back, and grow.
+    let saved = fs::read(file(&place)).expect("the journal");
+    cut(0);
+    wait_until("the log says so", || told() > 3);
+    fs::write(file(&place), saved).expect("the journal");
+    fail(&place, "prog", 0, [next]);
+    wait_for(next);
+    // What was in a file is gone if nobody had read it; nothing came twice, and everything is told once.
+    let mut found = found(&place);
+    let partly = found.extract_if(.., |number| *number >= 10_000).collect::<Vec<_>>();
+    assert!((10_000..14_900).zip(&partly).all(|(expected, number)| expected == *number), "{partly:?}");
+    found.sort_unstable();
+    assert_eq!(found, (1..=next).collect::<Vec<_>>(), "{}", place.log());
+    assert_eq!(told(), 4, "{}", place.log());
+    assert!(server.0.try_wait().expect("a process").is_none());
+    stop(&place, server);
+}
+
+/// The library opens all files of a list or none. One that is broken does not take the others away, and is read as soon as it
+/// can be.
+#[test]
+fn a_broken_file_of_several_is_left_out() {
+    if !journal::can_be_made() {
+        return;
+    }
+    let place = place("");
+    let dir = place.path().display();
+    let jail = format!("backend = systemd[journalfiles=\"{dir}/journal/system.journal\"]");
+    let all = format!("backend = systemd[journalpath=\"{dir}/journal\"]");
+    place.write("jail.conf", &place.read("jail.conf").replace(&jail, &all));
+    let user = place.file("journal/user-1000.journal");
+    let cut = || {
+        let opened = fs::OpenOptions::new().write(true).open(&user).expect("the journal");
+        opened.set_len(0).expect("it is cut short");
+    };
+    let told = || place.log().matches("/user-1000.journal can't be opened, it is left out").count();
+    fail(&place, "prog", 1, [1]);
+    write_failures(&user, "prog", 1, [2]);
+    let server = place.start();
+    wait_until("both are found", || found(&place).len() == 2);
+    let saved = fs::read(&user).expect("the journal");
+    cut();
+    wait_until("it is left out", || told() == 1);
+    fail(&place, "prog", 0, [3]);
+    wait_for_found_in_any_order(&place, &[1, 2, 3]);
+    stop(&place, server);
+    // So it is at a start.
+    let server = place.start();
+    wait_until("it is left out", || told() == 2);
+    fail(&place, "prog", 0, [4]);
+    wait_for_found_in_any_order(&place, &[1, 2, 3, 4]);
+    fs::write(&user, saved).expect("the journal");
+    write_failures(&user, "prog", 0, [5]);
+    wait_for_found_in_any_order(&place, &[1, 2, 3, 4, 5]);
+    // Another file takes its place.
+    cut();
+    wait_until("it is left out", || told() == 3);
+    write_failures(&user, "prog", 0, [6]);
+    wait_for_found_in_any_order(&place, &[1, 2, 3, 4, 5, 6]);
+    drop(server);
+}
+
+/// What has been read of the files does not stay in memory, where the library has put it.
+#[test]
+fn a_long_past_is_let_go() {
+    if !journal::can_be_made() {
+        return;
+    }
+    let place = place("");
+    let received = now() - 60_000_000;
+    let entries = (0..30_000).map(|number| failure("prog", number, received + number, None));
+    journal::write(&file(&place), &entries.collect::<Vec<_>>().concat());
+    let server = place.start();
+    place.wait_for_log("[j] Jail is in operation now");
+    fail(&place, "prog", 0, [30_000]);
+    wait_for_found(&place, &(0..=30_000).collect::<Vec<_>>());
+    let pages = fs::metadata(file(&place)).expect("the journal").len() / 1024;
+    let resident = || {
+        let maps = fs::read_to_string(format!("/proc/{}/smaps", server.0.id())).expect("maps");
+        let of_journal = maps.split("VmFlags").filter(|map| map.contains("/system.journal\n"));
+        let sizes = of_journal.filter_map(|map| map.split_once("\nRss:")?.1.split_whitespace().next());
+        sizes.map(|kib| kib.parse::<u64>().expect("a number")).sum::<u64>()
+    };
+    assert!(pages > 10_000, "{pages} KiB");
+    wait_until("the memory is free again", || resident() < pages / 4);
     drop(server);
 }
 
@@ -485,7 +706,7 @@ fn commands_about_the_journal_are_answered_as_upstream_answers_them() {
     drop(servers);
     let position = |place: &Place| {
         let sql = "SELECT path, typeof(lastfilepos), abs(lastfilepos - strftime('%s', 'now')) < 60, \
-                   substr(firstlinemd5, 1, 2) || length(firstlinemd5) FROM logs";
+                   substr(firstlinemd5, 1, 2) || instr(firstlinemd5, ' ') FROM logs";
         let mut sqlite = std::process::Command::new("sqlite3");
         support::run(sqlite.arg(place.file("f2b.sqlite3")).arg(sql))
     };

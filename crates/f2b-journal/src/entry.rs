@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use jiff::tz::Offset;
 
 /// Bytes of a field that count; a line of a log file is cut at the same length.
-const MAX_VALUE: usize = 1 << 20;
+pub(crate) const MAX_VALUE: usize = 1 << 20;
 
 /// Fields that make up a line.
 const FIELDS: &[&str] = &[

@@ -11,6 +11,8 @@ pub enum JournalError {
     NoLibrary(String),
     /// Parameters that the library refuses; prints as Python's `ValueError`.
     Invalid(&'static str),
+    /// A file became shorter while it was read. The journal has to be opened anew.
+    CutShort,
     /// Anything else.
     System(io::Error),
 }
@@ -31,6 +33,7 @@ impl fmt::Display for JournalError {
         match self {
             Self::NoLibrary(reason) => f.write_str(reason),
             Self::Invalid(text) => f.write_str(text),
+            Self::CutShort => f.write_str("a journal file was cut short while it was read"),
             Self::System(error) => match error.raw_os_error() {
                 Some(number) => {
                     write!(f, "[Errno {number}] {}", nix::errno::Errno::from_raw(number).desc())

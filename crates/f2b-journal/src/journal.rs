@@ -2,16 +2,18 @@
 //!
 //! The library follows the files that it has opened; it does not look for those that take their place if it was told to
 //! open certain files. So where a rotation has changed them the journal is opened anew, with what was rotated out of use
-//! just now, and reading goes on behind the entry that was read last: nothing is missed, nothing comes twice.
+//! just now, and reading goes on behind the entry that was read last: nothing is missed, nothing comes twice. So it is where
+//! a file was cut short.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::fd::BorrowedFd;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use crate::entry::Entry;
+use crate::entry::{Entry, MAX_VALUE};
 use crate::error::JournalError;
 use crate::sd::Handle;
-use crate::source::{OpenFile, Source};
+use crate::source::{Broken, OpenFile, Source};
 
 /// What `sd_journal_process` answers when files were added or removed.
 const INVALIDATE: i32 = 2;
@@ -19,6 +21,9 @@ const NOP: i32 = 0;
 
 /// How long ago a file may have been written to that was rotated out of use just now.
 const ROTATION: Duration = Duration::from_secs(3600);
+
+/// Bytes of a field, with its name, that are read at most.
+const MAX_FIELD: usize = MAX_VALUE + 64;
 
 /// A journal, read forwards.
 pub struct Journal {
@@ -28,10 +33,14 @@ pub struct Journal {
     files: Option<Vec<OpenFile>>,
     matches: Vec<Vec<String>>,
     start: Start,
-    /// An entry that was read before and may come once more.
-    seen: Option<CString>,
+    /// The cursor of the entry that was read last.
+    place: Option<CString>,
+    /// It may come once more.
+    repeats: bool,
     /// The files have changed, and could not be opened yet.
     stale: bool,
+    /// Until when it was read before; what has been rotated out of use since is not read to its end yet.
+    until: Option<SystemTime>,
 }
 
 /// Where reading began, as long as nothing has been read.
@@ -54,24 +63,40 @@ pub enum News {
 }
 
 impl Journal {
-    /// Opens the journal at its first entry; for somebody who read it `until` then, with what was rotated out of use since.
+    /// Opens the journal at its first entry.
+    ///
+    /// # Errors
+    ///
+    /// [`JournalError`] where there is no library, or something can't be opened.
+    pub fn open(source: &Source) -> Result<Self, JournalError> {
+        Ok(Self::with(source, source.open(None, Broken::Refused)?))
+    }
+
+    /// The same for somebody who goes on reading, and who read it `until` then: what was rotated out of use since is opened as
+    /// well, and files that can't be opened are left out ([`Journal::left_out`]) until something comes of them.
     ///
     /// # Errors
     ///
     /// [`JournalError`] where there is no library, or nothing that can be opened.
-    pub fn open(source: &Source, until: Option<SystemTime>) -> Result<Self, JournalError> {
-        let (handle, files) = source.open(until)?;
+    pub fn follow(source: &Source, until: Option<SystemTime>) -> Result<Self, JournalError> {
+        let journal = Self::with(source, source.open(until, Broken::LeftOut)?);
+        Ok(Self { until, ..journal })
+    }
+
+    fn with(source: &Source, (handle, files): (Handle, Option<Vec<OpenFile>>)) -> Self {
         // From now on the library takes note of what happens to the files.
         let _ = handle.fd();
-        Ok(Self {
+        Self {
             source: source.clone(),
             handle,
             files,
             matches: Vec::new(),
             start: Start::Head,
-            seen: None,
+            place: None,
+            repeats: false,
             stale: false,
-        })
+            until: None,
+        }
     }
 
     /// Reads only what matches all of one of the lists; everything if there is none.
@@ -80,27 +105,40 @@ impl Journal {
     ///
     /// [`JournalError::Invalid`] for what is no match ([`is_valid_match`]).
     pub fn set_matches(&mut self, matches: &[Vec<String>]) -> Result<(), JournalError> {
-        let place = self.handle.cursor().ok();
         matches.clone_into(&mut self.matches);
         let result = apply(&mut self.handle, matches);
-        if place.is_some() {
-            self.go_back_to(place)?;
+        if self.place.is_some() {
+            self.go_back()?;
         }
         result
+    }
+
+    /// The files that can't be opened.
+    pub fn left_out(&self) -> impl Iterator<Item = &Path> {
+        let files = self.files.iter().flatten().filter(|file| file.is_left_out());
+        files.map(|file| &*file.path)
+    }
+
+    /// Whether the files can't be read any more as they were opened: they have changed, or one was cut short.
+    pub fn is_stale(&self) -> bool {
+        self.stale || self.handle.is_cut()
     }
 
     /// The next entry; `None` if there is none now.
     ///
     /// # Errors
     ///
-    /// [`JournalError`] for an entry that can't be read; the next one may be.
+    /// [`JournalError::CutShort`] until the files are opened anew ([`Journal::news`]); another one for an entry that can't be
+    /// read, behind which the next one may be.
     pub fn read(&mut self) -> Result<Option<Entry>, JournalError> {
         if !self.advance()? {
+            self.until = None;
             return Ok(None);
         }
         // An entry may come from a start of the machine of which nothing more is known.
         let mut entry = Entry::new(self.handle.realtime()?, self.handle.monotonic().unwrap_or(0));
-        self.handle.each_field(|field| entry.take(field))?;
+        self.handle.each_field(MAX_FIELD, |field| entry.take(field))?;
+        self.place = Some(self.handle.cursor()?);
         Ok(Some(entry))
     }
 
@@ -108,22 +146,24 @@ impl Journal {
         if !self.handle.next()? {
             return Ok(false);
         }
-        match self.seen.take() {
-            Some(seen) if self.handle.is_at(&seen).unwrap_or(false) => self.handle.next(),
+        match &self.place {
+            Some(seen) if std::mem::take(&mut self.repeats) && self.handle.is_at(seen).unwrap_or(false) => {
+                self.handle.next()
+            }
             _ => Ok(true),
         }
     }
 
     /// The cursor of the entry that was read last.
-    pub fn cursor(&self) -> Option<CString> {
-        self.handle.cursor().ok()
+    pub fn cursor(&self) -> Option<&CStr> {
+        self.place.as_deref()
     }
 
     /// The cursor of the last entry that there is.
     pub fn last_cursor(&mut self) -> Option<CString> {
         self.handle.seek_tail().ok()?;
         let is_there = self.handle.previous().unwrap_or(false);
-        is_there.then(|| self.cursor()).flatten()
+        is_there.then(|| self.handle.cursor().ok()).flatten()
     }
 
     /// Goes on with the first entry that was received at that time (in seconds since 1970) or later.
@@ -132,9 +172,22 @@ impl Journal {
     ///
     /// [`JournalError`] if the library refuses.
     pub fn seek_time(&mut self, seconds: f64) -> Result<(), JournalError> {
-        self.seen = None;
+        self.place = None;
         self.start = Start::Time((seconds.max(0.0) * 1e6) as u64);
-        self.go_back_to(None)
+        self.go_back()
+    }
+
+    /// Goes on behind the entry with this cursor, or where it was if it is there no more.
+    ///
+    /// # Errors
+    ///
+    /// [`JournalError`] if it is no cursor.
+    pub fn seek_behind(&mut self, cursor: &CStr) -> Result<(), JournalError> {
+        if let Some(micros) = received(cursor) {
+            self.start = Start::Time(micros);
+        }
+        self.place = Some(cursor.to_owned());
+        self.go_back()
     }
 
     /// What becomes readable when something has happened; `None` if it has to be asked for.
@@ -147,44 +200,66 @@ impl Journal {
     ///
     /// # Errors
     ///
-    /// [`JournalError`] if the files can't be opened now; ask again later.
+    /// [`JournalError`] if the files can't be opened now, or one is cut short; ask again later.
     pub fn news(&mut self) -> Result<News, JournalError> {
-        let place = self.cursor().or_else(|| self.seen.clone());
-        let news = self.handle.process()?;
-        if news != INVALIDATE && !self.stale {
-            return Ok(if news == NOP { News::Nothing } else { News::Entries });
-        }
-        let reopened = match &self.files {
-            Some(files) if self.stale || self.source.files_now() != *files => {
-                self.stale = true;
-                self.seen = place.clone();
-                self.reopen()?;
-                self.stale = false;
-                true
+        if !self.is_stale() {
+            match self.handle.process()? {
+                NOP => return Ok(News::Nothing),
+                INVALIDATE => {
+                    self.stale = self.files.as_ref().is_some_and(|files| self.source.have_changed(files));
+                    if !self.stale {
+                        self.go_back()?;
+                        return Ok(News::Entries);
+                    }
+                }
+                _ => return Ok(News::Entries),
             }
-            _ => false,
-        };
-        self.go_back_to(place)?;
-        Ok(if reopened { News::Reopened } else { News::Entries })
+        }
+        self.reopen()?;
+        Ok(News::Reopened)
     }
 
-    fn reopen(&mut self) -> Result<(), JournalError> {
-        let (mut handle, files) = self.source.open(SystemTime::now().checked_sub(ROTATION))?;
-        if files.is_none() {
+    /// Looks for what the library takes no note of: a file that has lost its beginning, which it takes for an empty one, or one
+    /// that could not be opened before. The journal may be stale then.
+    ///
+    /// # Errors
+    ///
+    /// [`JournalError::CutShort`] if there is such a file.
+    pub fn check(&mut self) -> Result<(), JournalError> {
+        let mut files = self.files.iter().flatten();
+        if files.clone().any(OpenFile::is_beheaded) {
+            self.stale = true;
+            return Err(JournalError::CutShort);
+        }
+        self.stale |= files.any(|file| file.is_left_out() && file.has_changed());
+        Ok(())
+    }
+
+    /// Opens the files anew and goes on behind the entry that was read last. What was read of the others stays mapped, up to
+    /// half a gigabyte, and counts as memory of this process.
+    ///
+    /// # Errors
+    ///
+    /// [`JournalError`] if they can't be opened now; nothing has changed then.
+    pub fn reopen(&mut self) -> Result<(), JournalError> {
+        let recent = SystemTime::now().checked_sub(ROTATION);
+        let since = self.until.filter(|until| recent.is_none_or(|recent| *until < recent)).or(recent);
+        let (mut handle, files) = self.source.open(since, Broken::LeftOut)?;
+        if files.is_none() && self.files.is_some() {
             return Err(JournalError::System(nix::errno::Errno::ENOENT.into()));
         }
         apply(&mut handle, &self.matches)?;
         let _ = handle.fd();
-        (self.handle, self.files) = (handle, files);
-        Ok(())
+        (self.handle, self.files, self.stale) = (handle, files, false);
+        self.go_back()
     }
 
-    /// Goes on behind the entry with this cursor, or where reading began.
-    fn go_back_to(&mut self, cursor: Option<CString>) -> Result<(), JournalError> {
-        match (cursor, self.start) {
+    /// Goes on behind the entry that was read last, or where reading began.
+    fn go_back(&mut self) -> Result<(), JournalError> {
+        match (&self.place, self.start) {
             (Some(cursor), _) => {
-                self.handle.seek_cursor(&cursor)?;
-                self.seen = Some(cursor);
+                self.handle.seek_cursor(cursor)?;
+                self.repeats = true;
             }
             (None, Start::Time(micros)) => {
                 self.handle.seek_time(micros)?;
@@ -208,6 +283,12 @@ fn apply(handle: &mut Handle, matches: &[Vec<String>]) -> Result<(), JournalErro
     Ok(())
 }
 
+/// When the entry with this cursor was received, in microseconds since 1970 (`sd_journal_get_cursor`: `s=...;t=...;...`).
+pub fn received(cursor: &CStr) -> Option<u64> {
+    let time = cursor.to_str().ok()?.split(';').find_map(|field| field.strip_prefix("t="))?;
+    u64::from_str_radix(time, 16).ok()
+}
+
 /// The alternatives that words with `+` between them stand for.
 pub fn alternatives(words: &[String]) -> Vec<Vec<String>> {
     words.split(|word| word == "+").map(<[String]>::to_vec).collect()
@@ -219,4 +300,18 @@ pub fn is_valid_match(text: &str) -> bool {
     let is_name = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
     text.split_once('=')
         .is_some_and(|(name, _)| !name.is_empty() && !name.starts_with("__") && name.chars().all(is_name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_tells_when_its_entry_was_received() {
+        let cursor = c"s=9ec18b30;i=4;b=7c49d7d0;m=2540be400;t=64464a2f6c8f1;x=dcb1e5a8a0a5f8a6";
+        assert_eq!(received(cursor), Some(0x0006_4464_a2f6_c8f1));
+        for none in [c"", c"t=", c"t=x", c"s=1;m=2", c"\xff;t=1"] {
+            assert_eq!(received(none), None);
+        }
+    }
 }

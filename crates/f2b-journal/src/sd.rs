@@ -3,9 +3,10 @@
 //! Everything unsafe of this crate is in here. What the calls rely on: the functions have the types that
 //! `systemd/sd-journal.h` gives them and that its versioned ABI keeps; the library is never unloaded; a handle is used by
 //! one thread only, which its raw pointer sees to (it is neither `Send` nor `Sync`); what the library lends is copied
-//! before the next call.
+//! before the next call. All of them read files that are mapped into memory, so each runs inside [`cut::watch`].
 #![allow(unsafe_code, reason = "functions of a shared library can't be called otherwise")]
 
+use std::cell::Cell;
 use std::error::Error as _;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::os::fd::BorrowedFd;
@@ -15,6 +16,7 @@ use std::sync::OnceLock;
 
 use libloading::Library;
 
+use crate::cut;
 use crate::error::JournalError;
 
 const LIBRARY: &str = "libsystemd.so.0";
@@ -117,63 +119,102 @@ pub(crate) enum Place<'a> {
 pub(crate) struct Handle {
     raw: NonNull<RawJournal>,
     functions: &'static Functions,
+    /// One of its files was cut short: what it says is worth nothing any more.
+    is_cut: Cell<bool>,
 }
 
 impl Handle {
     pub(crate) fn open(place: &Place<'_>, flags: c_int) -> Result<Self, JournalError> {
         let functions = functions()?;
+        cut::handle().map_err(JournalError::System)?;
         let mut raw: Raw = ptr::null_mut();
-        let result = match place {
+        let (result, is_cut) = match place {
             // SAFETY: `raw` is a place for the handle.
-            Place::System => unsafe { (functions.sd_journal_open)(&raw mut raw, flags) },
+            Place::System => cut::watch(|| unsafe { (functions.sd_journal_open)(&raw mut raw, flags) }),
             Place::Directory(path) => {
                 let path = c_path(path)?;
                 // SAFETY: as above; the path is a terminated string that outlives the call.
-                unsafe { (functions.sd_journal_open_directory)(&raw mut raw, path.as_ptr(), flags) }
+                cut::watch(|| unsafe {
+                    (functions.sd_journal_open_directory)(&raw mut raw, path.as_ptr(), flags)
+                })
             }
             Place::Namespace(name) => {
                 let name = c_text(name)?;
                 // SAFETY: as above; the name is a terminated string that outlives the call.
-                unsafe { (functions.sd_journal_open_namespace)(&raw mut raw, name.as_ptr(), flags) }
+                cut::watch(|| unsafe {
+                    (functions.sd_journal_open_namespace)(&raw mut raw, name.as_ptr(), flags)
+                })
             }
             Place::Files(paths) => {
                 let paths = paths.iter().map(|path| c_path(path)).collect::<Result<Vec<_>, _>>()?;
                 let mut list: Vec<*const c_char> = paths.iter().map(|path| path.as_ptr()).collect();
                 list.push(ptr::null());
                 // SAFETY: as above; the list ends with a null pointer, it and its terminated strings outlive the call.
-                unsafe { (functions.sd_journal_open_files)(&raw mut raw, list.as_ptr(), flags) }
+                cut::watch(|| unsafe {
+                    (functions.sd_journal_open_files)(&raw mut raw, list.as_ptr(), flags)
+                })
             }
         };
         if result < 0 {
             return Err(JournalError::of(result, OPENING_FAILED));
         }
         let raw = NonNull::new(raw).ok_or(JournalError::Invalid(OPENING_FAILED))?;
-        Ok(Self { raw, functions })
+        let handle = Self { raw, functions, is_cut: Cell::new(is_cut) };
+        if is_cut { Err(JournalError::CutShort) } else { Ok(handle) }
+    }
+
+    /// Lets a function of the library, which gets the handle, do something; `invalid` is said of parameters that it refuses.
+    fn run(&self, invalid: &'static str, function: impl FnOnce(Raw) -> c_int) -> Result<c_int, JournalError> {
+        if self.is_cut.get() {
+            return Err(JournalError::CutShort);
+        }
+        match cut::watch(|| function(self.raw.as_ptr())) {
+            (_, true) => {
+                self.is_cut.set(true);
+                Err(JournalError::CutShort)
+            }
+            (result, false) if result < 0 => Err(JournalError::of(result, invalid)),
+            (result, false) => Ok(result),
+        }
+    }
+
+    pub(crate) fn is_cut(&self) -> bool {
+        self.is_cut.get()
     }
 
     /// Calls a function that takes nothing but the handle.
     fn call(&self, function: unsafe extern "C" fn(Raw) -> c_int) -> Result<c_int, JournalError> {
         // SAFETY: the handle is open, and this is the only thread that has it.
-        checked(unsafe { function(self.raw.as_ptr()) })
+        self.run(INVALID, |raw| unsafe { function(raw) })
+    }
+
+    /// Calls one that has nothing to answer.
+    fn tell(&self, function: unsafe extern "C" fn(Raw)) -> Result<(), JournalError> {
+        let tell = |raw| {
+            // SAFETY: as above.
+            unsafe { function(raw) };
+            0
+        };
+        self.run(INVALID, tell).map(|_| ())
     }
 
     /// Calls a function that writes a number of microseconds.
     fn ask(&self, function: unsafe extern "C" fn(Raw, *mut u64) -> c_int) -> Result<u64, JournalError> {
         let mut micros = 0;
         // SAFETY: the handle is open, and there is a place for the number.
-        checked(unsafe { function(self.raw.as_ptr(), &raw mut micros) })?;
+        self.run(INVALID, |raw| unsafe { function(raw, &raw mut micros) })?;
         Ok(micros)
     }
 
     pub(crate) fn add_match(&mut self, text: &str) -> Result<(), JournalError> {
-        let function = self.functions.sd_journal_add_match;
         // A length of zero would mean a terminated string.
         if text.is_empty() {
             return Err(JournalError::Invalid(INVALID_MATCH));
         }
+        let function = self.functions.sd_journal_add_match;
         // SAFETY: the handle is open; the text is copied, as many bytes as it has.
-        let result = unsafe { function(self.raw.as_ptr(), text.as_ptr().cast(), text.len()) };
-        if result < 0 { Err(JournalError::of(result, INVALID_MATCH)) } else { Ok(()) }
+        let add = |raw| unsafe { function(raw, text.as_ptr().cast(), text.len()) };
+        self.run(INVALID_MATCH, add).map(|_| ())
     }
 
     pub(crate) fn add_disjunction(&mut self) -> Result<(), JournalError> {
@@ -181,8 +222,8 @@ impl Handle {
     }
 
     pub(crate) fn flush_matches(&mut self) {
-        // SAFETY: the handle is open.
-        unsafe { (self.functions.sd_journal_flush_matches)(self.raw.as_ptr()) }
+        // If it can't be read any more, whoever reads it next is told.
+        let _ = self.tell(self.functions.sd_journal_flush_matches);
     }
 
     pub(crate) fn seek_tail(&mut self) -> Result<(), JournalError> {
@@ -190,34 +231,38 @@ impl Handle {
     }
 
     pub(crate) fn seek_time(&mut self, micros: u64) -> Result<(), JournalError> {
+        let function = self.functions.sd_journal_seek_realtime_usec;
         // SAFETY: the handle is open.
-        let result = unsafe { (self.functions.sd_journal_seek_realtime_usec)(self.raw.as_ptr(), micros) };
-        checked(result).map(|_| ())
+        self.run(INVALID, |raw| unsafe { function(raw, micros) }).map(|_| ())
     }
 
     pub(crate) fn seek_cursor(&mut self, cursor: &CStr) -> Result<(), JournalError> {
+        let function = self.functions.sd_journal_seek_cursor;
         // SAFETY: the handle is open; the cursor is a terminated string.
-        let result = unsafe { (self.functions.sd_journal_seek_cursor)(self.raw.as_ptr(), cursor.as_ptr()) };
-        checked(result).map(|_| ())
+        self.run(INVALID, |raw| unsafe { function(raw, cursor.as_ptr()) }).map(|_| ())
     }
 
     /// Whether the entry at hand has this cursor.
     pub(crate) fn is_at(&self, cursor: &CStr) -> Result<bool, JournalError> {
+        let function = self.functions.sd_journal_test_cursor;
         // SAFETY: the handle is open; the cursor is a terminated string.
-        let result = unsafe { (self.functions.sd_journal_test_cursor)(self.raw.as_ptr(), cursor.as_ptr()) };
-        checked(result).map(|same| same > 0)
+        self.run(INVALID, |raw| unsafe { function(raw, cursor.as_ptr()) }).map(|same| same > 0)
     }
 
     /// The cursor of the entry at hand.
     pub(crate) fn cursor(&self) -> Result<CString, JournalError> {
         let mut text: *mut c_char = ptr::null_mut();
+        let function = self.functions.sd_journal_get_cursor;
         // SAFETY: the handle is open, and there is a place for the pointer.
-        checked(unsafe { (self.functions.sd_journal_get_cursor)(self.raw.as_ptr(), &raw mut text) })?;
-        // SAFETY: on success it points to a terminated string that is ours.
+        let result = self.run(INVALID, |raw| unsafe { function(raw, &raw mut text) });
+        if text.is_null() {
+            return Err(result.err().unwrap_or(JournalError::Invalid(INVALID)));
+        }
+        // SAFETY: unless it is null, it points to a terminated string that is ours.
         let cursor = unsafe { CStr::from_ptr(text) }.to_owned();
         // SAFETY: the library has allocated it for us, with the allocator whose `free` this is.
         unsafe { (self.functions.free)(text.cast()) };
-        Ok(cursor)
+        result.map(|_| cursor)
     }
 
     /// Goes to the next entry; false if there is none.
@@ -238,35 +283,39 @@ impl Handle {
     /// When the entry at hand was received, in microseconds since the start of the machine.
     pub(crate) fn monotonic(&self) -> Result<u64, JournalError> {
         let (mut micros, mut boot) = (0, [0_u8; 16]);
+        let function = self.functions.sd_journal_get_monotonic_usec;
         // SAFETY: the handle is open; there is a place for the number, and one of 16 bytes for the id.
-        checked(unsafe {
-            (self.functions.sd_journal_get_monotonic_usec)(
-                self.raw.as_ptr(),
-                &raw mut micros,
-                (&raw mut boot).cast(),
-            )
-        })?;
+        self.run(INVALID, |raw| unsafe { function(raw, &raw mut micros, (&raw mut boot).cast()) })?;
         Ok(micros)
     }
 
-    /// Shows every field of the entry at hand, each as `NAME=value`.
-    pub(crate) fn each_field(&self, mut each: impl FnMut(&[u8])) -> Result<(), JournalError> {
-        // SAFETY: the handle is open.
-        unsafe { (self.functions.sd_journal_restart_data)(self.raw.as_ptr()) };
+    /// Shows every field of the entry at hand, each as `NAME=value`, and no more than so many bytes of it.
+    pub(crate) fn each_field(&self, limit: usize, mut each: impl FnMut(&[u8])) -> Result<(), JournalError> {
+        self.tell(self.functions.sd_journal_restart_data)?;
+        let next = self.functions.sd_journal_enumerate_data;
+        let mut field: Vec<u8> = Vec::new();
         loop {
-            let (mut data, mut length): (*const c_void, usize) = (ptr::null(), 0);
-            // SAFETY: the handle is open, and there are places for the pointer and the length.
-            let result = unsafe {
-                (self.functions.sd_journal_enumerate_data)(self.raw.as_ptr(), &raw mut data, &raw mut length)
+            field.clear();
+            let copy = |raw| {
+                let (mut data, mut length): (*const c_void, usize) = (ptr::null(), 0);
+                // SAFETY: the handle is open, and there are places for the pointer and the length.
+                let result = unsafe { next(raw, &raw mut data, &raw mut length) };
+                if result > 0 && !data.is_null() {
+                    let length = length.min(limit);
+                    field.reserve(length);
+                    // SAFETY: the library lends as many bytes until its next call, from memory that is not this vector's,
+                    // which has room for them and has them all afterwards.
+                    unsafe {
+                        ptr::copy_nonoverlapping(data.cast(), field.as_mut_ptr(), length);
+                        field.set_len(length);
+                    }
+                }
+                result
             };
-            if checked(result)? == 0 {
+            if self.run(INVALID, copy)? == 0 {
                 return Ok(());
             }
-            if data.is_null() {
-                continue;
-            }
-            // SAFETY: the library lends as many bytes until its next call, which comes when `each` is done with them.
-            each(unsafe { std::slice::from_raw_parts(data.cast::<u8>(), length) });
+            each(&field);
         }
     }
 
@@ -285,18 +334,16 @@ impl Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
+        let function = self.functions.sd_journal_close;
         // SAFETY: it is open, and nobody uses it hereafter.
-        unsafe { (self.functions.sd_journal_close)(self.raw.as_ptr()) }
+        let _ = cut::watch(|| unsafe { function(self.raw.as_ptr()) });
     }
 }
 
 /// What Python says of parameters that the library refuses.
 const OPENING_FAILED: &str = "Opening the journal failed";
 const INVALID_MATCH: &str = "Invalid match";
-
-fn checked(result: c_int) -> Result<c_int, JournalError> {
-    if result < 0 { Err(JournalError::of(result, "Invalid argument")) } else { Ok(result) }
-}
+const INVALID: &str = "Invalid argument";
 
 fn c_path(path: &Path) -> Result<CString, JournalError> {
     CString::new(path.as_os_str().as_encoded_bytes()).map_err(|_| JournalError::Invalid("embedded null byte"))

@@ -73,8 +73,19 @@ struct Chosen {
 /// One file of an open journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct OpenFile {
-    path: PathBuf,
+    pub(crate) path: PathBuf,
     inode: Option<(u64, u64)>,
+    /// How long it was if it could not be opened.
+    left_out: Option<u64>,
+}
+
+/// What becomes of a journal of which some files can't be opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Broken {
+    /// It is not opened at all, as by the library.
+    Refused,
+    /// The others are.
+    LeftOut,
 }
 
 impl Source {
@@ -104,6 +115,7 @@ impl Source {
     pub(crate) fn open(
         &self,
         since: Option<SystemTime>,
+        broken: Broken,
     ) -> Result<(Handle, Option<Vec<OpenFile>>), JournalError> {
         let Chosen { mut files, flags } = self.choose()?;
         if files.is_empty() {
@@ -116,18 +128,32 @@ impl Source {
             };
             return Ok((Handle::open(&place, flags)?, None));
         }
-        let opened = files.iter().map(|path| OpenFile::of(path)).collect();
+        let mut opened: Vec<_> = files.iter().map(|path| OpenFile::of(path)).collect();
         if let Some(since) = since {
             let siblings: Vec<_> = files.iter().flat_map(|path| rotated_siblings(path, since)).collect();
             files.extend(siblings);
         }
-        Ok((Handle::open(&Place::Files(&files), flags.unwrap_or(0))?, Some(opened)))
+        let open = |files: &[PathBuf]| Handle::open(&Place::Files(files), flags.unwrap_or(0));
+        let handle = match open(&files) {
+            Err(error) if broken == Broken::LeftOut => {
+                files.retain(|file| open(std::slice::from_ref(file)).is_ok());
+                if files.is_empty() {
+                    return Err(error);
+                }
+                for file in opened.iter_mut().filter(|file| !files.contains(&file.path)) {
+                    file.leave_out();
+                }
+                open(&files)?
+            }
+            opened => opened?,
+        };
+        Ok((handle, Some(opened)))
     }
 
-    /// The files of a journal that was opened by files, as they are now.
-    pub(crate) fn files_now(&self) -> Vec<OpenFile> {
-        let files = self.choose().map(|chosen| chosen.files).unwrap_or_default();
-        files.iter().map(|path| OpenFile::of(path)).collect()
+    /// Whether other files would be opened now, or any of these has been replaced or might be opened where it was not before.
+    pub(crate) fn have_changed(&self, files: &[OpenFile]) -> bool {
+        let chosen = self.choose().map(|chosen| chosen.files).unwrap_or_default();
+        !chosen.iter().eq(files.iter().map(|file| &file.path)) || files.iter().any(OpenFile::has_changed)
     }
 
     /// The files to open, if files are to be opened, and the flags.
@@ -183,10 +209,38 @@ impl Source {
     }
 }
 
+/// Bytes of the header of a journal file, at least.
+const MIN_HEADER: u64 = 208;
+
 impl OpenFile {
+    /// Whether it is the same file still, but with less in it than its header.
+    pub(crate) fn is_beheaded(&self) -> bool {
+        let meta = fs::metadata(&self.path).ok();
+        let is_same = |meta: &fs::Metadata| self.inode == Some((meta.dev(), meta.ino()));
+        !self.is_left_out() && meta.is_some_and(|meta| is_same(&meta) && meta.len() < MIN_HEADER)
+    }
+
+    /// Whether it could not be opened.
+    pub(crate) fn is_left_out(&self) -> bool {
+        self.left_out.is_some()
+    }
+
+    fn leave_out(&mut self) {
+        self.left_out = Some(fs::metadata(&self.path).map_or(0, |meta| meta.len()));
+    }
+
+    /// Whether it has been replaced; if it could not be opened, whether something has come of it since.
+    pub(crate) fn has_changed(&self) -> bool {
+        let mut now = Self::of(&self.path);
+        if self.is_left_out() {
+            now.leave_out();
+        }
+        now != *self
+    }
+
     fn of(path: &Path) -> Self {
         let inode = fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino()));
-        Self { path: path.into(), inode }
+        Self { path: path.into(), inode, left_out: None }
     }
 }
 

@@ -1,7 +1,7 @@
 //! How far each jail has read each log.
 //!
 //! A position is a number of bytes with the hash of the log's first line, or for a journal the time of the last entry
-//! with that time as text.
+//! with that time as text, behind which the server puts the entry's cursor.
 //!
 //! Upstream: `Fail2BanDb.addLog`, `updateLog`, `getJournalPos`, `updateJournal`.
 

@@ -1,7 +1,7 @@
 //! The entries of the journal as lines to try (`Fail2banRegex.start`, `journal_lines_gen`).
 
 use f2b_filter::Encoding;
-use f2b_journal::{EntryLine, Journal, Source};
+use f2b_journal::{EntryLine, Journal, JournalError, Source};
 use f2b_protocol::Value;
 use f2b_types::{Level, Record};
 use jiff::tz::Offset;
@@ -39,7 +39,7 @@ impl JournalLines {
         let opened = f2b_config::extract_options(log)
             .map_err(|error| error.to_string())
             .and_then(|(_, options)| Source::parse(&options).map_err(|error| error.to_string()))
-            .and_then(|source| Journal::open(&source, None).map_err(|error| error.to_string()));
+            .and_then(|source| Journal::open(&source).map_err(|error| error.to_string()));
         let mut journal = match opened {
             Ok(journal) => journal,
             Err(error) => return Err(out.give_up(&error)?),
@@ -72,6 +72,7 @@ impl JournalLines {
         for _ in 0..MAX_FAILURES {
             match self.journal.read() {
                 Ok(entry) => return Ok(entry.map(|entry| entry.line(&self.encoding, self.offset))),
+                Err(error @ JournalError::CutShort) => return Err(std::io::Error::other(error)),
                 Err(_) => continue,
             }
         }

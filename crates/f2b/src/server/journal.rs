@@ -1,10 +1,12 @@
 //! The journal as a jail follows it: its entries, where reading goes on, and when it has caught up with the present.
 //!
-//! Upstream: `FilterSystemd.run`. The place is kept in the database as upstream keeps it, as the time of the last entry;
-//! where upstream reads that entry a second time after a restart, reading goes on behind it.
+//! Upstream: `FilterSystemd.run`. The place is kept in the database as upstream keeps it, as the time of the last entry
+//! and as its date; behind the date, where upstream looks at nothing, stands the cursor. So reading goes on behind exactly
+//! that entry, whatever its own time is, and whoever else writes the place takes the cursor away.
 
-use std::ffi::CString;
-use std::time::{Duration, UNIX_EPOCH};
+use std::ffi::{CStr, CString};
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use f2b_filter::Encoding;
 use f2b_journal::{EntryLine, Journal, JournalError, News, Source};
@@ -24,8 +26,17 @@ const BUDGET: usize = 200;
 /// How far from now an entry counts as one of now, in seconds.
 const NEAR: f64 = 1.0;
 
-/// How many entries are searched for the one that was read last.
-const SEARCHED: usize = 1000;
+/// How many entries are searched for the one that upstream read last.
+const SEARCHED: usize = 1_000_000;
+
+/// After so many entries the journal is opened anew, as soon as all have been read.
+const MANY: usize = 10_000;
+
+/// How often the files are looked at of which nothing is heard.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Characters of a cursor, at most; the library's have 120.
+const MAX_CURSOR: usize = 1000;
 
 /// What the reader needs to know of it.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,8 +44,26 @@ pub(super) struct WatchedJournal {
     pub(super) source: Source,
     /// Alternatives, each a list of what has to match.
     pub(super) matches: Vec<Vec<String>>,
-    /// The time of the last entry that was read before the server was started.
-    pub(super) position: Option<f64>,
+    /// The last entry that was read before the server was started.
+    pub(super) position: Option<Position>,
+}
+
+/// An entry, as the database has it.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Position {
+    /// Its own time, in seconds since 1970.
+    time: f64,
+    /// Not if upstream has read it.
+    cursor: Option<CString>,
+}
+
+impl Position {
+    /// By what stands in the two columns, numbers and text.
+    pub(super) fn new(time: f64, text: Option<&str>) -> Self {
+        let cursor = text.and_then(|text| text.split_once(' ')).map(|(_date, cursor)| cursor);
+        let cursor = cursor.filter(|cursor| (1..=MAX_CURSOR).contains(&cursor.len()));
+        Self { time, cursor: cursor.and_then(|cursor| CString::new(cursor).ok()) }
+    }
 }
 
 impl WatchedJournal {
@@ -59,6 +88,12 @@ pub(super) struct FollowedJournal {
     was_saved: bool,
     /// Said in the log once.
     troubled: bool,
+    /// When its files are looked at again.
+    next_check: Instant,
+    /// How many entries were read since the journal was opened.
+    read_since_open: usize,
+    /// Files that can't be opened, as the log says.
+    left_out: Vec<PathBuf>,
 }
 
 /// What the entries that come are of.
@@ -82,6 +117,9 @@ impl FollowedJournal {
             last: None,
             is_saved: true,
             troubled: false,
+            next_check: Instant::now(),
+            read_since_open: 0,
+            left_out: Vec::new(),
         }
     }
 
@@ -102,10 +140,15 @@ impl FollowedJournal {
         !self.was_saved && self.last.is_some()
     }
 
-    /// Time and date of the last entry, if the database has not got them yet.
+    /// The last entry as the database takes it ([`Position::new`]), if it has not got it yet.
     pub(super) fn unsaved(&mut self) -> Option<(f64, String)> {
         self.was_saved |= self.last.is_some();
-        if std::mem::replace(&mut self.is_saved, true) { None } else { self.last.clone() }
+        if std::mem::replace(&mut self.is_saved, true) {
+            return None;
+        }
+        let (time, date) = self.last.as_ref()?;
+        let cursor = self.journal.as_ref().and_then(Journal::cursor).unwrap_or_default();
+        Some((*time, format!("{date}{}", cursor.to_string_lossy())))
     }
 
     /// Hands out entries that have come, up to a budget, each with whether it is news.
@@ -126,25 +169,35 @@ impl FollowedJournal {
             self.journal = Some(journal);
         }
         let Some(journal) = &mut self.journal else { return Ok(Progress::Missing) };
+        let left_out: Vec<_> = journal.left_out().map(Into::into).collect();
+        for path in left_out.iter().filter(|path| !self.left_out.contains(path)) {
+            let path = path.display();
+            let message =
+                format!("[{jail}] Journal file {path} can't be opened, it is left out until it changes");
+            log.write(Record::new(Level::WARNING, "filtersystemd", message));
+        }
+        self.left_out = left_out;
+        if journal.is_stale() {
+            return hear_news(journal, &mut self.next_check, jail, log);
+        }
         for _ in 0..BUDGET {
             let entry = match journal.read() {
                 Ok(Some(entry)) => entry,
                 Ok(None) => {
                     self.phase.end(jail, log);
-                    return match journal.news()? {
-                        News::Nothing => Ok(Progress::End),
-                        News::Entries => Ok(Progress::More),
-                        News::Reopened => {
-                            let message = format!("[{jail}] Journal files were rotated, reopen journal");
-                            log.write(Record::new(Level::MSG, "filtersystemd", message));
-                            Ok(Progress::More)
-                        }
-                    };
+                    if self.read_since_open > MANY {
+                        journal.reopen()?;
+                        self.read_since_open = 0;
+                        return Ok(Progress::More);
+                    }
+                    return hear_news(journal, &mut self.next_check, jail, log);
                 }
+                Err(error @ JournalError::CutShort) => return Err(error),
                 Err(error) => {
                     let message = format!("Error reading line from systemd journal: {error}");
                     log.write(Record::new(Level::ERROR, "filtersystemd", message));
-                    continue;
+                    // If it is not this entry only, the log should not be full of it.
+                    return Ok(Progress::Unsettled);
                 }
             };
             let line = entry.line(encoding, self.offset);
@@ -153,6 +206,7 @@ impl FollowedJournal {
                 log.write(line.record(jail));
             }
             each(&line, matches!(self.phase, Phase::Present));
+            self.read_since_open += 1;
             self.last = Some((line.time, line.date));
             self.is_saved = false;
         }
@@ -163,10 +217,11 @@ impl FollowedJournal {
     fn begin(&mut self, jail: &str, find_time: f64, log: &ServerLog) -> Result<Journal, JournalError> {
         let Time(now) = clock::now();
         let earliest = now - find_time;
-        let position = self.watched.position.filter(|position| *position > earliest);
-        let until =
-            position.and_then(|position| UNIX_EPOCH.checked_add(Duration::try_from_secs_f64(position).ok()?));
-        let mut journal = Journal::open(&self.watched.source, until)?;
+        let position = self.watched.position.as_ref();
+        let cursor = position.and_then(|position| position.cursor.as_deref());
+        let cursor = cursor.filter(|cursor| received(cursor) > earliest);
+        let until = position.map(|_| cursor.map_or(earliest, received));
+        let mut journal = Journal::follow(&self.watched.source, until.and_then(system_time))?;
         journal.set_matches(&self.watched.matches)?;
         if self.watched.matches.is_empty() {
             let message = format!(
@@ -178,9 +233,12 @@ impl FollowedJournal {
         match journal.last_cursor() {
             Some(end) => {
                 self.phase = Phase::Past { end, began: now };
-                match position {
-                    Some(position) => go_on_behind(&mut journal, position)?,
-                    None => journal.seek_time(earliest)?,
+                match (cursor, position) {
+                    (Some(cursor), _) => journal.seek_behind(cursor)?,
+                    (None, Some(Position { time, cursor: None })) => {
+                        go_on_behind(&mut journal, *time, earliest)?;
+                    }
+                    (None, _) => journal.seek_time(earliest)?,
                 }
             }
             None => {
@@ -210,7 +268,7 @@ impl Phase {
             Self::Present => return,
             _ if time >= now - NEAR => true,
             Self::Past { end, began } => {
-                if time > *began || journal.cursor().as_ref() == Some(end) {
+                if time > *began || journal.cursor() == Some(&**end) {
                     *self = Self::Catching { until: now * 2.0 - *began };
                 }
                 false
@@ -231,15 +289,48 @@ impl Phase {
     }
 }
 
-/// Goes on behind the entry of exactly that time; where there is none, with the first one that was received later.
-fn go_on_behind(journal: &mut Journal, position: f64) -> Result<(), JournalError> {
-    journal.seek_time(position)?;
-    for _ in 0..SEARCHED {
-        match journal.read() {
-            Ok(Some(entry)) if entry.time() == position => return Ok(()),
-            Ok(Some(_)) => {}
-            Ok(None) | Err(_) => break,
+/// What has happened to a journal of which everything was read.
+fn hear_news(
+    journal: &mut Journal,
+    next_check: &mut Instant,
+    jail: &str,
+    log: &ServerLog,
+) -> Result<Progress, JournalError> {
+    match journal.news()? {
+        News::Nothing if Instant::now() < *next_check => Ok(Progress::End),
+        News::Nothing => {
+            *next_check = Instant::now() + CHECK_INTERVAL;
+            journal.check()?;
+            Ok(if journal.is_stale() { Progress::More } else { Progress::End })
+        }
+        News::Entries => Ok(Progress::More),
+        News::Reopened => {
+            let message = format!("[{jail}] Journal files have changed, reopen journal");
+            log.write(Record::new(Level::MSG, "filtersystemd", message));
+            Ok(Progress::More)
         }
     }
-    journal.seek_time(position)
+}
+
+/// When the entry with this cursor was received, in seconds since 1970.
+fn received(cursor: &CStr) -> f64 {
+    f2b_journal::received(cursor).map_or(0.0, |micros| micros as f64 / 1e6)
+}
+
+fn system_time(seconds: f64) -> Option<SystemTime> {
+    UNIX_EPOCH.checked_add(Duration::try_from_secs_f64(seconds).ok()?)
+}
+
+/// Goes on behind the entry of exactly that time, of those that were received after `earliest`; where there is none, with
+/// the first one that was received at that time or later.
+fn go_on_behind(journal: &mut Journal, time: f64, earliest: f64) -> Result<(), JournalError> {
+    journal.seek_time(earliest)?;
+    for _ in 0..SEARCHED {
+        match journal.read() {
+            Ok(Some(entry)) if entry.time() == time => return Ok(()),
+            Ok(None) => break,
+            Ok(Some(_)) | Err(_) => {}
+        }
+    }
+    journal.seek_time(time.max(earliest))
 }

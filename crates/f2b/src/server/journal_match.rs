@@ -10,6 +10,7 @@ use f2b_types::Level;
 use super::core::Core;
 use super::errors::value_error;
 use super::jails::Running;
+use super::journal::Position;
 use super::transmitter::Result;
 
 const LOGGER: &str = "filtersystemd";
@@ -55,8 +56,8 @@ impl Core {
 }
 
 impl Running {
-    /// Notes the time of the last entry that was read before, as the database has it.
-    pub(super) fn go_on_in_journal(&mut self, position: f64) {
+    /// Notes the last entry that was read before, as the database has it.
+    pub(super) fn go_on_in_journal(&mut self, position: Position) {
         if let Some(journal) = &mut self.journal {
             journal.position = Some(position);
             self.changed = true;

@@ -12,7 +12,7 @@ use super::core::Core;
 use super::database::{Ask, Wanted};
 use super::errors::{duplicate_jail, runtime_error, unknown_jail, value_error};
 use super::jails::Running;
-use super::journal;
+use super::journal::{self, Position};
 use super::reader::Watch;
 use super::refusal::{Backend, BackendError, backend_named};
 use super::resolver::own_addresses;
@@ -129,7 +129,7 @@ impl Core {
         let (position, hash) = (Number::Int(0), None);
         let known = database.ask(|answer| Ask::AddLog { jail, path, position, hash, answer }).flatten();
         if let Some(known) = known {
-            running.go_on_in_journal(known.position.as_f64());
+            running.go_on_in_journal(Position::new(known.position.as_f64(), known.md5.as_deref()));
         }
     }
 

@@ -70,7 +70,7 @@ fn journal_of(options: &NamedValues) -> Result<Source, BackendError> {
             _ => value_error(message),
         })
     })?;
-    match Journal::open(&source, None) {
+    match Journal::follow(&source, None) {
         Ok(_) => Ok(source),
         Err(error) => Err(BackendError::Unusable(journal_error(&error))),
     }
