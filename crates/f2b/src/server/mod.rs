@@ -39,6 +39,7 @@ mod reading;
 mod refusal;
 mod reload;
 mod resolver;
+mod retired;
 mod run;
 mod seek;
 mod source;
