@@ -230,6 +230,32 @@ fn a_rotation_while_nobody_reads_skips_nothing() {
     }
 }
 
+/// However long its first line is, a log is known by it: after a restart, and when it has been renamed meanwhile. The hash is
+/// fail2ban's.
+#[test]
+fn a_log_with_a_very_long_first_line_is_known_again() {
+    let run = |is_ours: bool| {
+        let place = place("polling", "DIR/f.log");
+        place.write("f.log", &("x".repeat(3_000_000) + "\n" + &failure(1)));
+        let server = start(&place, is_ours);
+        wait_for_found(&place, [1]);
+        stop(&place, server);
+        let known = if has_program("sqlite3") { rows(&place) } else { String::new() };
+        place.append("f.log", &failure(2));
+        if is_ours {
+            fs::rename(place.file("f.log"), place.file("f.log.1")).expect("a rotation");
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            place.append("f.log", &(failure(3) + &"y\n".repeat(2_000_000) + &failure(4)));
+        }
+        let server = start(&place, is_ours);
+        wait_for_found(&place, if is_ours { 1..=4 } else { 1..=2 });
+        stop(&place, server);
+        known
+    };
+    let known: Vec<String> = servers().into_iter().map(run).collect();
+    assert!(known.iter().all(|rows| *rows == known[0]), "{known:?}");
+}
+
 /// A log that gets its name back is read on from where that was: by a link that goes elsewhere and comes back, by renaming.
 #[test]
 fn a_log_that_gets_its_name_back_is_not_read_twice() {

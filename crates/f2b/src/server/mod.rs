@@ -20,6 +20,7 @@ mod database;
 mod descriptors;
 mod errors;
 mod fifo;
+mod first_line;
 mod generations;
 mod ignorer;
 mod ipv6;

@@ -11,9 +11,9 @@ use std::rc::Rc;
 
 use f2b_filter::Encoding;
 use nix::fcntl::OFlag;
-use sha1::{Digest, Sha1};
 
 use super::fifo;
+use super::first_line::FirstLine;
 use super::generations::{Inode, inode};
 use super::seek::At;
 use crate::line_buffer::LineBuffer;
@@ -94,8 +94,7 @@ pub(super) struct Tail {
     pub(super) inode: Inode,
     /// How many files were opened before.
     pub(super) number: u64,
-    /// The hash of its first line, as long as that was there when it was looked for.
-    pub(super) hash: String,
+    pub(super) first_line: FirstLine,
     /// Where reading was before: in the file before this one, or in this one before it was emptied.
     pub(super) before: Place,
     /// What was in it before it was emptied.
@@ -116,7 +115,7 @@ impl Tail {
         let meta = file.metadata()?;
         let position = if meta.len() < start { 0 } else { start };
         let mut tail = Self {
-            hash: first_line_hash_of(&file)?,
+            first_line: FirstLine::of(&file)?,
             before,
             emptied: None,
             inode: inode(&meta),
@@ -137,7 +136,7 @@ impl Tail {
             file: Rc::clone(&self.file),
             inode: self.inode,
             number: self.number,
-            hash: self.hash.clone(),
+            first_line: self.first_line.clone(),
             before: self.before.clone(),
             emptied: self.emptied.clone(),
             position: self.position,
@@ -164,13 +163,18 @@ impl Tail {
         is_this || self.emptied.as_ref().is_some_and(|emptied| emptied.is_in(file))
     }
 
+    /// The hash of its first line, as far as that was there when it was looked for.
+    pub(super) fn hash(&self) -> &str {
+        self.first_line.hash()
+    }
+
     /// How far reading has come. Before its first line is there, nothing tells a file from others; but the way leads to it
     /// from where reading was before.
     pub(super) fn place(&self) -> Place {
-        if self.position == 0 && self.hash.is_empty() {
+        if self.position == 0 && self.hash().is_empty() {
             return self.before.clone();
         }
-        Place { position: self.position, hash: self.hash.clone() }
+        Place { position: self.position, hash: self.hash().into() }
     }
 
     /// Offset behind the last byte that has been read.
@@ -193,14 +197,14 @@ impl Tail {
     pub(super) fn rewind(&mut self) -> io::Result<()> {
         self.before = self.place();
         self.emptied = Some(self.read());
-        (self.hash, self.trace) = (String::new(), Vec::new());
+        (self.first_line, self.trace) = (FirstLine::default(), Vec::new());
         self.head.clear();
         self.go_to(0)
     }
 
     /// What has been read.
     pub(super) fn read(&self) -> Emptied {
-        Emptied { hash: self.hash.clone(), end: self.end(), trace: self.trace.clone() }
+        Emptied { hash: self.hash().into(), end: self.end(), trace: self.trace.clone() }
     }
 
     /// Goes on reading elsewhere.
@@ -239,9 +243,7 @@ impl Tail {
             count = self.buffer.fill(&mut At { file: &self.file, at: 0 })?;
         }
         if count > 0 {
-            if self.hash.is_empty() {
-                self.hash = first_line_hash_of(&self.file)?;
-            }
+            self.first_line.read_on(&self.file)?;
             let bytes = self.buffer.bytes();
             self.trace.clear();
             self.trace.extend_from_slice(&bytes[bytes.len() - count.min(TRACE)..]);
@@ -298,23 +300,7 @@ pub(super) fn first_line_hash(path: &Path) -> io::Result<String> {
     if fifo::is_fifo(path) { Ok(String::new()) } else { first_line_hash_of(&open_regular(path)?) }
 }
 
-/// The same of a file that is open, wherever it is being read.
+/// The same of a file that is open.
 pub(super) fn first_line_hash_of(file: &File) -> io::Result<String> {
-    let (mut line, mut part) = (Vec::new(), [0; 512]);
-    while line.len() < MAX_LINE {
-        let count = file.read_at(&mut part, line.len() as u64)?;
-        let Some(end) = memchr::memchr(b'\n', &part[..count]) else {
-            line.extend_from_slice(&part[..count]);
-            if count == 0 {
-                break;
-            }
-            continue;
-        };
-        line.extend_from_slice(&part[..=end]);
-        break;
-    }
-    if !line.ends_with(b"\n") && !line.ends_with(b"\r") {
-        return Ok(String::new());
-    }
-    Ok(Sha1::digest(&line).iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(FirstLine::of(file)?.hash().into())
 }
