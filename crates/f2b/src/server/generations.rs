@@ -108,6 +108,20 @@ pub(super) fn next(names: &Names, old: &File, is_known: impl Fn(&File) -> bool) 
     })
 }
 
+/// The generation before a file: what was written to last of those that nobody has written to since.
+pub(super) fn previous(names: &Names, file: &File) -> Option<File> {
+    let meta = file.metadata().ok()?;
+    let (own, last) = (inode(&meta), meta.modified().ok()?);
+    let others = names.all().flat_map(rotated).filter(|generation| inode(&generation.meta) != own);
+    let timed = others.filter_map(|generation| Some((generation.meta.modified().ok()?, generation)));
+    let older = timed.filter(|(modified, _)| *modified <= last);
+    let is_later = |one: &Generation, other: &Generation| is_named_later(&one.mark, &other.mark);
+    let order = |(time, one): &(SystemTime, Generation), (other_time, other): &(SystemTime, Generation)| {
+        time.cmp(other_time).then_with(|| is_later(one, other).cmp(&is_later(other, one)))
+    };
+    older.max_by(order).and_then(|(_, generation)| open_regular(&generation.path).ok())
+}
+
 /// Whether a rotation gives this mark to what came behind the file with the other one: numbers grow with the age of a file,
 /// dates with the time that it is from.
 fn is_named_later(mark: &[u8], other: &[u8]) -> bool {

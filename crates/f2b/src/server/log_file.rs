@@ -24,7 +24,7 @@ use super::fifo::{self, Fifo};
 use super::generations::{self, Inode, Looked, Names, inode};
 use super::retired::Retired;
 use super::seek::{self, Sought};
-use super::tail::{Closed, LineStart, Place, RawLine, Tail, first_line_hash_of, open_if_there};
+use super::tail::{Closed, Place, RawLine, Tail, first_line_hash_of, open_if_there};
 
 /// Chunks after which the reader takes care of other files before it goes on with this one.
 pub(super) const BUDGET: usize = 16;
@@ -109,12 +109,9 @@ impl LogFile {
         self.names.own()
     }
 
-    /// Where reading goes on after a restart: at the line `open` if it is in the file that is being read.
-    pub(super) fn place(&self, open: Option<LineStart>) -> Place {
-        let Some(tail) = &self.tail else { return self.start.clone() };
-        let Place { position, hash } = tail.place();
-        let open = open.filter(|open| open.file == tail.number).map(|open| open.offset);
-        Place { position: open.unwrap_or(u64::MAX).min(position), hash }
+    /// Where reading goes on after a restart.
+    pub(super) fn place(&self) -> Place {
+        self.tail.as_ref().map_or_else(|| self.start.clone(), Tail::place)
     }
 
     /// Changes whenever another file than before is read under the name.
@@ -227,6 +224,30 @@ impl LogFile {
         Ok(Some(sought))
     }
 
+    /// Hands out lines from right before the place in the file that is open, oldest first: `length` bytes of them. What is missing
+    /// comes from the generation before, as far as that can be read.
+    ///
+    /// # Errors
+    ///
+    /// The file can't be read.
+    pub(super) fn look_back(
+        &mut self,
+        encoding: &Encoding,
+        length: u64,
+        mut each: impl FnMut(&str),
+    ) -> io::Result<()> {
+        let Some(tail) = &mut self.tail else { return Ok(()) };
+        let encoding = tail.encoding(encoding)?;
+        if let Some(missing) = length.checked_sub(tail.position).filter(|missing| *missing > 0)
+            && let Some(before) = generations::previous(&self.names, &tail.file)
+            && let Ok(end) = before.metadata().map(|meta| meta.len())
+        {
+            // Its loss must not keep anybody from what is here.
+            let _ = seek::lines_before(&before, &encoding, (end, missing), &mut each);
+        }
+        seek::lines_before(&tail.file, &encoding, (tail.position, length), each)
+    }
+
     /// Hands out the whole lines that have come, up to a budget, oldest first. With a `distance`, those that begin so many bytes
     /// from here are left.
     ///
@@ -308,9 +329,8 @@ impl LogFile {
         }
         let Some(fifo) = &mut self.fifo else { return Ok(None) };
         self.in_operation = true;
-        let start = LineStart { file: self.openings, offset: 0 };
         for _ in 0..BUDGET {
-            if !fifo.read(encoding, |bytes| each(RawLine { bytes, encoding, is_news: true, start }))? {
+            if !fifo.read(encoding, |bytes| each(RawLine { bytes, encoding, is_news: true }))? {
                 if fifo.is_at(self.names.own()) {
                     return Ok(Some(Progress::End));
                 }
@@ -408,7 +428,7 @@ impl LogFile {
         }
         let known = self.retired.take(own);
         self.retire();
-        let before = self.place(None);
+        let before = self.place();
         self.tail = Some(match known {
             Some(tail) => Tail { before, ..tail },
             None => Tail::new(file, (position, self.openings), before)?,

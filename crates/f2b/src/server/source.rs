@@ -23,10 +23,13 @@ use super::reader::{
     BACKLOG_INTERVAL, POLL_INTERVAL, RECHECK_INTERVAL, RETRY_INTERVAL, UNSETTLED_INTERVAL, next_round,
 };
 use super::reading::{self, Jail, LineDates, State};
-use super::tail::{LineStart, Place, RawLine};
+use super::tail::{Place, RawLine};
 use super::ways::{Warned, Ways};
 use super::{JailKey, Msg};
 use crate::logging::ServerLog;
+
+/// As many bytes before the place where reading begins are looked at for messages that go on there.
+const LOOK_BACK: u64 = 1 << 20;
 
 /// A log file, and all jails that watch it.
 pub(super) struct Source {
@@ -49,9 +52,10 @@ pub(super) struct Group {
     pub(super) due: Option<Instant>,
     /// Which file under the name inotify reports changes of.
     openings: u64,
-    /// Messages that go on in another line, and where the first of them begins.
+    /// Messages that go on in another line.
     open: OpenMessages,
-    open_from: Option<LineStart>,
+    /// What stands before the place has to be looked at for such messages before anything is read.
+    looks_back: bool,
     /// Who is in it has changed: some may find the same dates.
     is_new: bool,
 }
@@ -110,6 +114,8 @@ impl Source {
         let group = own.as_mut().unwrap_or(group);
         group.encoding = encoding.clone();
         group.format = format.cloned();
+        group.open = OpenMessages::default();
+        group.looks_back = format.is_some_and(LogFormat::has_parts);
         self.groups.extend(own);
     }
 
@@ -145,7 +151,7 @@ impl Source {
     /// What tells which log is closed first where too many are open; `None` for one that can't be closed now. Files that have
     /// lost their name are kept for as long as there are others.
     pub(super) fn rank(&self) -> Option<(bool, Instant)> {
-        let ranks = self.groups.iter().map(|group| group.open.is_empty().then(|| group.log.rank())?);
+        let ranks = self.groups.iter().map(|group| group.log.rank());
         // All of them, or what is closed here would be opened there.
         ranks.collect::<Option<Vec<_>>>()?.into_iter().max()
     }
@@ -234,9 +240,10 @@ impl Source {
         if group.way() != other.way() && !group.log.is_fifo() {
             return None;
         }
-        let is_free = |group: &Group| group.open.is_empty() && group.all_ready(jails);
+        let is_free = |group: &Group| !group.looks_back && group.all_ready(jails);
         let distance = group.log.distance_to(&other.log)?;
-        (group.log.is_fifo() || (is_free(group) && is_free(other))).then_some(distance)
+        let is_like = distance > 0 || group.open == other.open;
+        (group.log.is_fifo() || (is_free(group) && is_free(other) && is_like)).then_some(distance)
     }
 
     /// Reads a part of the file for a group; true if it has come to the place of another one and joined it.
@@ -304,7 +311,7 @@ impl Group {
             due: Some(Instant::now()),
             openings: 0,
             open: OpenMessages::default(),
-            open_from: None,
+            looks_back: filter.log_format().is_some_and(LogFormat::has_parts),
             is_new: false,
         }
     }
@@ -354,7 +361,7 @@ impl Group {
             due: Some(Instant::now()),
             openings: self.openings,
             open: self.open.clone(),
-            open_from: self.open_from,
+            looks_back: self.looks_back,
             is_new: false,
         })
     }
@@ -415,6 +422,12 @@ impl Group {
                 return Ok(Progress::More);
             }
         }
+        if self.looks_back && !self.log.is_fifo() {
+            if let Some(progress) = self.log.open()? {
+                return Ok(progress);
+            }
+            self.look_back()?;
+        }
         if std::mem::take(&mut self.is_new) {
             if self.log.is_fifo() {
                 self.agree(path, jails, &ways.log);
@@ -423,8 +436,8 @@ impl Group {
         }
         reading::prepare(&mut order, jails, ways.log.level());
         let clock = ways.clock();
-        let Self { log, encoding, format, open, open_from, .. } = self;
-        log.read_lines(encoding, distance, |RawLine { bytes, encoding, is_news, start }| {
+        let Self { log, encoding, format, open, .. } = self;
+        log.read_lines(encoding, distance, |RawLine { bytes, encoding, is_news }| {
             let context = LineContext { clock: &clock, in_operation: is_news, check_find_time: true };
             let (line, valid) = encoding.decode_line(bytes);
             if !valid {
@@ -439,14 +452,25 @@ impl Group {
                 Some(Entry::Part) => {}
                 Some(Entry::Other) => ways.warn_of_format(&line, path, format.as_ref(), warned),
             }
-            *open_from = if open.is_empty() { None } else { open_from.or(Some(start)) };
         })
+    }
+
+    /// Learns which messages have begun before the place where reading begins: what comes of them there is no message of its own.
+    fn look_back(&mut self) -> io::Result<()> {
+        let Self { log, encoding, format, open, .. } = self;
+        if let Some(format) = format {
+            log.look_back(encoding, LOOK_BACK, |line| {
+                format.read(line, open);
+            })?;
+        }
+        self.looks_back = false;
+        Ok(())
     }
 
     /// Has the database told of another file than it knows of: it has to know before a crash comes, since nothing else
     /// leads to this one once it is renamed.
     fn save_if_another(&mut self, jails: &[Jail], core: &Sender<Msg>) {
-        let hash = self.log.place(None).hash;
+        let hash = self.log.place().hash;
         if self.members.iter().any(|member| member.saved.hash != hash) {
             self.save(None, |key| jails.iter().find(|jail| jail.key == key), core);
         }
@@ -460,7 +484,7 @@ impl Group {
         find: impl Fn(JailKey) -> Option<&'j Jail>,
         core: &Sender<Msg>,
     ) {
-        let place = self.log.place(self.open_from);
+        let place = self.log.place();
         for member in self.members.iter_mut().filter(|member| member.saved != place) {
             let jail = only.filter(|jail| jail.key == member.jail).or_else(|| find(member.jail));
             let Some(jail) = jail else { continue };

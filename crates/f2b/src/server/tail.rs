@@ -35,15 +35,6 @@ pub(super) struct RawLine<'l> {
     pub(super) encoding: &'l Encoding,
     /// It was written since the end of the file was reached.
     pub(super) is_news: bool,
-    pub(super) start: LineStart,
-}
-
-/// Where a line begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct LineStart {
-    /// How many files were opened before the one that it is in.
-    pub(super) file: u64,
-    pub(super) offset: u64,
 }
 
 /// How far a log has been read.
@@ -259,10 +250,8 @@ impl Tail {
     ) -> io::Result<()> {
         let encoding = self.encoding(encoding)?;
         let end = self.end();
-        loop {
-            let start = LineStart { file: self.number, offset: end - self.buffer.len() as u64 };
-            let Some(bytes) = self.buffer.next_line(&encoding) else { break };
-            each(RawLine { bytes, encoding: &encoding, is_news, start });
+        while let Some(bytes) = self.buffer.next_line(&encoding) {
+            each(RawLine { bytes, encoding: &encoding, is_news });
         }
         self.position = end - self.buffer.len() as u64;
         Ok(())

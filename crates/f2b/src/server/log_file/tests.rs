@@ -53,7 +53,7 @@ fn a_file_that_is_closed_for_a_while_is_read_on() {
     file.expect(&["one"], Progress::End);
     file.log.close();
     file.expect(&[], Progress::End);
-    assert_eq!((file.log.open_files(), file.log.place(None).position), (0, 4));
+    assert_eq!((file.log.open_files(), file.log.place().position), (0, 4));
     file.append("o\n");
     file.expect(&["two"], Progress::End);
     file.log.close();
@@ -73,7 +73,7 @@ fn lines_come_when_they_are_whole() {
     file.expect(&[], Progress::Missing);
     file.append("one\ntw");
     file.expect(&["one"], Progress::End);
-    assert_eq!(file.log.place(None).position, 4);
+    assert_eq!(file.log.place().position, 4);
     file.append("o\n\n");
     file.expect(&["two", ""], Progress::End);
 }
@@ -88,7 +88,7 @@ fn a_renamed_file_is_read_to_its_end_before_the_new_one() {
     file.expect(&["two"], Progress::Missing);
     file.append("three\n");
     file.expect(&["three"], Progress::End);
-    assert_eq!(file.log.place(None).position, 6);
+    assert_eq!(file.log.place().position, 6);
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn a_writer_that_has_not_noticed_the_rotation_is_heard() {
     let retired = since(&file);
     writer.write_all(b"late\n").expect("a write");
     file.expect(&["late"], Progress::End);
-    assert_eq!(file.log.place(None).position, 4);
+    assert_eq!(file.log.place().position, 4);
     // As long as it goes on.
     let heard = since(&file);
     assert!(heard > retired);
@@ -198,7 +198,7 @@ fn reading_goes_on_in_a_file_that_was_renamed_while_nobody_read() {
     let mut file = Fixture::new();
     file.append("one\n");
     file.expect(&["one"], Progress::End);
-    let place = file.log.place(None);
+    let place = file.log.place();
     file.append("two\n");
     fs::rename(file.dir.path().join("log"), file.dir.path().join("log-20261125")).expect("a rotation");
     pass_time();
@@ -216,16 +216,16 @@ fn a_new_file_without_a_line_is_found_from_the_one_before() {
     let mut file = Fixture::new();
     file.append("one\n");
     file.expect(&["one"], Progress::End);
-    let place = file.log.place(None);
+    let place = file.log.place();
     file.rename();
     pass_time();
     file.append("tw");
     file.expect(&[], Progress::End);
-    assert_eq!(file.log.place(None), place);
+    assert_eq!(file.log.place(), place);
     file.append("o\n");
     file.expect(&["two"], Progress::End);
-    assert_eq!(file.log.place(None).position, 4);
-    assert_ne!(file.log.place(None).hash, place.hash);
+    assert_eq!(file.log.place().position, 4);
+    assert_ne!(file.log.place().hash, place.hash);
 }
 
 #[test]
@@ -359,6 +359,6 @@ fn a_mark_at_the_start_counts_for_the_whole_file() {
         })
         .expect("lines");
         assert_eq!(seen, expected);
-        assert_eq!(log.place(None).position, 20);
+        assert_eq!(log.place().position, 20);
     }
 }
