@@ -256,6 +256,60 @@ fn a_log_with_a_very_long_first_line_is_known_again() {
     assert!(known.iter().all(|rows| *rows == known[0]), "{known:?}");
 }
 
+/// Of a log that was empty nothing has been read: what has come since counts wherever it is by now, and nothing older.
+#[test]
+fn a_log_that_was_empty_skips_nothing_over_a_rotation() {
+    let rename = |place: &Place, from: &str, to: &str| {
+        fs::rename(place.file(from), place.file(to)).expect("a rotation");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    };
+    // It is renamed, or copied and emptied.
+    for is_renamed in [true, false] {
+        let place = place("polling", "DIR/f.log");
+        place.write("f.log.1", &failure(99));
+        place.write("f.log", "");
+        let server = place.start();
+        stop(&place, server);
+        rename(&place, "f.log.1", "f.log.3");
+        for number in [1, 2] {
+            place.append("f.log", &failure(number));
+            rename(&place, "f.log", "f.log.1");
+            if number == 1 {
+                rename(&place, "f.log.1", "f.log.2");
+            }
+            place.write("f.log", "");
+        }
+        if !is_renamed {
+            fs::copy(place.file("f.log.1"), place.file("new")).expect("a copy");
+            rename(&place, "new", "f.log.1");
+        }
+        place.append("f.log", &failure(3));
+        let server = place.start();
+        wait_for_found(&place, 1..=3);
+        stop(&place, server);
+        let server = place.start();
+        place.append("f.log", &failure(4));
+        wait_for_found(&place, 1..=4);
+        stop(&place, server);
+    }
+    // The one before has been compressed, so that nothing leads on from there.
+    let place = place("polling", "DIR/f.log");
+    place.write("f.log", &failure(1));
+    let server = place.start();
+    wait_for_found(&place, [1]);
+    rename(&place, "f.log", "f.log.1");
+    place.write("f.log", "");
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    stop(&place, server);
+    rename(&place, "f.log.1", "f.log.1.gz");
+    place.append("f.log", &failure(2));
+    rename(&place, "f.log", "f.log.1");
+    place.append("f.log", &failure(3));
+    let server = place.start();
+    wait_for_found(&place, 1..=3);
+    stop(&place, server);
+}
+
 /// A log that gets its name back is read on from where that was: by a link that goes elsewhere and comes back, by renaming.
 #[test]
 fn a_log_that_gets_its_name_back_is_not_read_twice() {

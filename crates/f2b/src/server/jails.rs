@@ -1,7 +1,7 @@
 //! A jail as the server runs it: the state machine, the filter, the files and the way to the worker.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use f2b_action::JailCounts;
 use f2b_filter::Filter;
@@ -54,6 +54,8 @@ pub(super) struct Running {
 pub(super) struct WatchedFile {
     pub(super) path: String,
     pub(super) place: Place,
+    /// When reading had come there: what was written later has not been read.
+    pub(super) read: Option<SystemTime>,
     pub(super) tail: bool,
 }
 

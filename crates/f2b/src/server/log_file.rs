@@ -71,6 +71,8 @@ pub(super) struct LogFile {
     fifo: Option<Fifo>,
     /// Where to begin in the file that is opened first.
     start: Place,
+    /// When reading had come there, if that was before this reader, or before the file was closed.
+    read: Option<SystemTime>,
     /// Files that have lost the name and have been read.
     retired: Retired,
     /// Since when the file under the name has been another one.
@@ -95,6 +97,7 @@ impl LogFile {
             tail: None,
             fifo: None,
             start,
+            read: None,
             retired: Retired::default(),
             rotated: None,
             looks: None,
@@ -103,6 +106,12 @@ impl LogFile {
             closed: None,
             in_operation,
         }
+    }
+
+    /// The same, where `start` was the place at that time: what was written later has not been read, though there is no file to be
+    /// found any more with that place in it.
+    pub(super) fn read_at(self, read: Option<SystemTime>) -> Self {
+        Self { read, ..self }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -129,6 +138,7 @@ impl LogFile {
             tail: self.tail.as_ref().map(Tail::fork),
             fifo: None,
             start: self.start.clone(),
+            read: self.read,
             retired: self.retired.fork(),
             rotated: self.rotated,
             looks: None,
@@ -186,6 +196,7 @@ impl LogFile {
         self.retired.clear();
         let Some(tail) = self.tail.take() else { return };
         self.start = tail.place();
+        self.read = self.looks.as_ref().map(|looks| looks.modified);
         let (inode, position, read) = (tail.inode, tail.position, tail.read());
         self.closed = Some(Closed { inode, position, read, emptied: tail.emptied });
     }
@@ -357,7 +368,9 @@ impl LogFile {
             }
             return Ok(None);
         }
-        if hash.is_empty() || first_line_hash_of(&file)? == hash {
+        // Nothing tells a log that was empty from others but that nothing in it has been read.
+        let was_empty = hash.is_empty() && position == 0 && self.read.is_some();
+        if !was_empty && (hash.is_empty() || first_line_hash_of(&file)? == hash) {
             self.begin(file, position)?;
             return Ok(None);
         }
@@ -365,13 +378,20 @@ impl LogFile {
         if !self.rotation_is_over() {
             return Ok(Some(Progress::Unsettled));
         }
-        let Looked { found, is_sure } = generations::with_hash(&self.names, &hash, position);
-        if !is_sure && !self.has_waited() {
+        let known = match was_empty {
+            true => Looked::nothing(),
+            false => generations::with_hash(&self.names, &hash, position),
+        };
+        let unread = match (&known.found, self.read) {
+            (None, Some(read)) => generations::written_since(&self.names, read),
+            _ => Looked::nothing(),
+        };
+        if !(known.is_sure && unread.is_sure || self.has_waited()) {
             return Ok(Some(Progress::Unsettled));
         }
-        match found {
+        match known.found {
             Some(old) => self.begin(old, position)?,
-            None => self.begin(file, 0)?,
+            None => self.begin(unread.found.unwrap_or(file), 0)?,
         }
         Ok(None)
     }
@@ -433,7 +453,7 @@ impl LogFile {
             Some(tail) => Tail { before, ..tail },
             None => Tail::new(file, (position, self.openings), before)?,
         });
-        self.closed = None;
+        (self.closed, self.read) = (None, None);
         self.openings += 1;
         self.rotated = None;
         Ok(())

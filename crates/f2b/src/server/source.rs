@@ -80,7 +80,7 @@ impl Source {
     pub(super) fn add(&mut self, file: &WatchedFile, jail: &Jail) {
         let member =
             Member { jail: jail.key, saved: file.place.clone(), unsought: !file.tail, troubled: false };
-        let log = LogFile::new(self.path.clone(), file.place.clone(), file.tail);
+        let log = LogFile::new(self.path.clone(), file.place.clone(), file.tail).read_at(file.read);
         self.groups.push(Group::new(log, jail.filter(), member));
     }
 
