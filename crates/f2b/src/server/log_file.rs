@@ -408,6 +408,10 @@ impl LogFile {
             self.rotated = None;
             return Ok(Some(Progress::End));
         }
+        // Whoever renamed it may have written to it just before, but since it was read.
+        if tail.file.metadata()?.len() > tail.end() {
+            return Ok(None);
+        }
         if fifo::is_fifo(self.names.own()) {
             self.retire();
             return Ok(None);

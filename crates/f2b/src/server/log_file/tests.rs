@@ -91,6 +91,22 @@ fn a_renamed_file_is_read_to_its_end_before_the_new_one() {
     assert_eq!(file.log.place().position, 6);
 }
 
+/// A place in the new file is one behind all lines of the old one: a stop right then would skip them.
+#[test]
+fn what_came_between_the_last_look_and_a_rotation_is_read_before_the_new_file() {
+    let mut file = Fixture::new();
+    file.append("one\n");
+    file.expect(&["one"], Progress::End);
+    file.append("two\n");
+    file.rename();
+    file.append("three\n");
+    // As long as this a rotation takes.
+    std::thread::sleep(Duration::from_millis(50));
+    assert_eq!(file.log.look_behind().expect("a file"), None);
+    assert_eq!(file.log.place().position, 4);
+    file.expect(&["two", "three"], Progress::End);
+}
+
 #[test]
 fn a_writer_that_has_not_noticed_the_rotation_is_heard() {
     let mut file = Fixture::new();
