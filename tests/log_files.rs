@@ -310,6 +310,70 @@ fn a_log_that_was_empty_skips_nothing_over_a_rotation() {
     stop(&place, server);
 }
 
+/// Failures count when `ignorecommand` has answered. Those that it has not answered for are read again at the next start, also
+/// from before a rotation; those that count by then are not. fail2ban waits for the command, and loses the line behind.
+#[test]
+fn failures_that_wait_for_a_command_count_after_a_restart() {
+    for is_ours in servers() {
+        let place = place("polling", "DIR/f.log");
+        let command = "test <ip> = 10.0.0.1 && exit 1; echo <ip> >> DIR/asked; while test -e DIR/hold; do sleep 0.1; done; exit 1";
+        let command = command.replace("DIR", &place.path().display().to_string());
+        place.write("jail.conf", &(place.read("jail.conf") + &format!("ignorecommand = {command}\n")));
+        place.write("hold", "");
+        place.append("f.log", &(failure(1) + &failure(2)));
+        let mut server = start(&place, is_ours);
+        wait_until("the command is asked", || place.read("asked").contains("10.0.0.2"));
+        place.append("f.log", &(failure(3) + "no failure\n"));
+        if is_ours {
+            std::thread::sleep(std::time::Duration::from_millis(500));
+            fs::rename(place.file("f.log"), place.file("f.log.1")).expect("a rotation");
+            place.append("f.log", &failure(4));
+            std::thread::sleep(std::time::Duration::from_millis(500));
+        } else {
+            place.append("f.log", &failure(4));
+        }
+        let mut stop = place.client(binary("f2b-client"), &["stop"]).spawn().expect("the client starts");
+        if !is_ours {
+            place.wait_for_log("Stopping all jails");
+            std::thread::sleep(std::time::Duration::from_millis(500));
+            fs::remove_file(place.file("hold")).expect("a file");
+        }
+        assert!(stop.wait().expect("a process").success());
+        assert!(server.0.wait().expect("a process").success());
+        let _ = fs::remove_file(place.file("hold"));
+        let server = start(&place, is_ours);
+        place.append("f.log", &failure(5));
+        match is_ours {
+            true => wait_for_found(&place, 1..=5),
+            false => wait_for_found(&place, [1, 2, 4, 5]),
+        }
+        self::stop(&place, server);
+    }
+}
+
+/// The same when the server is killed: the place that it has saved is not beyond them.
+#[test]
+fn failures_that_wait_for_a_command_survive_a_kill() {
+    let place = place("polling", "DIR/f.log");
+    let command = "echo <ip> >> DIR/asked; while test -e DIR/hold; do sleep 0.1; done; exit 1";
+    let command = command.replace("DIR", &place.path().display().to_string());
+    place.write("jail.conf", &(place.read("jail.conf") + &format!("ignorecommand = {command}\n")));
+    place.write("hold", "");
+    place.append("f.log", &failure(1));
+    let mut server = place.start();
+    wait_until("the command is asked", || !place.read("asked").is_empty());
+    // Another file makes the server save the place.
+    fs::rename(place.file("f.log"), place.file("f.log.1")).expect("a rotation");
+    place.append("f.log", &failure(2));
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    server.0.kill().expect("the process is there");
+    server.0.wait().expect("a process");
+    fs::remove_file(place.file("hold")).expect("a file");
+    let server = place.spawn(&mut place.server_with(&["-x"]));
+    wait_for_found(&place, 1..=2);
+    stop(&place, server);
+}
+
 /// A log that gets its name back is read on from where that was: by a link that goes elsewhere and comes back, by renaming.
 #[test]
 fn a_log_that_gets_its_name_back_is_not_read_twice() {

@@ -341,7 +341,7 @@ impl LogFile {
         let Some(fifo) = &mut self.fifo else { return Ok(None) };
         self.in_operation = true;
         for _ in 0..BUDGET {
-            if !fifo.read(encoding, |bytes| each(RawLine { bytes, encoding, is_news: true }))? {
+            if !fifo.read(encoding, |bytes| each(RawLine { bytes, encoding, is_news: true, start: None }))? {
                 if fifo.is_at(self.names.own()) {
                     return Ok(Some(Progress::End));
                 }

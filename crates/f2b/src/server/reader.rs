@@ -63,8 +63,10 @@ pub(super) enum Watch {
     Start(JailKey),
     /// A jail pauses or goes on.
     Idle(JailKey, bool),
-    /// A jail is gone. Somebody waits until all that it had found is on its way to the core.
+    /// A jail reads no more. Somebody waits until all that it had found is on its way to the core.
     Stop(JailKey),
+    /// A jail is gone. Somebody waits until the places that it has come to are on their way to the core.
+    Forget(JailKey),
     /// Somebody waits until everything up to here has been heard, and what came of it is on its way to the core.
     Settle(JailKey),
 }
@@ -217,13 +219,17 @@ impl Follower {
             Watch::Start(key) => self.with(key, |jail| jail.started = true),
             Watch::Idle(key, idle) => self.with(key, |jail| jail.idle = idle),
             Watch::Stop(key) => {
+                self.with(key, |jail| jail.started = false);
+                // Failures may still wait for their addresses.
+                self.ways.resolver.settle(key);
+            }
+            Watch::Forget(key) => {
                 self.save_all(Some(key));
                 for jail in self.jails.extract_if(.., |jail| jail.key == key) {
                     self.sources.values_mut().for_each(|source| source.remove(&jail, &self.ways.core));
                 }
                 self.sources.retain(|_, source| !source.groups.is_empty());
-                // The places are behind failures that may still wait for their addresses.
-                self.ways.resolver.settle(key);
+                let _ = self.ways.core.send(Msg::Settled { jail: key });
             }
             Watch::Settle(jail) => {
                 let _ = self.ways.core.send(Msg::Settled { jail });
@@ -258,7 +264,10 @@ impl Follower {
         for source in self.sources.values_mut() {
             match wanted.contains(&*source.path) {
                 true => source.update(jail),
-                false => source.remove(jail, &self.ways.core),
+                false => {
+                    source.keep_findings(jail.key);
+                    source.remove(jail, &self.ways.core);
+                }
             }
         }
         self.sources.retain(|_, source| !source.groups.is_empty());

@@ -18,7 +18,7 @@ use super::journal::{self, FollowedJournal};
 use super::log_file::{LogFile, Progress};
 use super::reader::{POLL_INTERVAL, RECHECK_INTERVAL, RETRY_INTERVAL};
 use super::ways::Ways;
-use super::{Backlog, JailKey, Msg};
+use super::{Backlog, JailKey, Msg, Outcome};
 
 /// A jail as the reader sees it.
 pub(super) struct Jail {
@@ -105,21 +105,21 @@ impl Jail {
         self.take_dates_out();
     }
 
-    /// Matches a line, or the message of an entry and its time.
+    /// Matches a line, or the message of an entry and its time; gives what comes of that if it is anything.
     pub(super) fn line(
         &mut self,
         (line, time): (&str, Option<EntryTime>),
         dates: &mut LineDates,
         context: &LineContext<'_>,
         ways: &Ways,
-    ) {
+    ) -> Option<Outcome> {
         let time = time.and_then(|time| self.filter.entry_time(time, context));
         let date = dates.of(line, self.dates.as_ref(), context);
         let outcome = match time {
             Some(time) => self.filter.process_found(line, &date.at(time), None, context),
             None => self.filter.process_found(line, date, None, context),
         };
-        ways.outcome(self.key, &mut self.filter, &self.backlog, (line, outcome), context);
+        ways.outcome(self.key, &mut self.filter, &self.backlog, (line, outcome), context)
     }
 
     /// Has the database told of the last entry of the journal that was read.

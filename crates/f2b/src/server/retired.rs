@@ -75,7 +75,8 @@ impl Retired {
                     break;
                 }
                 *since = Instant::now();
-                tail.hand_out(encoding, is_news, each)?;
+                // After a restart it is the file with the name that reading goes on in.
+                tail.hand_out(encoding, is_news, &mut |line| each(RawLine { start: None, ..line }))?;
                 if round == BUDGET {
                     return Ok(true);
                 }

@@ -7,6 +7,7 @@
 //!
 //! What is in a FIFO can be read only once: there all jails are one group, which waits while one of them has too much on its way.
 
+use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
@@ -25,7 +26,7 @@ use super::reader::{
 use super::reading::{self, Jail, LineDates, State};
 use super::tail::{Place, RawLine};
 use super::ways::{Warned, Ways};
-use super::{JailKey, Msg};
+use super::{JailKey, Msg, Outcome};
 use crate::logging::ServerLog;
 
 /// As many bytes before the place where reading begins are looked at for messages that go on there.
@@ -65,6 +66,8 @@ struct Member {
     jail: JailKey,
     /// The place that the database has been told of.
     saved: Place,
+    /// Lines with failures that may not count yet, oldest first.
+    uncounted: VecDeque<(Outcome, Place)>,
     /// The file is to be searched for the first line that counts, before anything is read; until then it is alone.
     unsought: bool,
     /// The last look found no file, or one that can't be read; said in the log once.
@@ -78,10 +81,21 @@ impl Source {
 
     /// A jail begins to watch the file.
     pub(super) fn add(&mut self, file: &WatchedFile, jail: &Jail) {
-        let member =
-            Member { jail: jail.key, saved: file.place.clone(), unsought: !file.tail, troubled: false };
+        let member = Member {
+            jail: jail.key,
+            saved: file.place.clone(),
+            uncounted: VecDeque::new(),
+            unsought: !file.tail,
+            troubled: false,
+        };
         let log = LogFile::new(self.path.clone(), file.place.clone(), file.tail).read_at(file.read);
         self.groups.push(Group::new(log, jail.filter(), member));
+    }
+
+    /// Whatever a jail has found here will count, since it goes on.
+    pub(super) fn keep_findings(&mut self, jail: JailKey) {
+        let members = self.groups.iter_mut().flat_map(|group| &mut group.members);
+        members.filter(|member| member.jail == jail).for_each(|member| member.uncounted.clear());
     }
 
     /// A jail does not watch the file any more.
@@ -301,6 +315,22 @@ fn way_of(jail: &Jail) -> (&Encoding, Option<&LogFormat>) {
     (jail.filter().log_encoding(), jail.filter().log_format())
 }
 
+impl Member {
+    /// A line was one of failures, which may have to be waited for.
+    fn has_found(&mut self, outcome: Outcome, place: Place) {
+        if self.uncounted.len() == self.uncounted.capacity() {
+            self.uncounted.retain(|(outcome, _)| !outcome.is_known());
+        }
+        self.uncounted.push_back((outcome, place));
+    }
+
+    /// Where reading has to go on after a restart if it has come to `read`.
+    fn counted_up_to(&mut self, read: &Place) -> Place {
+        while self.uncounted.pop_front_if(|(outcome, _)| outcome.is_known()).is_some() {}
+        self.uncounted.front().map_or(read, |(_, place)| place).clone()
+    }
+}
+
 impl Group {
     fn new(log: LogFile, filter: &Filter, member: Member) -> Self {
         Self {
@@ -436,16 +466,24 @@ impl Group {
         }
         reading::prepare(&mut order, jails, ways.log.level());
         let clock = ways.clock();
-        let Self { log, encoding, format, open, .. } = self;
-        log.read_lines(encoding, distance, |RawLine { bytes, encoding, is_news }| {
+        let Self { log, encoding, format, open, members, .. } = self;
+        log.read_lines(encoding, distance, |RawLine { bytes, encoding, is_news, start }| {
             let context = LineContext { clock: &clock, in_operation: is_news, check_find_time: true };
             let (line, valid) = encoding.decode_line(bytes);
             if !valid {
                 ways.warn_of_bytes(bytes, path, encoding.name(), warned);
             }
             let mut dates = LineDates::default();
-            let mut hand_out =
-                |line| order.iter().for_each(|index| jails[*index].line(line, &mut dates, &context, ways));
+            let mut hand_out = |line| {
+                for jail in &order {
+                    let jail = &mut jails[*jail];
+                    let outcome = jail.line(line, &mut dates, &context, ways);
+                    let found = outcome.zip(start).zip(members.iter_mut().find(|of| of.jail == jail.key));
+                    if let Some(((outcome, start), member)) = found {
+                        member.has_found(outcome, start.place());
+                    }
+                }
+            };
             match format.as_ref().map(|format| format.read(&line, open)) {
                 None => hand_out((&*line, None)),
                 Some(Entry::Message(text, time)) => hand_out((text, time)),
@@ -476,16 +514,20 @@ impl Group {
         }
     }
 
-    /// Has the database told how far reading has come, behind the failures that were found up to there: after a crash they
-    /// would be missed otherwise. For `only` one jail, or all that `find` finds.
+    /// Has the database told how far reading has come, behind the failures that were found up to there, and not beyond one that
+    /// does not count yet: after a crash they would be missed otherwise. For `only` one jail, or all that `find` finds.
     fn save<'j>(
         &mut self,
         only: Option<&'j Jail>,
         find: impl Fn(JailKey) -> Option<&'j Jail>,
         core: &Sender<Msg>,
     ) {
-        let place = self.log.place();
-        for member in self.members.iter_mut().filter(|member| member.saved != place) {
+        let read = self.log.place();
+        for member in &mut self.members {
+            let place = member.counted_up_to(&read);
+            if member.saved == place {
+                continue;
+            }
             let jail = only.filter(|jail| jail.key == member.jail).or_else(|| find(member.jail));
             let Some(jail) = jail else { continue };
             let position = Ask::UpdateLog {
@@ -494,7 +536,7 @@ impl Group {
                 position: Number::Int(i64::try_from(place.position).unwrap_or(i64::MAX)),
                 hash: place.hash.clone(),
             };
-            member.saved = place.clone();
+            member.saved = place;
             let _ = core.send(Msg::ReadUpTo(position));
         }
     }

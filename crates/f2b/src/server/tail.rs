@@ -35,6 +35,22 @@ pub(super) struct RawLine<'l> {
     pub(super) encoding: &'l Encoding,
     /// It was written since the end of the file was reached.
     pub(super) is_news: bool,
+    /// Where it begins, if that is a place in the log at which reading can go on.
+    pub(super) start: Option<LineStart<'l>>,
+}
+
+/// Where a line begins.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LineStart<'l> {
+    /// The hash of the first line of its file.
+    hash: &'l str,
+    position: u64,
+}
+
+impl LineStart<'_> {
+    pub(super) fn place(self) -> Place {
+        Place { position: self.position, hash: self.hash.into() }
+    }
 }
 
 /// How far a log has been read.
@@ -250,8 +266,11 @@ impl Tail {
     ) -> io::Result<()> {
         let encoding = self.encoding(encoding)?;
         let end = self.end();
-        while let Some(bytes) = self.buffer.next_line(&encoding) {
-            each(RawLine { bytes, encoding: &encoding, is_news });
+        loop {
+            let position = end - self.buffer.len() as u64;
+            let Some(bytes) = self.buffer.next_line(&encoding) else { break };
+            let start = Some(LineStart { hash: self.first_line.hash(), position });
+            each(RawLine { bytes, encoding: &encoding, is_news, start });
         }
         self.position = end - self.buffer.len() as u64;
         Ok(())
