@@ -88,6 +88,14 @@ fn messages(place: &Place, of: &str) -> Vec<String> {
     lines.map(|(_, message)| message.replace(&dir, "DIR")).collect()
 }
 
+/// The watches that a server has, as the kernel lists them.
+fn watches(server: &Process) -> String {
+    let descriptors = fs::read_dir(format!("/proc/{}/fdinfo", server.0.id())).expect("a process");
+    let lists = descriptors.flatten().filter_map(|entry| fs::read_to_string(entry.path()).ok());
+    let list: String = lists.collect();
+    list.lines().filter(|line| line.starts_with("inotify wd:")).map(|line| format!("{line}\n")).collect()
+}
+
 /// The places that the database has.
 fn rows(place: &Place) -> String {
     let mut sqlite = Command::new("sqlite3");
@@ -548,6 +556,10 @@ fn files_are_added_and_removed_while_the_server_runs() {
             place.ask(&["set", "j", "addlogpath", &g]);
         }
         wait_for_found(&place, [1].into_iter().chain(3..24));
+        // Of what nobody follows nobody reports changes: the directory is left, and the other log.
+        place.ask(&["set", "j", "dellogpath", &g]);
+        let expected = if backend == "polling" { 0 } else { 2 };
+        wait_until("watches have ended", || watches(&server).lines().count() == expected);
         stop(&place, server);
     }
 }
@@ -700,9 +712,7 @@ fn a_log_that_is_elsewhere_is_polled() {
     place.append("behind", &failure(3));
     place.append("here.log", &failure(4));
     wait_for_found(&place, 1..=4);
-    let descriptors = fs::read_dir(format!("/proc/{}/fdinfo", server.0.id())).expect("a process");
-    let watches: String =
-        descriptors.flatten().filter_map(|entry| fs::read_to_string(entry.path()).ok()).collect();
+    let watches = watches(&server);
     let here = fs::metadata(place.file("here.log")).expect("a log").ino();
     assert!(watches.contains(&format!(" ino:{here:x} ")), "{watches}");
     assert!(!watches.contains(" ino:f2b "), "{watches}");

@@ -179,6 +179,11 @@ impl LogFile {
         self.fifo.as_ref()?.fd()
     }
 
+    /// Whether nothing is read but the file that has the name.
+    pub(super) fn has_one_file(&self) -> bool {
+        self.retired.is_empty()
+    }
+
     /// How many files are open.
     pub(super) fn open_files(&self) -> usize {
         usize::from(self.tail.is_some()) + usize::from(self.fifo.is_some()) + self.retired.len()

@@ -228,7 +228,7 @@ impl Follower {
                 for jail in self.jails.extract_if(.., |jail| jail.key == key) {
                     self.sources.values_mut().for_each(|source| source.remove(&jail, &self.ways.core));
                 }
-                self.sources.retain(|_, source| !source.groups.is_empty());
+                self.drop_unwatched();
                 let _ = self.ways.core.send(Msg::Settled { jail: key });
             }
             Watch::Settle(jail) => {
@@ -270,7 +270,8 @@ impl Follower {
                 }
             }
         }
-        self.sources.retain(|_, source| !source.groups.is_empty());
+        self.drop_unwatched();
+        let jail = &self.jails[index];
         self.room = descriptors::make_room(self.sources.len() + files.len(), &*self.ways.log);
         for file in &files {
             let source = self.sources.entry(PathBuf::from(&file.path));
@@ -282,6 +283,18 @@ impl Follower {
             source.wants_notify |= !jail.polling;
             source.watch(&mut self.notify, &self.ways.log);
         }
+    }
+
+    /// Lets go of logs that no jail follows any more.
+    fn drop_unwatched(&mut self) {
+        let Self { sources, notify, .. } = self;
+        sources.retain(|path, source| {
+            let is_watched = !source.groups.is_empty();
+            if !is_watched {
+                notify.remove(path);
+            }
+            is_watched
+        });
     }
 
     /// Files have changed: whoever follows one of them looks at it now.

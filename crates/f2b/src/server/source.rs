@@ -40,6 +40,8 @@ pub(super) struct Source {
     pub(super) wants_notify: bool,
     /// It does.
     notified: bool,
+    /// It may also report changes of files that have lost the name.
+    watches_old: bool,
     warned: Warned,
 }
 
@@ -76,7 +78,14 @@ struct Member {
 
 impl Source {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, groups: Vec::new(), wants_notify: false, notified: false, warned: Warned::default() }
+        Self {
+            path,
+            groups: Vec::new(),
+            wants_notify: false,
+            notified: false,
+            watches_old: false,
+            warned: Warned::default(),
+        }
     }
 
     /// A jail begins to watch the file.
@@ -210,6 +219,11 @@ impl Source {
         }
         if self.groups.iter_mut().any(Group::has_opened) {
             self.watch(notify, &ways.log);
+            self.watches_old = true;
+        }
+        if self.watches_old && self.groups.iter().all(|group| group.log.has_one_file()) {
+            notify.let_old_go(&self.path);
+            self.watches_old = false;
         }
     }
 
