@@ -79,6 +79,8 @@ pub(super) struct LogFile {
     rotated: Option<Instant>,
     /// What the file under the name looked like when it was read to its end.
     looks: Option<Looks>,
+    /// What it looked like at the last look, if nothing has been read since.
+    looks_now: Option<Looks>,
     /// How often a file has been opened under the name.
     openings: u64,
     /// When there was something new last.
@@ -101,6 +103,7 @@ impl LogFile {
             retired: Retired::default(),
             rotated: None,
             looks: None,
+            looks_now: None,
             openings: 0,
             changed: Instant::now(),
             closed: None,
@@ -142,6 +145,7 @@ impl LogFile {
             retired: self.retired.fork(),
             rotated: self.rotated,
             looks: None,
+            looks_now: None,
             openings: self.openings,
             changed: self.changed,
             closed: self.closed.clone(),
@@ -276,17 +280,32 @@ impl LogFile {
         distance: Option<u64>,
         mut each: impl FnMut(RawLine<'_>),
     ) -> io::Result<Progress> {
-        // From before the reading, so that whatever is written meanwhile makes a difference.
-        let looks = Looks::of(self.names.own()).filter(|_| self.fifo.is_none());
-        if looks.is_some() && looks == self.looks && self.retired.is_empty() {
+        if self.looks_now.is_none() && !self.has_news() {
             return Ok(Progress::End);
         }
+        let looks = self.looks_now.take();
         self.looks = None;
         let progress = self.read_on(encoding, distance, &mut each)?;
         if progress == Progress::End {
             self.looks = looks;
         }
         Ok(progress)
+    }
+
+    /// Whether there may be something to read: the file under the name looks otherwise than when it was read to its end.
+    pub(super) fn has_news(&mut self) -> bool {
+        // From before the reading, so that whatever is written meanwhile makes a difference.
+        self.looks_now = Looks::of(self.names.own()).filter(|_| self.fifo.is_none());
+        let is_same = self.looks_now.is_some() && self.looks_now == self.looks && self.retired.is_empty();
+        if is_same {
+            self.looks_now = None;
+        }
+        !is_same
+    }
+
+    /// Since when nothing new has come.
+    pub(super) fn quiet_since(&self) -> Instant {
+        self.changed
     }
 
     fn read_on(

@@ -39,6 +39,9 @@ use crate::logging::ServerLog;
 /// How often a file is looked at that inotify doesn't report.
 pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
+/// The same of one in which nothing has come for a moment. Upstream waits as long on the average (200, 400, 600 ms in turn).
+pub(super) const QUIET_POLL_INTERVAL: Duration = Duration::from_millis(400);
+
 /// How often a file is looked at though inotify reports its changes: it has no eyes for a directory that was replaced, a
 /// link that points elsewhere, or a network.
 pub(super) const RECHECK_INTERVAL: Duration = Duration::from_secs(2);
@@ -116,6 +119,7 @@ impl Reader {
                 sources: IndexMap::new(),
                 room: usize::MAX,
                 begun: Instant::now(),
+                has_changes: false,
                 next_save: Instant::now() + SAVE_INTERVAL,
             };
             follower.run();
@@ -143,6 +147,8 @@ struct Follower {
     room: usize,
     /// Intervals count from here, so that all files are looked at together.
     begun: Instant,
+    /// inotify has something to report.
+    has_changes: bool,
     next_save: Instant,
 }
 
@@ -183,6 +189,7 @@ impl Follower {
         // An interrupted poll is a short sleep.
         let _ = poll(&mut fds, timeout);
         let is_ready = |fd: &PollFd<'_>| fd.any().unwrap_or(false);
+        let (is_woken, has_changes) = (is_ready(&fds[0]), first > 1 && is_ready(&fds[1]));
         let (of_journals, of_fifos) = fds[first..].split_at(journals.len());
         let ready = of_journals.iter().zip(&journals).filter(|(fd, _)| is_ready(fd));
         let ready: Vec<usize> = ready.map(|(_, (index, _))| *index).collect();
@@ -195,7 +202,8 @@ impl Follower {
             self.sources[source].groups[group].due = Some(Instant::now());
         }
         let mut drained = [0; 64];
-        while self.woken.read(&mut drained).is_ok_and(|count| count > 0) {}
+        while is_woken && self.woken.read(&mut drained).is_ok_and(|count| count > 0) {}
+        self.has_changes = has_changes;
     }
 
     /// What becomes readable when the journal of a jail changes. A jail that takes nothing now leaves it alone.
@@ -299,6 +307,9 @@ impl Follower {
 
     /// Files have changed: whoever follows one of them looks at it now.
     fn mark(&mut self) {
+        if !self.has_changes {
+            return;
+        }
         for path in self.notify.changed() {
             if let Some(source) = self.sources.get_mut(&path) {
                 source.mark(&mut self.notify, &self.ways.log);

@@ -21,13 +21,17 @@ use super::jails::WatchedFile;
 use super::log_file::{LogFile, Progress};
 use super::notify::Notify;
 use super::reader::{
-    BACKLOG_INTERVAL, POLL_INTERVAL, RECHECK_INTERVAL, RETRY_INTERVAL, UNSETTLED_INTERVAL, next_round,
+    BACKLOG_INTERVAL, POLL_INTERVAL, QUIET_POLL_INTERVAL, RECHECK_INTERVAL, RETRY_INTERVAL,
+    UNSETTLED_INTERVAL, next_round,
 };
 use super::reading::{self, Jail, LineDates, State};
 use super::tail::{Place, RawLine};
 use super::ways::{Warned, Ways};
 use super::{JailKey, Msg, Outcome};
 use crate::logging::ServerLog;
+
+/// A log in which nothing has come for so long is looked at less often.
+const A_MOMENT: Duration = Duration::from_secs(1);
 
 /// As many bytes before the place where reading begins are looked at for messages that go on there.
 const LOOK_BACK: u64 = 1 << 20;
@@ -284,13 +288,13 @@ impl Source {
         let again = match group.state(jails) {
             State::Full => Some(BACKLOG_INTERVAL),
             State::Idle => None,
+            State::Ready if !group.log.has_news() => Some(group.pause(*notified)),
             State::Ready => {
                 let progress = group.read(path, next.map(|(distance, _)| distance), (jails, warned), ways);
                 let again = match progress {
                     Ok(Progress::More | Progress::Met) => Duration::ZERO,
                     Ok(Progress::Unsettled) => UNSETTLED_INTERVAL,
-                    Ok(Progress::End) if *notified || group.log.fd().is_some() => RECHECK_INTERVAL,
-                    Ok(Progress::End) => POLL_INTERVAL,
+                    Ok(Progress::End) => group.pause(*notified),
                     Ok(Progress::Missing) | Err(_) => RETRY_INTERVAL,
                 };
                 let has_met = matches!(progress, Ok(Progress::Met));
@@ -371,6 +375,15 @@ impl Group {
     /// Whether another file has been opened than at the last look.
     fn has_opened(&mut self) -> bool {
         std::mem::replace(&mut self.openings, self.log.openings()) != self.log.openings()
+    }
+
+    /// How long it is left alone after it was read to its end.
+    fn pause(&self, notified: bool) -> Duration {
+        match () {
+            () if notified || self.log.fd().is_some() => RECHECK_INTERVAL,
+            () if self.log.quiet_since().elapsed() < A_MOMENT || self.log.is_fifo() => POLL_INTERVAL,
+            () => QUIET_POLL_INTERVAL,
+        }
     }
 
     /// Whether all members have begun and take lines.

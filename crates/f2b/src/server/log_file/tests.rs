@@ -348,6 +348,28 @@ fn a_reader_that_parts_when_the_file_was_emptied_begins_anew() {
 }
 
 #[test]
+fn a_file_that_looks_the_same_is_not_read() {
+    let mut file = Fixture::new();
+    assert!(file.log.has_news());
+    file.append("one\n");
+    file.expect(&["one"], Progress::End);
+    assert!(!file.log.has_news());
+    file.append("two\n");
+    assert!(file.log.has_news());
+    // What comes between the look and the reading is read, and looked for once more.
+    file.append("three\n");
+    file.expect(&["two", "three"], Progress::End);
+    assert!(file.log.has_news());
+    file.expect(&[], Progress::End);
+    assert!(!file.log.has_news());
+    // A file that has lost the name may have more to come.
+    file.rename();
+    file.append("four\n");
+    file.expect(&["four"], Progress::End);
+    assert!(file.log.has_news());
+}
+
+#[test]
 fn what_was_there_at_the_start_is_no_news() {
     let mut file = Fixture::new();
     file.append("old\n");
