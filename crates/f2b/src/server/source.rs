@@ -493,6 +493,7 @@ impl Group {
         }
         reading::prepare(&mut order, jails, ways.log.level());
         let clock = ways.clock();
+        let mut dates = LineDates::new(&order, jails);
         let Self { log, encoding, format, open, members, .. } = self;
         log.read_lines(encoding, distance, |RawLine { bytes, encoding, is_news, start }| {
             let context = LineContext { clock: &clock, in_operation: is_news, check_find_time: true };
@@ -500,7 +501,7 @@ impl Group {
             if !valid {
                 ways.warn_of_bytes(bytes, path, encoding.name(), warned);
             }
-            let mut dates = LineDates::default();
+            dates.clear();
             let mut hand_out = |line| {
                 for jail in &order {
                     let jail = &mut jails[*jail];
