@@ -24,7 +24,7 @@ use super::fifo::{self, Fifo};
 use super::generations::{self, Inode, Looked, Names, inode};
 use super::retired::Retired;
 use super::seek::{self, Sought};
-use super::tail::{Closed, Place, RawLine, Tail, first_line_hash_of, open_if_there};
+use super::tail::{Place, RawLine, Tail, first_line_hash_of, open_if_there};
 
 /// Chunks after which the reader takes care of other files before it goes on with this one.
 pub(super) const BUDGET: usize = 16;
@@ -85,8 +85,6 @@ pub(super) struct LogFile {
     openings: u64,
     /// When there was something new last.
     changed: Instant,
-    /// The file that was closed for want of descriptors.
-    closed: Option<Closed>,
     /// The end has been reached once: what comes now is news.
     pub(super) in_operation: bool,
 }
@@ -106,7 +104,6 @@ impl LogFile {
             looks_now: None,
             openings: 0,
             changed: Instant::now(),
-            closed: None,
             in_operation,
         }
     }
@@ -148,7 +145,6 @@ impl LogFile {
             looks_now: None,
             openings: self.openings,
             changed: self.changed,
-            closed: self.closed.clone(),
             in_operation: self.in_operation,
         })
     }
@@ -202,12 +198,11 @@ impl LogFile {
 
     /// Closes the file; it is opened again once it looks otherwise, or if it hasn't been read to its end.
     pub(super) fn close(&mut self) {
-        self.retired.clear();
+        self.retired.close_all();
         let Some(tail) = self.tail.take() else { return };
         self.start = tail.place();
         self.read = self.looks.as_ref().map(|looks| looks.modified);
-        let (inode, position, read) = (tail.inode, tail.position, tail.read());
-        self.closed = Some(Closed { inode, position, read, emptied: tail.emptied });
+        self.retired.close(tail);
     }
 
     /// Opens the file, if it isn't open yet. Answers why that isn't possible now.
@@ -382,14 +377,8 @@ impl LogFile {
         let Some(file) = open_if_there(self.names.own())? else { return Ok(Some(Progress::Missing)) };
         let Place { position, hash } = self.start.clone();
         let id = inode(&file.metadata()?);
-        if let Some(closed) = self.closed.take_if(|closed| closed.inode == id) {
-            let Closed { position, read, emptied, .. } = closed;
-            let is_there = read.trace.is_empty() || read.is_in(&file);
-            let (position, emptied) = if is_there { (position, emptied) } else { (0, Some(read)) };
-            self.begin(file, position)?;
-            if let Some(tail) = &mut self.tail {
-                tail.emptied = emptied;
-            }
+        if self.retired.has_closed(id) {
+            self.begin(file, 0)?;
             return Ok(None);
         }
         // Nothing tells a log that was empty from others but that nothing in it has been read.
@@ -474,14 +463,18 @@ impl LogFile {
         if fs::metadata(self.names.own()).is_ok_and(|meta| inode(&meta) == own) {
             self.names.follow();
         }
-        let known = self.retired.take(own);
+        let (known, closed) = (self.retired.take(own), self.retired.take_closed(own));
         self.retire();
         let before = self.place();
-        self.tail = Some(match known {
+        let mut tail = match known {
             Some(tail) => Tail { before, ..tail },
             None => Tail::new(file, (position, self.openings), before)?,
-        });
-        (self.closed, self.read) = (None, None);
+        };
+        if let Some(closed) = closed {
+            tail.resume(closed)?;
+        }
+        self.tail = Some(tail);
+        self.read = None;
         self.openings += 1;
         self.rotated = None;
         Ok(())

@@ -209,6 +209,20 @@ impl Tail {
         self.go_to(0)
     }
 
+    /// Closes the file.
+    pub(super) fn close(self) -> Closed {
+        Closed { inode: self.inode, position: self.position, read: self.read(), emptied: self.emptied }
+    }
+
+    /// Goes on where reading was when the file was closed, or at the start if what had been read is not in it any more.
+    pub(super) fn resume(&mut self, closed: Closed) -> io::Result<()> {
+        let Closed { position, read, emptied, .. } = closed;
+        let is_there = read.trace.is_empty() || read.is_in(&self.file);
+        let (position, emptied) = if is_there { (position, emptied) } else { (0, Some(read)) };
+        self.emptied = emptied;
+        self.go_to(position)
+    }
+
     /// What has been read.
     pub(super) fn read(&self) -> Emptied {
         Emptied { hash: self.hash().into(), end: self.end(), trace: self.trace.clone() }

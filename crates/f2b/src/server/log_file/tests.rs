@@ -1,6 +1,7 @@
 use std::io::Write;
 
 use super::*;
+use crate::server::retired::GRACE;
 use crate::server::tail::{MAX_LINE, first_line_hash};
 
 fn from_the_start() -> Place {
@@ -117,7 +118,7 @@ fn a_writer_that_has_not_noticed_the_rotation_is_heard() {
     file.rename();
     file.append("new\n");
     file.expect(&["new"], Progress::End);
-    let since = |file: &Fixture| file.log.retired.0[0].1;
+    let since = |file: &Fixture| file.log.retired.open[0].1;
     let retired = since(&file);
     writer.write_all(b"late\n").expect("a write");
     file.expect(&["late"], Progress::End);
@@ -207,6 +208,41 @@ fn a_directory_that_never_comes_to_rest_holds_no_rotation_up() {
     // The thread may be gone already.
     let _ = end.send(());
     assert!(churn.join().expect("a thread"), "the rotation was noticed when the directory had come to rest");
+}
+
+#[test]
+fn a_file_that_gets_its_name_back_late_is_not_read_twice() {
+    let mut file = Fixture::new();
+    let path = |name: &str| file.dir.path().join(name);
+    let (log, old, other) = (path("log"), path("log.1"), path("log.2"));
+    file.append("one\n");
+    file.expect(&["one"], Progress::End);
+    file.rename();
+    pass_time();
+    file.append("two\n");
+    file.expect(&["two"], Progress::End);
+    for (_, since) in &mut file.log.retired.open {
+        *since = since.checked_sub(GRACE).expect("a machine that has run for that long");
+    }
+    file.expect(&[], Progress::End);
+    assert_eq!(file.log.open_files(), 1);
+    // It comes back with one line more.
+    let come_back = || {
+        fs::rename(&log, &other).expect("a rotation");
+        fs::rename(&old, &log).expect("a way back");
+    };
+    come_back();
+    file.append("three\n");
+    file.expect(&["three"], Progress::End);
+    // What has another text by then begins anew.
+    file.rename();
+    pass_time();
+    file.append("four\n");
+    file.expect(&["four"], Progress::End);
+    file.log.retired.close_all();
+    fs::write(&old, "five\nsix\nseven\n").expect("a write");
+    come_back();
+    file.expect(&["five", "six", "seven"], Progress::End);
 }
 
 #[test]
