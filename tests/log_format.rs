@@ -11,7 +11,7 @@ use std::process::Command;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::json;
-use support::{Place, binary, both, run, wait_until};
+use support::{Place, Process, binary, both, run, wait_until};
 
 /// So many seconds before `now`, in a format.
 fn time(now: Timestamp, ago: i64, format: &str) -> String {
@@ -130,6 +130,90 @@ fn a_message_whose_rest_is_missing_survives_a_restart() {
     let _server = place.start();
     place.wait_for_log("[j] Found 192.0.2.2");
     assert_eq!(results(&place).len(), 2, "{}", place.log());
+}
+
+/// Stops the server, has something happen, and starts it again.
+fn restart(place: &Place, mut server: Process, meanwhile: impl FnOnce()) -> Process {
+    run(&mut place.client(binary("f2b-client"), &["stop"]));
+    server.0.wait().expect("the server ends");
+    meanwhile();
+    place.start()
+}
+
+fn found(place: &Place) -> Vec<String> {
+    let lines = results(place);
+    lines.iter().filter_map(|line| line.split(' ').nth(2).map(String::from)).collect()
+}
+
+#[test]
+fn a_message_that_goes_on_behind_a_rotation_survives_a_restart() {
+    let now = time(Timestamp::now(), 0, "%Y-%m-%dT%H:%M:%S.5Z");
+    for is_known in [true, false] {
+        let place = Place::new();
+        configure(&place, "logformat = docker-json\n");
+        place.write("j.log", &docker("fail 192.0.2.1\n", "stdout", &now));
+        let server = place.start();
+        place.wait_for_log("[j] Found 192.0.2.1");
+        place.append("j.log", &docker("fail 192.0", "stdout", &now));
+        place.append("j.log", &docker("fail 192.0.2.3\n", "stderr", &now));
+        place.wait_for_log("[j] Found 192.0.2.3");
+        let rotate = || {
+            fs::rename(place.file("j.log"), place.file("j.log.1")).expect("a rotation");
+            place.append("j.log", &docker("fail 192.0.2.4\n", "stderr", &now));
+        };
+        // With the server or without it.
+        if is_known {
+            rotate();
+            place.wait_for_log("[j] Found 192.0.2.4");
+        }
+        let _server = restart(&place, server, || {
+            if !is_known {
+                rotate();
+            }
+            place.append("j.log", &docker(".2.2\n", "stdout", &now));
+            place.append("j.log", &docker("fail 192.0.2.5\n", "stdout", &now));
+        });
+        place.wait_for_log("[j] Found 192.0.2.5");
+        assert_eq!(found(&place), [1, 2, 3, 4, 5].map(|n| format!("192.0.2.{n}")), "{}", place.log());
+    }
+}
+
+#[test]
+fn a_message_that_never_ends_has_nothing_read_again() {
+    let now = time(Timestamp::now(), 0, "%Y-%m-%dT%H:%M:%S.5Z");
+    let place = Place::new();
+    configure(&place, "logformat = docker-json\n");
+    let first = [docker("no end", "stdout", &now), docker("fail 192.0.2.1\n", "stderr", &now)].concat();
+    place.write("j.log", &first);
+    let server = place.start();
+    place.wait_for_log("[j] Found 192.0.2.1");
+    let server = restart(&place, server, || {
+        place.append("j.log", &docker("fail 192.0.2.2\n", "stderr", &now));
+    });
+    place.wait_for_log("[j] Found 192.0.2.2");
+    let _server = restart(&place, server, || {
+        // It goes on, far behind where it began, and is no failure.
+        place.append("j.log", &docker("fail 192.0.2.9\n", "stdout", &now));
+        place.append("j.log", &docker("fail 192.0.2.3\n", "stdout", &now));
+    });
+    place.wait_for_log("[j] Found 192.0.2.3");
+    assert_eq!(found(&place), [1, 2, 3].map(|n| format!("192.0.2.{n}")), "{}", place.log());
+}
+
+/// What somebody has sent is no message because reading begins in the middle of it.
+#[test]
+fn reading_that_begins_in_a_message_does_not_take_its_rest_for_one() {
+    let now = time(Timestamp::now(), 0, "%Y-%m-%dT%H:%M:%S.5Z");
+    let place = Place::new();
+    configure(&place, "logformat = docker-json\n");
+    let jails = place.read("jail.conf").replace("j.log", "j.log tail");
+    place.write("jail.conf", &jails);
+    place.write("j.log", &docker(&format!("sent: {}", "x".repeat(16_000)), "stdout", &now));
+    let _server = place.start();
+    place.append("j.log", &docker("fail 192.0.2.9\n", "stdout", &now));
+    place.append("j.log", &docker("fail 192.0.2.1\n", "stdout", &now));
+    place.wait_for_log("[j] Found 192.0.2.1");
+    assert_eq!(found(&place), ["192.0.2.1"], "{}", place.log());
 }
 
 #[test]

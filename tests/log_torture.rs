@@ -131,6 +131,8 @@ impl Torture {
             if Instant::now() >= until {
                 let missed = (1..=log.lines).filter(|number| self.times(&log.id(*number)) == 0);
                 let missed: Vec<u64> = missed.collect();
+                let missed = missed.chunk_by(|one, next| one + 1 == *next);
+                let missed: Vec<_> = missed.map(|run| run[0]..=run[run.len() - 1]).collect();
                 let deeds = &log.history[log.history.len().saturating_sub(20)..];
                 let (seed, said) = (self.seed, self.last_words());
                 panic!("seed {seed}: {id} of {} is not found: {missed:?}, {deeds:?}\n{said}", log.lines);

@@ -31,7 +31,9 @@ mod single;
 mod tagged;
 mod tags;
 
-pub use crate::date::{Clock, DateDetector, DatePatternError, TemplateHits, UnknownZone, validate_time_zone};
+pub use crate::date::{
+    Clock, DateDetector, DatePatternError, LineSearches, TemplateHits, UnknownZone, validate_time_zone,
+};
 pub use crate::decode::{Encoding, UnknownEncoding, trim_line_end};
 pub use crate::dialect::DialectError;
 pub use crate::failregex::RegexError;

@@ -122,7 +122,7 @@ impl EntryTime {
     }
 }
 
-/// What has come of messages that go on.
+/// What has come of messages that go on. Two are equal if the same is to come.
 #[derive(Debug, Clone, Default)]
 pub struct OpenMessages {
     /// One for each stream.
@@ -131,10 +131,9 @@ pub struct OpenMessages {
     whole: String,
 }
 
-impl OpenMessages {
-    /// Whether nothing waits for the rest of it.
-    pub fn is_empty(&self) -> bool {
-        self.open.iter().all(String::is_empty)
+impl PartialEq for OpenMessages {
+    fn eq(&self, other: &Self) -> bool {
+        self.open == other.open
     }
 }
 
@@ -164,6 +163,11 @@ impl LogFormat {
             field.clone_from(key);
         }
         Ok(made)
+    }
+
+    /// Whether a message may go on in another line.
+    pub fn has_parts(&self) -> bool {
+        self.is_docker
     }
 
     /// What the next line of a log is; `open` is what the lines before it have left open.
@@ -480,7 +484,7 @@ mod tests {
         assert_eq!(read("2.1\\n", "stdout").as_deref(), Some("fail 192.0.2.1"));
         assert_eq!(read("alone\\n", "stdout").as_deref(), Some("alone"));
         assert_eq!(read(" end\\n", "stderr").as_deref(), Some("other end"));
-        assert!(open.is_empty());
+        assert_eq!(open, OpenMessages::default());
     }
 
     #[test]

@@ -84,7 +84,7 @@ impl Shape {
 }
 
 /// What became of a search.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Search {
     /// No match.
     Missed,
@@ -95,7 +95,7 @@ pub(crate) enum Search {
 }
 
 /// The places of a match and of its groups, in bytes.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Spans(SmallVec<[Place; FEW_GROUPS]>);
 
 impl Spans {

@@ -11,6 +11,7 @@ use f2b_types::{Level, Number, Record, Time};
 use super::bounds;
 use super::calendar::{Clock, DateError};
 use super::defaults::defaults;
+use super::searches::LineSearches;
 use super::template::{DatePatternError, Template, TemplateHits};
 use crate::pattern::{Search, Spans, Subject};
 use crate::pytext::repr;
@@ -255,6 +256,7 @@ impl DateDetector {
         &mut self,
         line: Subject<'_>,
         now: Time,
+        mut known: Option<&mut LineSearches>,
     ) -> Result<Option<DateMatch>, DateError> {
         if self.slots.is_empty() {
             // The default templates have different names.
@@ -266,10 +268,10 @@ impl DateDetector {
             let start: String = line.text.chars().take(120).collect();
             format!("try to match time for line: {start}")
         });
-        let first = self.try_last(line)?;
+        let first = self.try_last(line, known.as_deref_mut())?;
         let found = match first.certain {
             Some(candidate) => Some(candidate),
-            None => self.try_all(line, first.reserve, first.skip)?,
+            None => self.try_all(line, (first.reserve, first.skip), known)?,
         };
         if found.is_none() {
             self.debug(|_| " no template.".into());
@@ -278,8 +280,15 @@ impl DateDetector {
     }
 
     /// The moment that a match stands for.
-    pub(crate) fn moment(&self, line: &str, found: &DateMatch, clock: &Clock) -> Result<Number, DateError> {
-        found.template.moment(line, &found.spans, self.default_offset, clock)
+    pub(crate) fn moment(
+        &self,
+        line: &str,
+        DateMatch { template, spans }: &DateMatch,
+        clock: &Clock,
+        known: Option<&mut LineSearches>,
+    ) -> Result<Number, DateError> {
+        let offset = self.default_offset;
+        LineSearches::moment(known, template, (spans, offset), || template.moment(line, spans, offset, clock))
     }
 
     fn add_defaults(&mut self, anchored_only: bool) -> Result<usize, DatePatternError> {
@@ -313,7 +322,11 @@ impl DateDetector {
 
     /// Searches by the template of the last line: where it was found then, if the characters around that place are the
     /// same.
-    fn try_last(&mut self, line: Subject<'_>) -> Result<FirstTry, DateError> {
+    fn try_last(
+        &mut self,
+        line: Subject<'_>,
+        known: Option<&mut LineSearches>,
+    ) -> Result<FirstTry, DateError> {
         let Some(index) = self.last.filter(|index| *index < self.slots.len()) else {
             return Ok(FirstTry::default());
         };
@@ -321,8 +334,8 @@ impl DateDetector {
         let whole = anchored || !self.has_same_edges(line);
         self.debug_last(index, anchored, whole, line.text);
         let candidate = match whole {
-            true => self.search(index, line)?,
-            false => self.search_part(index, line)?,
+            true => self.search(index, line, known)?,
+            false => self.search_part(index, line, known)?,
         };
         let skip = whole.then_some(index);
         let Some(candidate) = candidate else {
@@ -384,8 +397,8 @@ impl DateDetector {
     fn try_all(
         &mut self,
         line: Subject<'_>,
-        reserve: Option<Candidate>,
-        skip: Option<usize>,
+        (reserve, skip): (Option<Candidate>, Option<usize>),
+        mut known: Option<&mut LineSearches>,
     ) -> Result<Option<Candidate>, DateError> {
         let mut best = reserve;
         self.debug(|detector| format!(" search template ({}) ...", detector.len()));
@@ -396,7 +409,7 @@ impl DateDetector {
             self.debug_step(|detector| {
                 format!("  try template #{index:02}: {}", detector.slots[index].template.name)
             });
-            let Some(candidate) = self.search(index, line)? else { continue };
+            let Some(candidate) = self.search(index, line, known.as_deref_mut())? else { continue };
             self.debug(|detector| detector.matched_text(&candidate));
             if self.is_winner(&candidate) {
                 return Ok(Some(candidate));
@@ -430,15 +443,27 @@ impl DateDetector {
             || !(candidate.start > slot.distance || candidate.start > self.last_start.at)
     }
 
-    fn search(&mut self, index: usize, line: Subject<'_>) -> Result<Option<Candidate>, DateError> {
+    fn search(
+        &mut self,
+        index: usize,
+        line: Subject<'_>,
+        known: Option<&mut LineSearches>,
+    ) -> Result<Option<Candidate>, DateError> {
         self.debug_search(index);
         let Some(slot) = self.slots.get_mut(index) else { return Ok(None) };
-        let search = slot.template.compiled()?.pattern.search(line);
+        let template = &slot.template;
+        let search = || Ok(template.compiled()?.pattern.search(line));
+        let search = LineSearches::search(known, template, None, search)?;
         Ok(slot.candidate(search, index, line))
     }
 
     /// Searches from where the last match began to where it ended, as if the line ended there.
-    fn search_part(&mut self, index: usize, line: Subject<'_>) -> Result<Option<Candidate>, DateError> {
+    fn search_part(
+        &mut self,
+        index: usize,
+        line: Subject<'_>,
+        known: Option<&mut LineSearches>,
+    ) -> Result<Option<Candidate>, DateError> {
         self.debug_search(index);
         let Some(slot) = self.slots.get_mut(index) else { return Ok(None) };
         let start = line.byte_of(self.last_start.at);
@@ -446,7 +471,9 @@ impl DateDetector {
         if start > end {
             return Ok(None);
         }
-        let search = slot.template.compiled()?.pattern.search_from(line.until(end), start);
+        let template = &slot.template;
+        let search = || Ok(template.compiled()?.pattern.search_from(line.until(end), start));
+        let search = LineSearches::search(known, template, Some((start, end)), search)?;
         Ok(slot.candidate(search, index, line))
     }
 
@@ -566,10 +593,10 @@ mod tests {
 
     /// The text of the date, and the moment.
     fn find(detector: &mut DateDetector, line: &str) -> Option<(String, Option<f64>)> {
-        let found = detector.match_line(Subject::new(line), Time(NOW)).unwrap()?;
+        let found = detector.match_line(Subject::new(line), Time(NOW), None).unwrap()?;
         let text = line.get(found.spans.get(1)?)?.to_owned();
         let clock = Clock::new(Time(NOW), TimeZone::UTC);
-        Some((text, detector.moment(line, &found, &clock).ok().map(Number::as_f64)))
+        Some((text, detector.moment(line, &found, &clock, None).ok().map(Number::as_f64)))
     }
 
     #[track_caller]

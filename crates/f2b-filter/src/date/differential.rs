@@ -411,13 +411,13 @@ fn ours(case: &Case) -> Vec<String> {
             DateError::Raised(text) => format!("X {}", ascii(&text)),
             DateError::Invalid => "None".into(),
         };
-        answers.push(match detector.match_line(Subject::new(line), clock.now()) {
+        answers.push(match detector.match_line(Subject::new(line), clock.now(), None) {
             Err(error) => raised(error),
             Ok(None) => "N".into(),
             Ok(Some(found)) => {
                 let whole = found.spans.whole();
                 let group = found.spans.get(1).and_then(|span| line.get(span));
-                match detector.moment(line, &found, &clock) {
+                match detector.moment(line, &found, &clock, None) {
                     Err(error @ DateError::Raised(_)) => raised(error),
                     moment => {
                         let moment = match moment {

@@ -8,6 +8,7 @@
 //! | [`detector`] | picks the template for a line, learns from its hits | `datedetector.DateDetector` |
 //! | [`defaults`] | the templates of an unset `datepattern` | `datedetector.DateDetectorCache` |
 //! | [`calendar`] | from captured fields to a moment | `strptime.reGroupDictStrptime` |
+//! | [`searches`] | what templates find in a line, for several detectors | |
 //! | [`zone`] | names of time zones and their offsets | `strptime.zone2offset` |
 
 mod bounds;
@@ -17,11 +18,13 @@ mod detector;
 #[cfg(test)]
 mod differential;
 mod fields;
+mod searches;
 mod template;
 mod zone;
 
 pub use self::calendar::Clock;
 pub use self::detector::DateDetector;
+pub use self::searches::LineSearches;
 pub use self::template::{DatePatternError, TemplateHits};
 pub use self::zone::{UnknownZone, validate_time_zone};
 

@@ -177,9 +177,9 @@ impl Explainer {
 impl Filter {
     fn sight(&self, line: &str, context: &LineContext<'_>) -> Sight {
         let mut detector = self.state.detector.clone();
-        let found = detector
-            .as_mut()
-            .and_then(|detector| detector.match_line(Subject::new(line), context.clock.now()).ok().flatten());
+        let found = detector.as_mut().and_then(|detector| {
+            detector.match_line(Subject::new(line), context.clock.now(), None).ok().flatten()
+        });
         let place = found.as_ref().and_then(|found| found.spans.get(1)).filter(|place| !place.is_empty());
         let date = found.as_ref().zip(place.clone()).map(|(found, place)| {
             (line.get(place).unwrap_or("").to_owned(), found.template_name().to_owned())

@@ -9,7 +9,7 @@ use f2b_types::{Level, Number, Record, Time, seconds2str};
 use super::ahead::Matches;
 use super::buffer::Split;
 use super::{Filter, Found, State};
-use crate::date::{Clock, DateDetector, DateError};
+use crate::date::{Clock, DateDetector, DateError, LineSearches};
 use crate::pattern::{Shape, Subject};
 use crate::pytext::repr;
 
@@ -236,8 +236,27 @@ impl LineDate {
 impl DateDetector {
     /// The date of the next line.
     pub fn find(&mut self, line: &str, context: &LineContext<'_>) -> LineDate {
+        self.find_with(line, context, None)
+    }
+
+    /// The same among other detectors that look for the date of this line: `known` is what they have found.
+    pub fn find_among(
+        &mut self,
+        line: &str,
+        context: &LineContext<'_>,
+        known: &mut LineSearches,
+    ) -> LineDate {
+        self.find_with(line, context, Some(known))
+    }
+
+    fn find_with(
+        &mut self,
+        line: &str,
+        context: &LineContext<'_>,
+        known: Option<&mut LineSearches>,
+    ) -> LineDate {
         let line = Subject::new(line);
-        let found = self.dated(line, context).map_err(|error| match error {
+        let found = self.dated(line, context, known).map_err(|error| match error {
             DateError::Raised(exception) => LineError { exception },
             DateError::Invalid => LineError { exception: "ValueError()".into() },
         });
@@ -245,16 +264,21 @@ impl DateDetector {
     }
 
     fn time_of(&mut self, line: &str, context: &LineContext<'_>) -> Option<Option<Number>> {
-        let found = self.match_line(Subject::new(line), context.clock.now()).ok()??;
-        let time = self.moment(line, &found, context.clock).ok();
+        let found = self.match_line(Subject::new(line), context.clock.now(), None).ok()??;
+        let time = self.moment(line, &found, context.clock, None).ok();
         if let Some(date) = time {
             self.debug_moment(date, line.get(found.spans.whole()).unwrap_or(""), &found);
         }
         Some(time)
     }
 
-    fn dated(&mut self, line: Subject<'_>, context: &LineContext<'_>) -> Result<Dated, DateError> {
-        let Some(found) = self.match_line(line, context.clock.now())? else {
+    fn dated(
+        &mut self,
+        line: Subject<'_>,
+        context: &LineContext<'_>,
+        mut known: Option<&mut LineSearches>,
+    ) -> Result<Dated, DateError> {
+        let Some(found) = self.match_line(line, context.clock.now(), known.as_deref_mut())? else {
             return Ok(Dated::Missing);
         };
         let line = line.text;
@@ -263,7 +287,7 @@ impl DateDetector {
         if text.is_empty() {
             return Ok(Dated::Nothing(place));
         }
-        match self.moment(line, &found, context.clock) {
+        match self.moment(line, &found, context.clock, known) {
             Ok(date) => {
                 self.debug_moment(date, text, &found);
                 Ok(Dated::Date(place, date))

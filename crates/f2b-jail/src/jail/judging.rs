@@ -3,6 +3,8 @@
 //! A command takes its time, and the jail goes on meanwhile. So that failures still count in the order in which they came,
 //! what is answered waits for what was asked before it.
 
+use std::ops::Range;
+
 use f2b_types::{Level, Ticket, Time, time2str};
 
 use super::Jail;
@@ -56,12 +58,17 @@ impl Jail {
             }
             _ => {
                 if verdict.is_none() {
-                    let question = self.first_question + self.questions.len() as u64;
+                    let question = self.questions().end;
                     out.push(Effect::AskCommand { question, ticket: Box::new(ticket.clone()) });
                 }
                 self.questions.push_back(Question { ticket, concern, verdict });
             }
         }
+    }
+
+    /// The numbers of the questions that wait for an answer, or for the answer to one before.
+    pub fn questions(&self) -> Range<u64> {
+        self.first_question..self.first_question + self.questions.len() as u64
     }
 
     /// The command has answered.

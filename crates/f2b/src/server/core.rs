@@ -155,9 +155,13 @@ impl Core {
             Msg::Command { answer, .. } if self.quitting => drop(answer),
             Msg::Command { command, answer } if self.busy => self.held.push_back((command, answer)),
             Msg::Command { command, answer } => self.command(&command, answer),
-            Msg::Found { jail, failure } => {
+            Msg::Found { jail, failure, uncounted } => {
+                let asked = self.by_key(jail).map(|running| running.jail.questions().end);
                 self.step(jail, Event::Found(failure));
                 self.leave(jail);
+                if let (Some(running), Some(asked)) = (self.by_key(jail), asked) {
+                    running.keep_if_asked(asked, uncounted);
+                }
             }
             Msg::Resolved { jail, name, addresses } => {
                 if let Some(running) = self.by_key(jail) {
@@ -173,6 +177,9 @@ impl Core {
             Msg::Judged { jail, question, ignored, known } => {
                 self.step(jail, Event::Judged { question, ignored, known });
                 self.leave(jail);
+                if let Some(running) = self.by_key(jail) {
+                    running.let_answered_go();
+                }
             }
             Msg::Told { jail, asked, history } => {
                 let in_time = match asked {

@@ -4,16 +4,17 @@
 //! costs one transaction. A database that fails stops no ban: the failure is logged and the ban goes on. While somebody
 //! else has locked the file, bans wait here and are written as soon as it is free.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
+use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::anyhow;
 use f2b_jail::{Asked, History};
-use f2b_store::{CurrentBans, KnownLog, NewBan, Store};
+use f2b_store::{CurrentBans, NewBan, Store};
 use f2b_types::{FailData, Id, Level, Log, Number, Record, Ticket};
 
 use super::{JailKey, Msg, listener};
@@ -32,7 +33,7 @@ pub(crate) enum Ask {
         path: String,
         position: Number,
         hash: Option<String>,
-        answer: Sender<Option<KnownLog>>,
+        answer: Sender<Option<LastRead>>,
     },
     /// Reading has come this far.
     UpdateLog { jail: String, path: String, position: Number, hash: String },
@@ -54,6 +55,17 @@ pub(crate) enum Ask {
     Purge,
     /// Write what is left and close.
     Close(Sender<()>),
+}
+
+/// How far a log was read the last time.
+#[derive(Debug, Clone)]
+pub(crate) struct LastRead {
+    /// Where that ended. Of the journal, when.
+    pub(super) position: Number,
+    /// The hash of the first line of the file that this is a place in.
+    pub(super) md5: Option<String>,
+    /// When that was, if it is known: what was written later has not been read.
+    pub(super) at: Option<SystemTime>,
 }
 
 /// Which bans a jail wants back at its start.
@@ -87,11 +99,19 @@ impl Database {
         if filename != ":memory:" {
             listener::make_parent(Path::new(filename));
         }
+        // Before it is opened, or this would be the time of now.
+        let written = fs::metadata(filename).and_then(|meta| meta.modified()).ok();
         let mut store = Store::open(filename, clock::now(), &**log).map_err(|error| anyhow!("{error}"))?;
         store.del_all_jails().map_err(|error| anyhow!("{error}"))?;
         let (asks, inbox) = mpsc::channel();
-        let unwritten = Vec::new();
-        let thread = Keeper { store, core: core.clone(), log: Arc::clone(log), unwritten };
+        let thread = Keeper {
+            store,
+            core: core.clone(),
+            log: Arc::clone(log),
+            unwritten: Vec::new(),
+            written,
+            read: HashMap::new(),
+        };
         thread::Builder::new().name("f2b/database".into()).spawn(move || thread.run(&inbox))?;
         Ok(Self { filename: filename.into(), asks })
     }
@@ -134,6 +154,10 @@ struct Keeper {
     log: Arc<ServerLog>,
     /// In the order in which they came.
     unwritten: Vec<Unwritten>,
+    /// When the file was written to last before it was opened: no log was read later.
+    written: Option<SystemTime>,
+    /// When the place in the log of a jail was told last since then.
+    read: HashMap<(String, String), SystemTime>,
 }
 
 impl Keeper {
@@ -203,11 +227,19 @@ impl Keeper {
             }
             Ask::AddLog { jail, path, position, hash, answer } => {
                 let result = self.store.add_log(&jail, &path, position, hash.as_deref());
-                let _ = answer.send(self.check("add log", result).flatten());
+                let known = self.check("add log", result).flatten();
+                let log = (jail, path);
+                let at = self.read.get(&log).copied().or(self.written);
+                let known = known.map(|known| LastRead { position: known.position, md5: known.md5, at });
+                if known.is_none() {
+                    self.read.insert(log, SystemTime::now());
+                }
+                let _ = answer.send(known);
             }
             Ask::UpdateLog { jail, path, position, hash } => {
                 let result = self.store.update_log(&jail, &path, position, Some(&hash));
                 self.check("update log", result);
+                self.read.insert((jail, path), SystemTime::now());
             }
             Ask::History { key, jail, asked, id, overall } => {
                 let result = self.store.history(&id, Some(&jail), overall);

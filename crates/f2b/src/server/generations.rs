@@ -76,6 +76,11 @@ pub(super) struct Looked {
 }
 
 impl Looked {
+    /// Where there is nothing to look for.
+    pub(super) fn nothing() -> Self {
+        Self { found: None, is_sure: true }
+    }
+
     fn at(names: &Names, look: impl FnOnce() -> Option<File>) -> Self {
         let before = changed(names);
         let found = look();
@@ -88,7 +93,7 @@ impl Looked {
 pub(super) fn next(names: &Names, old: &File, is_known: impl Fn(&File) -> bool) -> Looked {
     let old = old.metadata().and_then(|meta| Ok((inode(&meta), times(&meta)?)));
     let Ok((own, (created, modified))) = old else {
-        return Looked { found: None, is_sure: true };
+        return Looked::nothing();
     };
     Looked::at(names, || {
         let all: Vec<Generation> = names.all().flat_map(rotated).collect();
@@ -106,6 +111,20 @@ pub(super) fn next(names: &Names, old: &File, is_known: impl Fn(&File) -> bool) 
         let mut files = later.iter().filter_map(|(_, generation)| open_regular(&generation.path).ok());
         files.find(|file| !is_known(file))
     })
+}
+
+/// The generation before a file: what was written to last of those that nobody has written to since.
+pub(super) fn previous(names: &Names, file: &File) -> Option<File> {
+    let meta = file.metadata().ok()?;
+    let (own, last) = (inode(&meta), meta.modified().ok()?);
+    let others = names.all().flat_map(rotated).filter(|generation| inode(&generation.meta) != own);
+    let timed = others.filter_map(|generation| Some((generation.meta.modified().ok()?, generation)));
+    let older = timed.filter(|(modified, _)| *modified <= last);
+    let is_later = |one: &Generation, other: &Generation| is_named_later(&one.mark, &other.mark);
+    let order = |(time, one): &(SystemTime, Generation), (other_time, other): &(SystemTime, Generation)| {
+        time.cmp(other_time).then_with(|| is_later(one, other).cmp(&is_later(other, one)))
+    };
+    older.max_by(order).and_then(|(_, generation)| open_regular(&generation.path).ok())
 }
 
 /// Whether a rotation gives this mark to what came behind the file with the other one: numbers grow with the age of a file,
@@ -133,6 +152,18 @@ pub(super) fn with_hash(names: &Names, hash: &str, length: u64) -> Looked {
             is_it.then_some((generation.meta.modified().ok()?, file))
         });
         files.max_by_key(|(modified, _)| *modified).map(|(_, file)| file)
+    })
+}
+
+/// The first generation that somebody has written to since.
+pub(super) fn written_since(names: &Names, since: SystemTime) -> Looked {
+    Looked::at(names, || {
+        let files = names.all().flat_map(rotated).filter(|generation| generation.meta.len() > 0);
+        let files = files.filter_map(|generation| {
+            let modified = generation.meta.modified().ok().filter(|modified| *modified > since)?;
+            Some((times(&generation.meta).unwrap_or((modified, modified)), generation))
+        });
+        files.min_by_key(|(times, _)| *times).and_then(|(_, first)| open_regular(&first.path).ok())
     })
 }
 

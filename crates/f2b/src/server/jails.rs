@@ -1,7 +1,8 @@
 //! A jail as the server runs it: the state machine, the filter, the files and the way to the worker.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use f2b_action::JailCounts;
 use f2b_filter::Filter;
@@ -15,7 +16,7 @@ use super::reader::{Reader, Watch, Watched};
 use super::refusal::Backend;
 use super::tail::Place;
 use super::worker::{Deed, LastAnswer, Work, Worker};
-use super::{Backlog, JailKey};
+use super::{Backlog, JailKey, Uncounted};
 
 /// One jail and everything that belongs to it. What is large is boxed: a list that grows has room for more jails than
 /// there are.
@@ -40,6 +41,8 @@ pub(super) struct Running {
     pub(super) worker: Option<Worker>,
     /// Asks the `ignorecommand`, from the first question on.
     pub(super) ignorer: Option<Ignorer>,
+    /// Failures that wait for its answer, with the numbers of their questions.
+    asked: VecDeque<(u64, Uncounted)>,
     pub(super) started: bool,
     pub(super) idle: bool,
     /// The reader has been asked whether it has heard everything, and has not answered yet.
@@ -55,6 +58,8 @@ pub(super) struct Running {
 pub(super) struct WatchedFile {
     pub(super) path: String,
     pub(super) place: Place,
+    /// When reading had come there: what was written later has not been read.
+    pub(super) read: Option<SystemTime>,
     pub(super) tail: bool,
 }
 
@@ -83,6 +88,7 @@ impl Running {
             backlog: Backlog::default(),
             worker: Some(worker),
             ignorer: None,
+            asked: VecDeque::new(),
             started: false,
             idle: false,
             awaits_reader: false,
@@ -108,6 +114,19 @@ impl Running {
             ban_time: self.jail.bans.ban_time,
             counts: self.counts(),
         }
+    }
+
+    /// Keeps a failure for as long as it waits for the answer to the question with this number, if that was asked.
+    pub(super) fn keep_if_asked(&mut self, question: u64, uncounted: Uncounted) {
+        if self.jail.questions().end > question {
+            self.asked.push_back((question, uncounted));
+        }
+    }
+
+    /// Lets go of those that count by now, or never will.
+    pub(super) fn let_answered_go(&mut self) {
+        let first = self.jail.questions().start;
+        while self.asked.pop_front_if(|(question, _)| *question < first).is_some() {}
     }
 
     pub(super) fn counts(&self) -> JailCounts {

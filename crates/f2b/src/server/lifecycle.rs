@@ -194,6 +194,8 @@ impl Core {
 
     fn begin_stop(&mut self, key: JailKey) {
         self.tell_and_wait(key, Watch::Stop(key));
+        // Only now it is known which failures count, and so where reading goes on at the next start.
+        self.tell_and_wait(key, Watch::Forget(key));
         let Some(running) = self.by_key(key) else { return };
         let (name, started) = (running.jail.name().to_owned(), running.started);
         let files: Vec<String> = running.files.iter().map(|file| file.path.clone()).collect();

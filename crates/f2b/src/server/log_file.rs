@@ -11,7 +11,6 @@
 //! Upstream (`filter.FileContainer`) opens the file for each change, recognises it by inode, size and the hash of its
 //! first line, and loses what was written around a rotation.
 
-use std::collections::VecDeque;
 use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -23,17 +22,12 @@ use f2b_types::Number;
 
 use super::fifo::{self, Fifo};
 use super::generations::{self, Inode, Looked, Names, inode};
+use super::retired::Retired;
 use super::seek::{self, Sought};
-use super::tail::{Closed, LineStart, Place, RawLine, Tail, first_line_hash_of, open_if_there};
+use super::tail::{Place, RawLine, Tail, first_line_hash_of, open_if_there};
 
 /// Chunks after which the reader takes care of other files before it goes on with this one.
-const BUDGET: usize = 16;
-
-/// How long a file is read on that has lost its name.
-const GRACE: Duration = Duration::from_secs(30);
-
-/// How many files are read on that have lost their name.
-const MAX_RETIRED: usize = 16;
+pub(super) const BUDGET: usize = 16;
 
 /// How long a rotation is waited for that does not come to its end.
 const LONGEST_ROTATION: Duration = Duration::from_secs(1);
@@ -77,18 +71,20 @@ pub(super) struct LogFile {
     fifo: Option<Fifo>,
     /// Where to begin in the file that is opened first.
     start: Place,
-    /// Files that have lost the name and have been read, and since when nothing has come in them.
-    retired: VecDeque<(Tail, Instant)>,
+    /// When reading had come there, if that was before this reader, or before the file was closed.
+    read: Option<SystemTime>,
+    /// Files that have lost the name and have been read.
+    retired: Retired,
     /// Since when the file under the name has been another one.
     rotated: Option<Instant>,
     /// What the file under the name looked like when it was read to its end.
     looks: Option<Looks>,
+    /// What it looked like at the last look, if nothing has been read since.
+    looks_now: Option<Looks>,
     /// How often a file has been opened under the name.
     openings: u64,
     /// When there was something new last.
     changed: Instant,
-    /// The file that was closed for want of descriptors.
-    closed: Option<Closed>,
     /// The end has been reached once: what comes now is news.
     pub(super) in_operation: bool,
 }
@@ -101,26 +97,30 @@ impl LogFile {
             tail: None,
             fifo: None,
             start,
-            retired: VecDeque::new(),
+            read: None,
+            retired: Retired::default(),
             rotated: None,
             looks: None,
+            looks_now: None,
             openings: 0,
             changed: Instant::now(),
-            closed: None,
             in_operation,
         }
+    }
+
+    /// The same, where `start` was the place at that time: what was written later has not been read, though there is no file to be
+    /// found any more with that place in it.
+    pub(super) fn read_at(self, read: Option<SystemTime>) -> Self {
+        Self { read, ..self }
     }
 
     pub(super) fn path(&self) -> &Path {
         self.names.own()
     }
 
-    /// Where reading goes on after a restart: at the line `open` if it is in the file that is being read.
-    pub(super) fn place(&self, open: Option<LineStart>) -> Place {
-        let Some(tail) = &self.tail else { return self.start.clone() };
-        let Place { position, hash } = tail.place();
-        let open = open.filter(|open| open.file == tail.number).map(|open| open.offset);
-        Place { position: open.unwrap_or(u64::MAX).min(position), hash }
+    /// Where reading goes on after a restart.
+    pub(super) fn place(&self) -> Place {
+        self.tail.as_ref().map_or_else(|| self.start.clone(), Tail::place)
     }
 
     /// Changes whenever another file than before is read under the name.
@@ -138,12 +138,13 @@ impl LogFile {
             tail: self.tail.as_ref().map(Tail::fork),
             fifo: None,
             start: self.start.clone(),
-            retired: self.retired.iter().map(|(tail, since)| (tail.fork(), *since)).collect(),
+            read: self.read,
+            retired: self.retired.fork(),
             rotated: self.rotated,
             looks: None,
+            looks_now: None,
             openings: self.openings,
             changed: self.changed,
-            closed: self.closed.clone(),
             in_operation: self.in_operation,
         })
     }
@@ -160,8 +161,8 @@ impl LogFile {
             // What has been read of a line stays with who has read it.
             return (self.fifo.is_none() && self.is_fifo() && other.is_fifo()).then_some(0);
         };
-        let is_read_by_both = |(tail, _): &(Tail, Instant)| {
-            other.retired.iter().any(|(old, _)| (old.inode, old.position) == (tail.inode, tail.position))
+        let is_read_by_both = |tail: &Tail| {
+            other.retired.iter().any(|old| (old.inode, old.position) == (tail.inode, tail.position))
         };
         let is_same = tail.inode == others.inode
             && self.in_operation == other.in_operation
@@ -178,6 +179,11 @@ impl LogFile {
         self.fifo.as_ref()?.fd()
     }
 
+    /// Whether nothing is read but the file that has the name.
+    pub(super) fn has_one_file(&self) -> bool {
+        self.retired.is_empty()
+    }
+
     /// How many files are open.
     pub(super) fn open_files(&self) -> usize {
         usize::from(self.tail.is_some()) + usize::from(self.fifo.is_some()) + self.retired.len()
@@ -192,11 +198,11 @@ impl LogFile {
 
     /// Closes the file; it is opened again once it looks otherwise, or if it hasn't been read to its end.
     pub(super) fn close(&mut self) {
-        self.retired.clear();
+        self.retired.close_all();
         let Some(tail) = self.tail.take() else { return };
         self.start = tail.place();
-        let (inode, position, read) = (tail.inode, tail.position, tail.read());
-        self.closed = Some(Closed { inode, position, read, emptied: tail.emptied });
+        self.read = self.looks.as_ref().map(|looks| looks.modified);
+        self.retired.close(tail);
     }
 
     /// Opens the file, if it isn't open yet. Answers why that isn't possible now.
@@ -233,6 +239,30 @@ impl LogFile {
         Ok(Some(sought))
     }
 
+    /// Hands out lines from right before the place in the file that is open, oldest first: `length` bytes of them. What is missing
+    /// comes from the generation before, as far as that can be read.
+    ///
+    /// # Errors
+    ///
+    /// The file can't be read.
+    pub(super) fn look_back(
+        &mut self,
+        encoding: &Encoding,
+        length: u64,
+        mut each: impl FnMut(&str),
+    ) -> io::Result<()> {
+        let Some(tail) = &mut self.tail else { return Ok(()) };
+        let encoding = tail.encoding(encoding)?;
+        if let Some(missing) = length.checked_sub(tail.position).filter(|missing| *missing > 0)
+            && let Some(before) = generations::previous(&self.names, &tail.file)
+            && let Ok(end) = before.metadata().map(|meta| meta.len())
+        {
+            // Its loss must not keep anybody from what is here.
+            let _ = seek::lines_before(&before, &encoding, (end, missing), &mut each);
+        }
+        seek::lines_before(&tail.file, &encoding, (tail.position, length), each)
+    }
+
     /// Hands out the whole lines that have come, up to a budget, oldest first. With a `distance`, those that begin so many bytes
     /// from here are left.
     ///
@@ -245,17 +275,32 @@ impl LogFile {
         distance: Option<u64>,
         mut each: impl FnMut(RawLine<'_>),
     ) -> io::Result<Progress> {
-        // From before the reading, so that whatever is written meanwhile makes a difference.
-        let looks = Looks::of(self.names.own()).filter(|_| self.fifo.is_none());
-        if looks.is_some() && looks == self.looks && self.retired.is_empty() {
+        if self.looks_now.is_none() && !self.has_news() {
             return Ok(Progress::End);
         }
+        let looks = self.looks_now.take();
         self.looks = None;
         let progress = self.read_on(encoding, distance, &mut each)?;
         if progress == Progress::End {
             self.looks = looks;
         }
         Ok(progress)
+    }
+
+    /// Whether there may be something to read: the file under the name looks otherwise than when it was read to its end.
+    pub(super) fn has_news(&mut self) -> bool {
+        // From before the reading, so that whatever is written meanwhile makes a difference.
+        self.looks_now = Looks::of(self.names.own()).filter(|_| self.fifo.is_none());
+        let is_same = self.looks_now.is_some() && self.looks_now == self.looks && self.retired.is_empty();
+        if is_same {
+            self.looks_now = None;
+        }
+        !is_same
+    }
+
+    /// Since when nothing new has come.
+    pub(super) fn quiet_since(&self) -> Instant {
+        self.changed
     }
 
     fn read_on(
@@ -266,7 +311,7 @@ impl LogFile {
     ) -> io::Result<Progress> {
         let limit =
             self.tail.as_ref().zip(distance).map(|(tail, distance)| (tail.number, tail.position + distance));
-        if self.drain_retired(encoding, each)? == Progress::More {
+        if self.retired.read_lines(encoding, self.in_operation, each)? {
             return Ok(Progress::More);
         }
         if let Some(progress) = self.read_fifo(encoding, each)? {
@@ -302,28 +347,6 @@ impl LogFile {
         Ok(Progress::More)
     }
 
-    /// Reads on in files that have lost the name, and lets go of those that nobody has written to for long enough.
-    fn drain_retired(
-        &mut self,
-        encoding: &Encoding,
-        each: &mut impl FnMut(RawLine<'_>),
-    ) -> io::Result<Progress> {
-        for (tail, since) in &mut self.retired {
-            for round in 0.. {
-                if tail.fill(None)? == 0 {
-                    break;
-                }
-                *since = Instant::now();
-                tail.hand_out(encoding, self.in_operation, each)?;
-                if round == BUDGET {
-                    return Ok(Progress::More);
-                }
-            }
-        }
-        self.retired.retain(|(_, since)| since.elapsed() < GRACE);
-        Ok(Progress::End)
-    }
-
     /// Reads what is in the FIFO that has the name; `None` if that is no FIFO. Whatever comes out of one is news.
     fn read_fifo(
         &mut self,
@@ -336,9 +359,8 @@ impl LogFile {
         }
         let Some(fifo) = &mut self.fifo else { return Ok(None) };
         self.in_operation = true;
-        let start = LineStart { file: self.openings, offset: 0 };
         for _ in 0..BUDGET {
-            if !fifo.read(encoding, |bytes| each(RawLine { bytes, encoding, is_news: true, start }))? {
+            if !fifo.read(encoding, |bytes| each(RawLine { bytes, encoding, is_news: true, start: None }))? {
                 if fifo.is_at(self.names.own()) {
                     return Ok(Some(Progress::End));
                 }
@@ -355,17 +377,13 @@ impl LogFile {
         let Some(file) = open_if_there(self.names.own())? else { return Ok(Some(Progress::Missing)) };
         let Place { position, hash } = self.start.clone();
         let id = inode(&file.metadata()?);
-        if let Some(closed) = self.closed.take_if(|closed| closed.inode == id) {
-            let Closed { position, read, emptied, .. } = closed;
-            let is_there = read.trace.is_empty() || read.is_in(&file);
-            let (position, emptied) = if is_there { (position, emptied) } else { (0, Some(read)) };
-            self.begin(file, position)?;
-            if let Some(tail) = &mut self.tail {
-                tail.emptied = emptied;
-            }
+        if self.retired.has_closed(id) {
+            self.begin(file, 0)?;
             return Ok(None);
         }
-        if hash.is_empty() || first_line_hash_of(&file)? == hash {
+        // Nothing tells a log that was empty from others but that nothing in it has been read.
+        let was_empty = hash.is_empty() && position == 0 && self.read.is_some();
+        if !was_empty && (hash.is_empty() || first_line_hash_of(&file)? == hash) {
             self.begin(file, position)?;
             return Ok(None);
         }
@@ -373,13 +391,20 @@ impl LogFile {
         if !self.rotation_is_over() {
             return Ok(Some(Progress::Unsettled));
         }
-        let Looked { found, is_sure } = generations::with_hash(&self.names, &hash, position);
-        if !is_sure && !self.has_waited() {
+        let known = match was_empty {
+            true => Looked::nothing(),
+            false => generations::with_hash(&self.names, &hash, position),
+        };
+        let unread = match (&known.found, self.read) {
+            (None, Some(read)) => generations::written_since(&self.names, read),
+            _ => Looked::nothing(),
+        };
+        if !(known.is_sure && unread.is_sure || self.has_waited()) {
             return Ok(Some(Progress::Unsettled));
         }
-        match found {
+        match known.found {
             Some(old) => self.begin(old, position)?,
-            None => self.begin(file, 0)?,
+            None => self.begin(unread.found.unwrap_or(file), 0)?,
         }
         Ok(None)
     }
@@ -396,6 +421,10 @@ impl LogFile {
             self.rotated = None;
             return Ok(Some(Progress::End));
         }
+        // Whoever renamed it may have written to it just before, but since it was read.
+        if tail.file.metadata()?.len() > tail.end() {
+            return Ok(None);
+        }
         if fifo::is_fifo(self.names.own()) {
             self.retire();
             return Ok(None);
@@ -409,7 +438,7 @@ impl LogFile {
             return Ok(Some(Progress::Unsettled));
         }
         let Some(tail) = &self.tail else { return Ok(None) };
-        let known = || self.retired.iter().map(|(retired, _)| retired).chain([tail]);
+        let known = || self.retired.iter().chain([tail]);
         let is_known = |file: &File| known().any(|known| known.is_of(file));
         // The file is open already: another rotation at this moment takes no generation away.
         let Looked { found, is_sure } = generations::next(&self.names, &tail.file, is_known);
@@ -425,10 +454,7 @@ impl LogFile {
     fn retire(&mut self) {
         let Some(tail) = self.tail.take() else { return };
         self.start = tail.place();
-        self.retired.push_back((tail, Instant::now()));
-        if self.retired.len() > MAX_RETIRED {
-            self.retired.pop_front();
-        }
+        self.retired.push(tail);
     }
 
     /// Goes on in another file. One that has had the name before is read on from where that was: it has got its name back.
@@ -437,15 +463,18 @@ impl LogFile {
         if fs::metadata(self.names.own()).is_ok_and(|meta| inode(&meta) == own) {
             self.names.follow();
         }
-        let known = self.retired.iter().position(|(tail, _)| tail.inode == own);
-        let known = known.and_then(|index| self.retired.remove(index));
+        let (known, closed) = (self.retired.take(own), self.retired.take_closed(own));
         self.retire();
-        let before = self.place(None);
-        self.tail = Some(match known {
-            Some((tail, _)) => Tail { before, ..tail },
+        let before = self.place();
+        let mut tail = match known {
+            Some(tail) => Tail { before, ..tail },
             None => Tail::new(file, (position, self.openings), before)?,
-        });
-        self.closed = None;
+        };
+        if let Some(closed) = closed {
+            tail.resume(closed)?;
+        }
+        self.tail = Some(tail);
+        self.read = None;
         self.openings += 1;
         self.rotated = None;
         Ok(())
@@ -464,382 +493,4 @@ impl LogFile {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::Write;
-
-    use super::*;
-    use crate::server::tail::{MAX_LINE, first_line_hash};
-
-    fn from_the_start() -> Place {
-        Place { position: 0, hash: String::new() }
-    }
-
-    struct Fixture {
-        dir: tempfile::TempDir,
-        log: LogFile,
-    }
-
-    impl Fixture {
-        fn new() -> Self {
-            let dir = tempfile::tempdir().expect("a temporary directory");
-            let log = LogFile::new(dir.path().join("log"), from_the_start(), false);
-            Self { dir, log }
-        }
-
-        fn append(&self, text: &str) {
-            let path = self.dir.path().join("log");
-            let mut file = File::options().append(true).create(true).open(path).expect("the log");
-            file.write_all(text.as_bytes()).expect("a write");
-        }
-
-        fn rename(&self) {
-            fs::rename(self.dir.path().join("log"), self.dir.path().join("log.1")).expect("a rename");
-        }
-
-        #[track_caller]
-        fn expect(&mut self, lines: &[&str], progress: Progress) {
-            let mut seen = Vec::new();
-            let result = loop {
-                let result = self.log.read_lines(&Encoding::default(), None, |line| {
-                    seen.push(line.encoding.decode_line(line.bytes).0.into_owned());
-                });
-                match result {
-                    Ok(Progress::Unsettled) => std::thread::sleep(Duration::from_millis(5)),
-                    result => break result,
-                }
-            };
-            assert_eq!(result.ok(), Some(progress));
-            assert_eq!(seen, lines);
-        }
-    }
-
-    #[test]
-    fn a_file_that_is_closed_for_a_while_is_read_on() {
-        let mut file = Fixture::new();
-        file.append("one\ntw");
-        file.expect(&["one"], Progress::End);
-        file.log.close();
-        file.expect(&[], Progress::End);
-        assert_eq!((file.log.open_files(), file.log.place(None).position), (0, 4));
-        file.append("o\n");
-        file.expect(&["two"], Progress::End);
-        file.log.close();
-        // Emptied, and the same first line and more come.
-        fs::write(file.dir.path().join("log"), "one\nnew\nmore\n").expect("a write");
-        file.expect(&["one", "new", "more"], Progress::End);
-        file.log.close();
-        file.append("late\n");
-        file.rename();
-        file.append("next\n");
-        file.expect(&["late", "next"], Progress::End);
-    }
-
-    #[test]
-    fn lines_come_when_they_are_whole() {
-        let mut file = Fixture::new();
-        file.expect(&[], Progress::Missing);
-        file.append("one\ntw");
-        file.expect(&["one"], Progress::End);
-        assert_eq!(file.log.place(None).position, 4);
-        file.append("o\n\n");
-        file.expect(&["two", ""], Progress::End);
-    }
-
-    #[test]
-    fn a_renamed_file_is_read_to_its_end_before_the_new_one() {
-        let mut file = Fixture::new();
-        file.append("one\n");
-        file.expect(&["one"], Progress::End);
-        file.append("two\n");
-        file.rename();
-        file.expect(&["two"], Progress::Missing);
-        file.append("three\n");
-        file.expect(&["three"], Progress::End);
-        assert_eq!(file.log.place(None).position, 6);
-    }
-
-    #[test]
-    fn a_writer_that_has_not_noticed_the_rotation_is_heard() {
-        let mut file = Fixture::new();
-        file.append("one\n");
-        let path = file.dir.path().join("log");
-        let mut writer = File::options().append(true).open(path).expect("the log");
-        file.expect(&["one"], Progress::End);
-        file.rename();
-        file.append("new\n");
-        file.expect(&["new"], Progress::End);
-        let since = |file: &Fixture| file.log.retired[0].1;
-        let retired = since(&file);
-        writer.write_all(b"late\n").expect("a write");
-        file.expect(&["late"], Progress::End);
-        assert_eq!(file.log.place(None).position, 4);
-        // As long as it goes on.
-        let heard = since(&file);
-        assert!(heard > retired);
-        file.append("newer\n");
-        file.expect(&["newer"], Progress::End);
-        assert_eq!(since(&file), heard);
-    }
-
-    /// As long as this two files are not told apart by their times.
-    fn pass_time() {
-        std::thread::sleep(Duration::from_millis(15));
-    }
-
-    #[test]
-    fn generations_that_came_and_went_unseen_are_read_in_their_order() {
-        let mut file = Fixture::new();
-        file.append("one\n");
-        file.expect(&["one"], Progress::End);
-        for (number, text) in ["two\n", "three\n", "four\n"].iter().enumerate() {
-            pass_time();
-            let name = format!("log.{}", 9 - number);
-            fs::rename(file.dir.path().join("log"), file.dir.path().join(name)).expect("a rotation");
-            file.append(text);
-        }
-        file.expect(&["two", "three", "four"], Progress::End);
-    }
-
-    #[test]
-    fn a_copy_of_what_has_been_read_is_no_generation() {
-        let mut file = Fixture::new();
-        let path = |name: &str| file.dir.path().join(name);
-        let (log, copy, old) = (path("log"), path("log.2"), path("log.1"));
-        file.append("one\ntwo\n");
-        file.expect(&["one", "two"], Progress::End);
-        pass_time();
-        fs::copy(&log, copy).expect("a copy");
-        fs::write(&log, "six\n").expect("an emptied log");
-        file.expect(&["six"], Progress::End);
-        fs::rename(&log, old).expect("a rotation");
-        pass_time();
-        file.append("seven\n");
-        file.expect(&["seven"], Progress::End);
-    }
-
-    #[test]
-    fn the_first_line_may_be_that_of_another_generation() {
-        let mut file = Fixture::new();
-        file.append("\none\n");
-        file.expect(&["", "one"], Progress::End);
-        file.rename();
-        pass_time();
-        file.append("two\n");
-        file.expect(&["two"], Progress::End);
-        for (number, text) in [(2, "\nthree\n"), (3, "four\n")] {
-            let to = file.dir.path().join(format!("log.{number}"));
-            fs::rename(file.dir.path().join("log"), to).expect("a rotation");
-            pass_time();
-            file.append(text);
-        }
-        file.expect(&["", "three", "four"], Progress::End);
-    }
-
-    #[test]
-    fn a_directory_that_never_comes_to_rest_holds_no_rotation_up() {
-        let mut file = Fixture::new();
-        file.append("one\n");
-        file.expect(&["one"], Progress::End);
-        let (restless, (end, ended)) = (file.dir.path().join("other"), std::sync::mpsc::channel());
-        let churn = std::thread::spawn(move || {
-            let until = Instant::now() + LONGEST_ROTATION * 10;
-            while ended.try_recv().is_err() {
-                fs::write(&restless, "").expect("a file");
-                fs::remove_file(&restless).expect("the file");
-                if Instant::now() > until {
-                    return false;
-                }
-            }
-            true
-        });
-        file.rename();
-        file.append("two\n");
-        file.expect(&["two"], Progress::End);
-        // The thread may be gone already.
-        let _ = end.send(());
-        assert!(
-            churn.join().expect("a thread"),
-            "the rotation was noticed when the directory had come to rest"
-        );
-    }
-
-    #[test]
-    fn reading_goes_on_in_a_file_that_was_renamed_while_nobody_read() {
-        let mut file = Fixture::new();
-        file.append("one\n");
-        file.expect(&["one"], Progress::End);
-        let place = file.log.place(None);
-        file.append("two\n");
-        fs::rename(file.dir.path().join("log"), file.dir.path().join("log-20261125")).expect("a rotation");
-        pass_time();
-        file.append("three\n");
-        file.log = LogFile::new(file.dir.path().join("log"), place, false);
-        file.expect(&["two", "three"], Progress::End);
-        // One that nobody knows of any more takes nothing with it.
-        let place = Place { position: 4, hash: "0".repeat(40) };
-        file.log = LogFile::new(file.dir.path().join("log"), place, false);
-        file.expect(&["three"], Progress::End);
-    }
-
-    #[test]
-    fn a_new_file_without_a_line_is_found_from_the_one_before() {
-        let mut file = Fixture::new();
-        file.append("one\n");
-        file.expect(&["one"], Progress::End);
-        let place = file.log.place(None);
-        file.rename();
-        pass_time();
-        file.append("tw");
-        file.expect(&[], Progress::End);
-        assert_eq!(file.log.place(None), place);
-        file.append("o\n");
-        file.expect(&["two"], Progress::End);
-        assert_eq!(file.log.place(None).position, 4);
-        assert_ne!(file.log.place(None).hash, place.hash);
-    }
-
-    #[test]
-    fn what_is_no_file_is_refused_at_once() {
-        let mut file = Fixture::new();
-        let path = file.dir.path().join("log");
-        let socket = std::os::unix::net::UnixListener::bind(&path).expect("a socket");
-        assert!(first_line_hash(&path).is_err());
-        assert!(file.log.read_lines(&Encoding::default(), None, |_| {}).is_err());
-        drop(socket);
-        fs::remove_file(&path).expect("the socket");
-        fs::create_dir(&path).expect("a directory");
-        let error = file.log.read_lines(&Encoding::default(), None, |_| {}).expect_err("a directory");
-        assert_eq!(error.kind(), io::ErrorKind::IsADirectory);
-    }
-
-    #[test]
-    fn a_truncated_file_is_read_from_its_start() {
-        let mut file = Fixture::new();
-        file.append("one\ntwo\n");
-        file.expect(&["one", "two"], Progress::End);
-        fs::write(file.dir.path().join("log"), "new\n").expect("a write");
-        file.expect(&["new"], Progress::End);
-    }
-
-    #[test]
-    fn a_file_that_was_emptied_and_has_grown_again_is_read_from_its_start() {
-        let mut file = Fixture::new();
-        file.append("one\ntw");
-        file.expect(&["one"], Progress::End);
-        fs::write(file.dir.path().join("log"), "six\n88").expect("a write");
-        file.expect(&["six"], Progress::End);
-        fs::write(file.dir.path().join("log"), "seven\neight\n").expect("a write");
-        file.expect(&["seven", "eight"], Progress::End);
-    }
-
-    /// What a reader gets, up to a distance.
-    fn read(log: &mut LogFile, distance: Option<u64>) -> (Vec<String>, Progress) {
-        let mut seen = Vec::new();
-        loop {
-            let progress = log.read_lines(&Encoding::default(), distance, |line| {
-                seen.push(line.encoding.decode_line(line.bytes).0.into_owned());
-            });
-            match progress.expect("a file") {
-                Progress::More => {}
-                progress => return (seen, progress),
-            }
-        }
-    }
-
-    #[test]
-    fn readers_part_and_meet_again() {
-        let mut file = Fixture::new();
-        file.append("one\ntw");
-        file.expect(&["one"], Progress::End);
-        let mut behind = file.log.fork().expect("another reader");
-        assert_eq!(behind.distance_to(&file.log), Some(0));
-        file.append("o\nthree\nfo");
-        file.expect(&["two", "three"], Progress::End);
-        assert_eq!((behind.distance_to(&file.log), file.log.distance_to(&behind)), (Some(10), None));
-        file.append("ur\nfive\n");
-        // One that is behind comes exactly to where the other one is, and the other one goes on.
-        assert_eq!(read(&mut behind, Some(10)), (vec!["two".into(), "three".into()], Progress::Met));
-        assert_eq!((behind.distance_to(&file.log), file.log.distance_to(&behind)), (Some(0), Some(0)));
-        file.expect(&["four", "five"], Progress::End);
-        // Not over a rotation, until both have gone over it.
-        file.rename();
-        pass_time();
-        file.append("six\n");
-        file.expect(&["six"], Progress::End);
-        assert_eq!(behind.distance_to(&file.log), None);
-        let lines = ["four", "five", "six"].map(String::from).to_vec();
-        assert_eq!(read(&mut behind, None), (lines, Progress::End));
-        assert_eq!((behind.distance_to(&file.log), file.log.distance_to(&behind)), (Some(0), Some(0)));
-        // Who has begun in the new file may join those who read on in the old one, but not the other way round.
-        let start = Place { position: 4, hash: first_line_hash(file.log.path()).expect("a hash") };
-        let mut late = LogFile::new(file.log.path().into(), start, true);
-        assert_eq!(read(&mut late, None), (vec![], Progress::End));
-        assert_eq!((late.distance_to(&file.log), file.log.distance_to(&late)), (Some(0), None));
-    }
-
-    #[test]
-    fn a_reader_that_parts_in_an_overlong_line_does_not_take_its_rest_for_a_line() {
-        let mut file = Fixture::new();
-        file.append(&"x".repeat(MAX_LINE + 200_000));
-        let (first, _) = read(&mut file.log, None);
-        assert_eq!(first.iter().map(String::len).collect::<Vec<_>>(), [MAX_LINE]);
-        let mut other = file.log.fork().expect("another reader");
-        assert_eq!(other.distance_to(&file.log), None);
-        file.append("rest\nnext\n");
-        assert_eq!(read(&mut other, None).0, ["next"]);
-        assert_eq!(read(&mut file.log, None).0, ["next"]);
-    }
-
-    #[test]
-    fn a_reader_that_parts_when_the_file_was_emptied_begins_anew() {
-        let mut file = Fixture::new();
-        file.append("one\ntwo\n");
-        file.expect(&["one", "two"], Progress::End);
-        fs::write(file.log.path(), "1234567\nnew\n").expect("a write");
-        let mut other = file.log.fork().expect("another reader");
-        assert_eq!(read(&mut other, None).0, ["1234567", "new"]);
-        assert_eq!(read(&mut file.log, None).0, ["1234567", "new"]);
-    }
-
-    #[test]
-    fn what_was_there_at_the_start_is_no_news() {
-        let mut file = Fixture::new();
-        file.append("old\n");
-        let mut seen = Vec::new();
-        file.log.read_lines(&Encoding::default(), None, |line| seen.push(line.is_news)).expect("lines");
-        file.append("new\n");
-        file.log.read_lines(&Encoding::default(), None, |line| seen.push(line.is_news)).expect("lines");
-        assert_eq!(seen, [false, true]);
-    }
-
-    #[test]
-    fn a_mark_at_the_start_counts_for_the_whole_file() {
-        let file = Fixture::new();
-        let path = file.dir.path().join("log");
-        let bytes = |text: &str| text.encode_utf16().flat_map(u16::to_be_bytes).collect::<Vec<u8>>();
-        fs::write(&path, bytes("\u{feff}one\n\u{0a0a}two\n")).expect("a write");
-        let encoding = Encoding::parse("utf-16").expect("an encoding");
-        // From its start, and from behind the first line.
-        for (position, expected) in [(0, &["one", "\u{0a0a}two"][..]), (10, &["\u{0a0a}two"])] {
-            let start = Place { position, hash: String::new() };
-            let mut log = LogFile::new(path.clone(), start, false);
-            let mut seen = Vec::new();
-            log.read_lines(&encoding, None, |line| {
-                seen.push(line.encoding.decode_line(line.bytes).0.into_owned())
-            })
-            .expect("lines");
-            assert_eq!(seen, expected);
-            assert_eq!(log.place(None).position, 20);
-        }
-    }
-
-    #[test]
-    fn the_hash_is_of_a_whole_first_line() {
-        let file = Fixture::new();
-        file.append("abc");
-        let path = file.dir.path().join("log");
-        assert_eq!(first_line_hash(&path).ok().as_deref(), Some(""));
-        file.append("\n");
-        assert_eq!(first_line_hash(&path).ok().as_deref(), Some("03cfd743661f07975fa2f1220c5194cbaff48451"));
-    }
-}
+mod tests;

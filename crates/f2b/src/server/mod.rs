@@ -20,6 +20,7 @@ mod database;
 mod descriptors;
 mod errors;
 mod fifo;
+mod first_line;
 mod generations;
 mod ignorer;
 mod ipv6;
@@ -39,6 +40,7 @@ mod reading;
 mod refusal;
 mod reload;
 mod resolver;
+mod retired;
 mod run;
 mod seek;
 mod source;
@@ -50,9 +52,9 @@ mod ways;
 mod words;
 mod worker;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Weak};
 
 use f2b_jail::{Asked, History, IdSet, ListSource};
 use f2b_protocol::{Command, Reply};
@@ -69,7 +71,7 @@ pub(crate) enum Msg {
     /// A client wants something.
     Command { command: Command, answer: SyncSender<Reply> },
     /// A line of a jail matched.
-    Found { jail: JailKey, failure: Failure },
+    Found { jail: JailKey, failure: Failure, uncounted: Uncounted },
     /// An ignored host name was looked up.
     Resolved { jail: JailKey, name: String, addresses: Vec<Id> },
     /// Who is in an ignored list now.
@@ -112,6 +114,28 @@ impl Backlog {
 
     pub(crate) fn is_full(&self) -> bool {
         self.0.load(Ordering::Relaxed) >= Self::LIMIT
+    }
+}
+
+/// Goes with a failure from its line to where it counts: for as long as somebody has one of these, the line would have to be
+/// read again after a restart.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Uncounted(Arc<()>);
+
+/// Tells whether failures of a line count.
+#[derive(Debug)]
+pub(crate) struct Outcome(Weak<()>);
+
+impl Uncounted {
+    pub(crate) fn outcome(&self) -> Outcome {
+        Outcome(Arc::downgrade(&self.0))
+    }
+}
+
+impl Outcome {
+    /// All of them do, or have been found to be none.
+    pub(crate) fn is_known(&self) -> bool {
+        self.0.strong_count() == 0
     }
 }
 

@@ -18,11 +18,30 @@ use super::generations;
 /// The inotify instance: reports changes of the files that are followed, and what appears beside them under their names.
 pub(super) struct Notify {
     inotify: Option<Inotify>,
-    /// What a watch stands for: the files that it reports directly, or the directory in which names appear.
-    names: HashMap<WatchDescriptor, Vec<PathBuf>>,
+    watches: HashMap<WatchDescriptor, Watch>,
+    /// The watches that each log needs.
+    logs: HashMap<PathBuf, LogWatches>,
     links: Links,
     /// The log has been told that there are no watches left.
     warned: bool,
+}
+
+/// One inode has one watch, whatever its names.
+#[derive(Default)]
+struct Watch {
+    /// What it stands for: the files that it reports directly, or the directory in which names appear.
+    names: Vec<PathBuf>,
+    /// Who needs it.
+    logs: HashSet<PathBuf>,
+}
+
+/// The watches of a log.
+#[derive(Default)]
+struct LogWatches {
+    /// Of the file that has the name, and of directories.
+    current: Vec<WatchDescriptor>,
+    /// Of files that had the name before.
+    old: Vec<WatchDescriptor>,
 }
 
 impl Notify {
@@ -33,7 +52,8 @@ impl Notify {
             let message = format!("inotify is not available ({error}), all log files are polled");
             log.write(Record::new(Level::WARNING, "filter", message));
         }
-        Self { inotify: inotify.ok(), names: HashMap::new(), links: Links::default(), warned: false }
+        let (watches, logs) = (HashMap::new(), HashMap::new());
+        Self { inotify: inotify.ok(), watches, logs, links: Links::default(), warned: false }
     }
 
     /// What becomes readable when something has changed.
@@ -41,9 +61,15 @@ impl Notify {
         self.inotify.as_ref().map(Inotify::as_fd)
     }
 
-    /// Watches a file and its directory; false if that isn't possible.
+    /// Watches a file and its directory; false if that isn't possible. What had the name before is watched on.
     pub(super) fn add(&mut self, path: &Path, log: &dyn Log) -> bool {
-        match self.watch(path) {
+        let mut current = Vec::new();
+        let result = self.watch(path, &mut current);
+        let watches = self.logs.entry(path.into()).or_default();
+        watches.old.extend(std::mem::take(&mut watches.current));
+        watches.old.retain(|old| !current.contains(old));
+        watches.current = current;
+        match result {
             Ok(is_watched) => is_watched,
             Err(Errno::ENOSPC | Errno::ENOMEM) if !std::mem::replace(&mut self.warned, true) => {
                 let message = format!(
@@ -58,25 +84,58 @@ impl Notify {
         }
     }
 
-    fn watch(&mut self, path: &Path) -> nix::Result<bool> {
+    /// What had the name of a log before is of no interest any more.
+    pub(super) fn let_old_go(&mut self, log: &Path) {
+        let old = self.logs.get_mut(log).map(|watches| std::mem::take(&mut watches.old));
+        old.into_iter().flatten().for_each(|watch| self.unwatch(watch, log));
+    }
+
+    /// Nobody follows the log any more.
+    pub(super) fn remove(&mut self, log: &Path) {
+        let LogWatches { current, old } = self.logs.remove(log).unwrap_or_default();
+        current.into_iter().chain(old).for_each(|watch| self.unwatch(watch, log));
+        self.links.remove(log);
+    }
+
+    fn unwatch(&mut self, watch: WatchDescriptor, log: &Path) {
+        let Entry::Occupied(mut entry) = self.watches.entry(watch) else { return };
+        entry.get_mut().names.retain(|name| name != log);
+        entry.get_mut().logs.remove(log);
+        if let (true, Some(inotify)) = (entry.get().logs.is_empty(), &self.inotify) {
+            entry.remove();
+            // It may have ended with its file.
+            let _ = inotify.rm_watch(watch);
+        }
+    }
+
+    /// Adds the watches of a log, and takes note of them.
+    fn watch(&mut self, log: &Path, current: &mut Vec<WatchDescriptor>) -> nix::Result<bool> {
         let Some(inotify) = &self.inotify else { return Ok(false) };
-        let directory = path.parent().unwrap_or(Path::new("."));
+        let mut note = |watch, name: &Path| {
+            let known: &mut Watch = self.watches.entry(watch).or_default();
+            if !known.names.iter().any(|known| known == name) {
+                known.names.push(name.into());
+            }
+            if !known.logs.contains(log) {
+                known.logs.insert(log.into());
+            }
+            current.push(watch);
+        };
+        let directory = log.parent().unwrap_or(Path::new("."));
         let appears = AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_ONLYDIR;
-        if is_remote(path) || is_remote(directory) {
+        if is_remote(log) || is_remote(directory) {
             return Ok(false);
         }
-        let watch = inotify.add_watch(directory, appears)?;
-        note(&mut self.names, watch, directory);
-        if let Some(target) = generations::target(path) {
+        note(inotify.add_watch(directory, appears)?, directory);
+        if let Some(target) = generations::target(log) {
             let directory = target.parent().unwrap_or(Path::new("/"));
-            let watch = inotify.add_watch(directory, appears)?;
-            note(&mut self.names, watch, directory);
-            self.links.add(path, target);
+            note(inotify.add_watch(directory, appears)?, directory);
+            self.links.add(log, target);
         }
-        match inotify.add_watch(path, AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_MOVE_SELF) {
-            Ok(watch) => note(&mut self.names, watch, path),
+        match inotify.add_watch(log, AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_MOVE_SELF) {
+            Ok(watch) => note(watch, log),
             // The directory will tell when it is there.
-            Err(Errno::ENOENT) => return Ok(fs::symlink_metadata(path).is_err()),
+            Err(Errno::ENOENT) => return Ok(fs::symlink_metadata(log).is_err()),
             Err(error) => return Err(error),
         }
         Ok(true)
@@ -98,16 +157,14 @@ impl Notify {
             for event in events {
                 if event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW) {
                     // Whatever was lost, it was about one of these.
-                    return self.names.values().flatten().cloned().collect();
+                    return self.logs.keys().cloned().collect();
                 }
-                let Some(paths) = self.names.get(&event.wd) else { continue };
-                changed.extend(
-                    paths
-                        .iter()
-                        .map(|path| event.name.as_ref().map_or_else(|| path.clone(), |name| path.join(name))),
-                );
+                let Some(watch) = self.watches.get(&event.wd) else { continue };
+                let path =
+                    |name: &PathBuf| event.name.as_ref().map_or_else(|| name.clone(), |of| name.join(of));
+                changed.extend(watch.names.iter().map(path));
                 if event.mask.contains(AddWatchFlags::IN_IGNORED) {
-                    self.names.remove(&event.wd);
+                    self.watches.remove(&event.wd);
                 }
             }
         }
@@ -130,23 +187,20 @@ impl Links {
         if self.targets.get(name) == Some(&target) {
             return;
         }
-        if let Some(old) = self.targets.insert(name.into(), target.clone())
-            && let Entry::Occupied(mut names) = self.names.entry(old)
-        {
+        self.remove(name);
+        self.targets.insert(name.into(), target.clone());
+        self.names.entry(target).or_default().push(name.into());
+    }
+
+    /// Forgets where a name led to.
+    fn remove(&mut self, name: &Path) {
+        let Some(target) = self.targets.remove(name) else { return };
+        if let Entry::Occupied(mut names) = self.names.entry(target) {
             names.get_mut().retain(|other| other != name);
             if names.get().is_empty() {
                 names.remove();
             }
         }
-        self.names.entry(target).or_default().push(name.into());
-    }
-}
-
-/// One inode has one watch, whatever its names.
-fn note(names: &mut HashMap<WatchDescriptor, Vec<PathBuf>>, watch: WatchDescriptor, path: &Path) {
-    let paths = names.entry(watch).or_default();
-    if !paths.iter().any(|known| known == path) {
-        paths.push(path.into());
     }
 }
 
@@ -214,6 +268,57 @@ mod tests {
         assert!(!notify.changed().contains(&link));
         replace(&other);
         assert!(notify.changed().contains(&link));
+    }
+
+    /// How many watches the system has for us.
+    fn watches(notify: &Notify) -> usize {
+        let fd = notify.fd().expect("an instance");
+        let info = format!("/proc/self/fdinfo/{}", std::os::fd::AsRawFd::as_raw_fd(&fd));
+        fs::read_to_string(info).expect("a descriptor").matches("inotify wd:").count()
+    }
+
+    #[test]
+    fn watches_end_with_what_they_are_for() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let dir = fs::canonicalize(dir.path()).expect("a directory");
+        let log = f2b_types::Recorder::default();
+        let mut notify = Notify::new(&log);
+        let [first, second, link, old] = ["a", "b", "link", "a.1"].map(|name| dir.join(name));
+        fs::create_dir(dir.join("data")).expect("a directory");
+        for file in [&first, &second, &dir.join("data/log")] {
+            fs::write(file, "").expect("a file");
+        }
+        symlink(dir.join("data/log"), &link).expect("a link");
+        for path in [&first, &second, &link] {
+            assert!(notify.add(path, &log));
+        }
+        // Two directories and three files.
+        assert_eq!(watches(&notify), 5);
+        // A file that has lost the name is watched until nobody reads it.
+        fs::rename(&first, &old).expect("a rotation");
+        fs::write(&first, "").expect("a file");
+        assert!(notify.add(&first, &log) && notify.add(&first, &log));
+        assert_eq!(watches(&notify), 6);
+        notify.changed();
+        fs::write(&old, "late").expect("a write");
+        assert!(notify.changed().contains(&first));
+        notify.let_old_go(&first);
+        assert_eq!(watches(&notify), 5);
+        fs::write(&old, "later").expect("a write");
+        assert!(notify.changed().is_empty());
+        fs::write(&first, "new").expect("a write");
+        assert!(notify.changed().contains(&first));
+        // The directory of two is watched for the other one.
+        notify.remove(&first);
+        notify.remove(&link);
+        assert_eq!(watches(&notify), 2);
+        notify.changed();
+        fs::remove_file(&second).expect("a file");
+        fs::write(&second, "").expect("a file");
+        assert!(notify.changed().contains(&second));
+        notify.remove(&second);
+        assert_eq!(watches(&notify), 0);
+        assert!(notify.watches.is_empty() && notify.logs.is_empty() && notify.links.names.is_empty());
     }
 
     #[test]

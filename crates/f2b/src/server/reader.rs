@@ -39,6 +39,9 @@ use crate::logging::ServerLog;
 /// How often a file is looked at that inotify doesn't report.
 pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
+/// The same of one in which nothing has come for a moment. Upstream waits as long on the average (200, 400, 600 ms in turn).
+pub(super) const QUIET_POLL_INTERVAL: Duration = Duration::from_millis(400);
+
 /// How often a file is looked at though inotify reports its changes: it has no eyes for a directory that was replaced, a
 /// link that points elsewhere, or a network.
 pub(super) const RECHECK_INTERVAL: Duration = Duration::from_secs(2);
@@ -63,8 +66,10 @@ pub(super) enum Watch {
     Start(JailKey),
     /// A jail pauses or goes on.
     Idle(JailKey, bool),
-    /// A jail is gone. Somebody waits until all that it had found is on its way to the core.
+    /// A jail reads no more. Somebody waits until all that it had found is on its way to the core.
     Stop(JailKey),
+    /// A jail is gone. Somebody waits until the places that it has come to are on their way to the core.
+    Forget(JailKey),
     /// Somebody waits until everything up to here has been heard, and what came of it is on its way to the core.
     Settle(JailKey),
 }
@@ -114,6 +119,7 @@ impl Reader {
                 sources: IndexMap::new(),
                 room: usize::MAX,
                 begun: Instant::now(),
+                has_changes: false,
                 next_save: Instant::now() + SAVE_INTERVAL,
             };
             follower.run();
@@ -141,6 +147,8 @@ struct Follower {
     room: usize,
     /// Intervals count from here, so that all files are looked at together.
     begun: Instant,
+    /// inotify has something to report.
+    has_changes: bool,
     next_save: Instant,
 }
 
@@ -181,6 +189,7 @@ impl Follower {
         // An interrupted poll is a short sleep.
         let _ = poll(&mut fds, timeout);
         let is_ready = |fd: &PollFd<'_>| fd.any().unwrap_or(false);
+        let (is_woken, has_changes) = (is_ready(&fds[0]), first > 1 && is_ready(&fds[1]));
         let (of_journals, of_fifos) = fds[first..].split_at(journals.len());
         let ready = of_journals.iter().zip(&journals).filter(|(fd, _)| is_ready(fd));
         let ready: Vec<usize> = ready.map(|(_, (index, _))| *index).collect();
@@ -193,7 +202,8 @@ impl Follower {
             self.sources[source].groups[group].due = Some(Instant::now());
         }
         let mut drained = [0; 64];
-        while self.woken.read(&mut drained).is_ok_and(|count| count > 0) {}
+        while is_woken && self.woken.read(&mut drained).is_ok_and(|count| count > 0) {}
+        self.has_changes = has_changes;
     }
 
     /// What becomes readable when the journal of a jail changes. A jail that takes nothing now leaves it alone.
@@ -217,13 +227,17 @@ impl Follower {
             Watch::Start(key) => self.with(key, |jail| jail.started = true),
             Watch::Idle(key, idle) => self.with(key, |jail| jail.idle = idle),
             Watch::Stop(key) => {
+                self.with(key, |jail| jail.started = false);
+                // Failures may still wait for their addresses.
+                self.ways.resolver.settle(key);
+            }
+            Watch::Forget(key) => {
                 self.save_all(Some(key));
                 for jail in self.jails.extract_if(.., |jail| jail.key == key) {
                     self.sources.values_mut().for_each(|source| source.remove(&jail, &self.ways.core));
                 }
-                self.sources.retain(|_, source| !source.groups.is_empty());
-                // The places are behind failures that may still wait for their addresses.
-                self.ways.resolver.settle(key);
+                self.drop_unwatched();
+                let _ = self.ways.core.send(Msg::Settled { jail: key });
             }
             Watch::Settle(jail) => {
                 let _ = self.ways.core.send(Msg::Settled { jail });
@@ -258,10 +272,14 @@ impl Follower {
         for source in self.sources.values_mut() {
             match wanted.contains(&*source.path) {
                 true => source.update(jail),
-                false => source.remove(jail, &self.ways.core),
+                false => {
+                    source.keep_findings(jail.key);
+                    source.remove(jail, &self.ways.core);
+                }
             }
         }
-        self.sources.retain(|_, source| !source.groups.is_empty());
+        self.drop_unwatched();
+        let jail = &self.jails[index];
         self.room = descriptors::make_room(self.sources.len() + files.len(), &*self.ways.log);
         for file in &files {
             let source = self.sources.entry(PathBuf::from(&file.path));
@@ -275,8 +293,23 @@ impl Follower {
         }
     }
 
+    /// Lets go of logs that no jail follows any more.
+    fn drop_unwatched(&mut self) {
+        let Self { sources, notify, .. } = self;
+        sources.retain(|path, source| {
+            let is_watched = !source.groups.is_empty();
+            if !is_watched {
+                notify.remove(path);
+            }
+            is_watched
+        });
+    }
+
     /// Files have changed: whoever follows one of them looks at it now.
     fn mark(&mut self) {
+        if !self.has_changes {
+            return;
+        }
         for path in self.notify.changed() {
             if let Some(source) = self.sources.get_mut(&path) {
                 source.mark(&mut self.notify, &self.ways.log);

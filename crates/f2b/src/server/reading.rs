@@ -3,14 +3,15 @@
 //! Jails that get the same lines share what finds their dates. A detector learns from the lines that it sees, and what it has
 //! learned decides what it finds; so two jails may have one only as long as every line of the one is a line of the other, and
 //! they may only come to one if theirs are alike ([`DateDetector::is_like`]): when both have read the same so far. Where a jail
-//! gets a line that another one with the same detector doesn't get, each goes on with one of its own.
+//! gets a line that another one with the same detector doesn't get, each goes on with one of its own. Detectors that have learned
+//! different things still share what their templates find in a line ([`LineSearches`]).
 
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
-use f2b_filter::{DateDetector, EntryTime, Filter, LineContext, LineDate};
+use f2b_filter::{DateDetector, EntryTime, Filter, LineContext, LineDate, LineSearches};
 use f2b_types::{Level, Number};
 
 use super::database::Ask;
@@ -18,7 +19,7 @@ use super::journal::{self, FollowedJournal};
 use super::log_file::{LogFile, Progress};
 use super::reader::{POLL_INTERVAL, RECHECK_INTERVAL, RETRY_INTERVAL};
 use super::ways::Ways;
-use super::{Backlog, JailKey, Msg};
+use super::{Backlog, JailKey, Msg, Outcome};
 
 /// A jail as the reader sees it.
 pub(super) struct Jail {
@@ -49,10 +50,15 @@ pub(super) enum State {
     Idle,
 }
 
-/// The date of a line for all jails with the same detector, which stand behind each other.
+/// The date of a line for all jails that get it.
 #[derive(Default)]
 pub(super) struct LineDates {
+    /// For those with the same detector, which stand behind each other.
     found: Option<(*const RefCell<DateDetector>, LineDate)>,
+    /// What the templates of one detector find, those of another need not search.
+    searches: LineSearches,
+    /// There are several detectors.
+    has_several: bool,
 }
 
 impl Jail {
@@ -105,21 +111,21 @@ impl Jail {
         self.take_dates_out();
     }
 
-    /// Matches a line, or the message of an entry and its time.
+    /// Matches a line, or the message of an entry and its time; gives what comes of that if it is anything.
     pub(super) fn line(
         &mut self,
         (line, time): (&str, Option<EntryTime>),
         dates: &mut LineDates,
         context: &LineContext<'_>,
         ways: &Ways,
-    ) {
+    ) -> Option<Outcome> {
         let time = time.and_then(|time| self.filter.entry_time(time, context));
         let date = dates.of(line, self.dates.as_ref(), context);
         let outcome = match time {
             Some(time) => self.filter.process_found(line, &date.at(time), None, context),
             None => self.filter.process_found(line, date, None, context),
         };
-        ways.outcome(self.key, &mut self.filter, &self.backlog, (line, outcome), context);
+        ways.outcome(self.key, &mut self.filter, &self.backlog, (line, outcome), context)
     }
 
     /// Has the database told of the last entry of the journal that was read.
@@ -159,13 +165,32 @@ impl Jail {
 }
 
 impl LineDates {
+    /// For jails whose order is that of [`prepare`].
+    pub(super) fn new(order: &[usize], jails: &[Jail]) -> Self {
+        let detector = |index: &usize| jails[*index].dates.as_ref().map(Rc::as_ptr);
+        let has_several = order.iter().map(detector).any(|one| one != order.first().and_then(detector));
+        Self { has_several, ..Self::default() }
+    }
+
+    /// Another line comes.
+    pub(super) fn clear(&mut self) {
+        self.found = None;
+        self.searches.clear();
+    }
+
     /// The date of the line, found by those of a jail unless it is known already.
     fn of(&mut self, line: &str, dates: Option<&SharedDates>, context: &LineContext<'_>) -> &LineDate {
         let by = dates.map_or(std::ptr::null(), Rc::as_ptr);
         let known = self.found.take().filter(|(known, _)| *known == by);
-        let find =
-            || dates.map_or_else(|| LineDate::none(line), |dates| dates.borrow_mut().find(line, context));
-        &self.found.insert(known.unwrap_or_else(|| (by, find()))).1
+        let found = known.unwrap_or_else(|| {
+            let date = match dates.map(|dates| dates.borrow_mut()) {
+                None => LineDate::none(line),
+                Some(mut dates) if self.has_several => dates.find_among(line, context, &mut self.searches),
+                Some(mut dates) => dates.find(line, context),
+            };
+            (by, date)
+        });
+        &self.found.insert(found).1
     }
 }
 

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use f2b_types::{Failure, Id, Level, Log, Record};
 
 use super::ipv6::Ipv6;
-use super::{Backlog, JailKey, Msg};
+use super::{Backlog, JailKey, Msg, Uncounted};
 use crate::logging::ServerLog;
 
 /// How long an answer is good.
@@ -47,12 +47,14 @@ enum Note {
 }
 
 /// A failure of a name.
-struct Failed {
-    jail: JailKey,
-    name: String,
-    warn: bool,
-    failure: Failure,
-    backlog: Backlog,
+pub(super) struct Failed {
+    pub(super) jail: JailKey,
+    pub(super) name: String,
+    /// The log is to say who that is (`usedns = warn`).
+    pub(super) warn: bool,
+    pub(super) failure: Failure,
+    pub(super) backlog: Backlog,
+    pub(super) uncounted: Uncounted,
 }
 
 /// The way to the thread.
@@ -102,10 +104,10 @@ impl Resolver {
         }
     }
 
-    /// Looks up who failed; the answers come as [`Msg::Found`]. `warn` where the log is to say so (`usedns = warn`).
-    pub(super) fn failed(&self, jail: JailKey, name: String, warn: bool, failure: Failure, backlog: Backlog) {
-        backlog.enter();
-        let _ = self.notes.send(Note::Failed(Failed { jail, name, warn, failure, backlog }));
+    /// Looks up who failed; the answers come as [`Msg::Found`].
+    pub(super) fn failed(&self, failed: Failed) {
+        failed.backlog.enter();
+        let _ = self.notes.send(Note::Failed(failed));
     }
 
     /// Answers with [`Msg::Settled`] behind the failures of a jail, which are reported once their names are known or have been
@@ -299,7 +301,7 @@ impl Desk {
         while let Some(Pending { failed, addresses: Some(addresses) }) =
             queue.pop_front_if(|pending| pending.addresses.is_some())
         {
-            let Failed { name, warn, failure, backlog, .. } = failed;
+            let Failed { name, warn, failure, backlog, uncounted, .. } = failed;
             if warn && !addresses.is_empty() {
                 let list: Vec<String> = addresses.iter().map(|id| format!("'{id}'")).collect();
                 let message = format!("Determined IP using DNS Lookup: {name} = {{{}}}", list.join(", "));
@@ -308,7 +310,8 @@ impl Desk {
             for id in addresses {
                 backlog.enter();
                 let failure = Failure { id, ..failure.clone() };
-                let _ = self.core.send(Msg::Found { jail, failure });
+                let uncounted = uncounted.clone();
+                let _ = self.core.send(Msg::Found { jail, failure, uncounted });
             }
             backlog.leave();
         }
@@ -374,6 +377,7 @@ mod tests {
     use f2b_types::{FailData, Recorder, Time};
 
     use super::*;
+    use crate::server::Outcome;
 
     const JAILS: [JailKey; 2] = [JailKey(1), JailKey(2)];
 
@@ -403,10 +407,14 @@ mod tests {
             Self { resolver, heard, log, asked, backlog: Backlog::default() }
         }
 
-        fn fail(&self, jail: usize, name: &str) {
+        fn fail(&self, jail: usize, name: &str) -> Outcome {
             let (time, data) = (Time(0.0), FailData::default());
             let failure = Failure { id: Id::raw(name), time, whole_time: false, data };
-            self.resolver.failed(JAILS[jail], name.into(), true, failure, self.backlog.clone());
+            let (uncounted, backlog) = (Uncounted::default(), self.backlog.clone());
+            let outcome = uncounted.outcome();
+            let (jail, name) = (JAILS[jail], name.into());
+            self.resolver.failed(Failed { jail, name, warn: true, failure, backlog, uncounted });
+            outcome
         }
 
         /// The next name that is asked for, to be answered.
@@ -416,7 +424,7 @@ mod tests {
 
         fn expect(&self, jail: usize, ip: &str) {
             match self.heard.recv_timeout(Duration::from_secs(10)) {
-                Ok(Msg::Found { jail: found, failure }) => {
+                Ok(Msg::Found { jail: found, failure, .. }) => {
                     assert_eq!((found, failure.id.to_string().as_str()), (JAILS[jail], ip));
                     self.backlog.leave();
                 }
@@ -460,15 +468,18 @@ mod tests {
         let world = World::new(PATIENCE);
         world.resolver.settle(JAILS[0]);
         world.expect_settled(0);
-        world.fail(0, "slow.example");
+        let outcome = world.fail(0, "slow.example");
         let (_, answer) = world.question();
         world.resolver.settle(JAILS[0]);
         world.resolver.settle(JAILS[1]);
         world.expect_settled(1);
         assert!(world.heard.try_recv().is_err());
+        // Until then its line is to be read again after a crash.
+        assert!(!outcome.is_known());
         answer.send(address("192.0.2.1")).expect("a thread");
         world.expect(0, "192.0.2.1");
         world.expect_settled(0);
+        assert!(outcome.is_known());
     }
 
     #[test]

@@ -59,6 +59,25 @@ pub(super) fn seek_to_time(
     Search { lines, time_of, low: from, high: size, best: None, seeks: 0 }.run(from, wanted)
 }
 
+/// Hands out the lines that begin in the last `length` bytes before the line start at `end`, oldest first.
+///
+/// # Errors
+///
+/// The file can't be read.
+pub(super) fn lines_before(
+    file: &File,
+    encoding: &Encoding,
+    (end, length): (u64, u64),
+    mut each: impl FnMut(&str),
+) -> io::Result<()> {
+    let mut lines = Lines { file, encoding, buffer: LineBuffer::new(MAX_LINE), end };
+    let unit = encoding.unit() as u64;
+    let start = lines.start_of_line(end.saturating_sub(length) / unit * unit)?;
+    lines.seek(start);
+    while lines.tell() < end && lines.next(u64::MAX, &mut each)?.is_some() {}
+    Ok(())
+}
+
 struct Search<'f, F> {
     lines: Lines<'f>,
     time_of: F,
@@ -248,6 +267,27 @@ mod tests {
         let sought = seek_to_time(&file, &encoding, (0, size), 700.0, time_of).expect("a place");
         assert_eq!(sought.found, Some(Number::Int(699)));
         assert_eq!(sought.position, bytes_of(&text[..700].concat()).len() as u64);
+    }
+
+    #[test]
+    fn lines_before_a_place_are_whole() {
+        let mut file = tempfile::tempfile().expect("a file");
+        std::io::Write::write_all(&mut file, b"one\ntwo\nthree\nfour\nfive").expect("a write");
+        let before = |end, length| {
+            let mut seen = Vec::new();
+            let result = lines_before(&file, &Encoding::default(), (end, length), |line| {
+                seen.push(line.trim_end().to_owned());
+            });
+            result.expect("a file");
+            seen
+        };
+        assert_eq!(before(14, 100), ["one", "two", "three"]);
+        assert_eq!(before(14, 10), ["two", "three"]);
+        assert_eq!(before(14, 9), ["three"]);
+        assert_eq!(before(14, 6), ["three"]);
+        assert_eq!(before(14, 5), [""; 0]);
+        assert_eq!(before(0, 100), [""; 0]);
+        assert_eq!(before(23, 5), ["five"]);
     }
 
     #[test]

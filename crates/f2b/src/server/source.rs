@@ -7,6 +7,7 @@
 //!
 //! What is in a FIFO can be read only once: there all jails are one group, which waits while one of them has too much on its way.
 
+use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
@@ -20,13 +21,20 @@ use super::jails::WatchedFile;
 use super::log_file::{LogFile, Progress};
 use super::notify::Notify;
 use super::reader::{
-    BACKLOG_INTERVAL, POLL_INTERVAL, RECHECK_INTERVAL, RETRY_INTERVAL, UNSETTLED_INTERVAL, next_round,
+    BACKLOG_INTERVAL, POLL_INTERVAL, QUIET_POLL_INTERVAL, RECHECK_INTERVAL, RETRY_INTERVAL,
+    UNSETTLED_INTERVAL, next_round,
 };
 use super::reading::{self, Jail, LineDates, State};
-use super::tail::{LineStart, Place, RawLine};
+use super::tail::{Place, RawLine};
 use super::ways::{Warned, Ways};
-use super::{JailKey, Msg};
+use super::{JailKey, Msg, Outcome};
 use crate::logging::ServerLog;
+
+/// A log in which nothing has come for so long is looked at less often.
+const A_MOMENT: Duration = Duration::from_secs(1);
+
+/// As many bytes before the place where reading begins are looked at for messages that go on there.
+const LOOK_BACK: u64 = 1 << 20;
 
 /// A log file, and all jails that watch it.
 pub(super) struct Source {
@@ -36,6 +44,8 @@ pub(super) struct Source {
     pub(super) wants_notify: bool,
     /// It does.
     notified: bool,
+    /// It may also report changes of files that have lost the name.
+    watches_old: bool,
     warned: Warned,
 }
 
@@ -49,9 +59,10 @@ pub(super) struct Group {
     pub(super) due: Option<Instant>,
     /// Which file under the name inotify reports changes of.
     openings: u64,
-    /// Messages that go on in another line, and where the first of them begins.
+    /// Messages that go on in another line.
     open: OpenMessages,
-    open_from: Option<LineStart>,
+    /// What stands before the place has to be looked at for such messages before anything is read.
+    looks_back: bool,
     /// Who is in it has changed: some may find the same dates.
     is_new: bool,
 }
@@ -61,6 +72,8 @@ struct Member {
     jail: JailKey,
     /// The place that the database has been told of.
     saved: Place,
+    /// Lines with failures that may not count yet, oldest first.
+    uncounted: VecDeque<(Outcome, Place)>,
     /// The file is to be searched for the first line that counts, before anything is read; until then it is alone.
     unsought: bool,
     /// The last look found no file, or one that can't be read; said in the log once.
@@ -69,15 +82,33 @@ struct Member {
 
 impl Source {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, groups: Vec::new(), wants_notify: false, notified: false, warned: Warned::default() }
+        Self {
+            path,
+            groups: Vec::new(),
+            wants_notify: false,
+            notified: false,
+            watches_old: false,
+            warned: Warned::default(),
+        }
     }
 
     /// A jail begins to watch the file.
     pub(super) fn add(&mut self, file: &WatchedFile, jail: &Jail) {
-        let member =
-            Member { jail: jail.key, saved: file.place.clone(), unsought: !file.tail, troubled: false };
-        let log = LogFile::new(self.path.clone(), file.place.clone(), file.tail);
+        let member = Member {
+            jail: jail.key,
+            saved: file.place.clone(),
+            uncounted: VecDeque::new(),
+            unsought: !file.tail,
+            troubled: false,
+        };
+        let log = LogFile::new(self.path.clone(), file.place.clone(), file.tail).read_at(file.read);
         self.groups.push(Group::new(log, jail.filter(), member));
+    }
+
+    /// Whatever a jail has found here will count, since it goes on.
+    pub(super) fn keep_findings(&mut self, jail: JailKey) {
+        let members = self.groups.iter_mut().flat_map(|group| &mut group.members);
+        members.filter(|member| member.jail == jail).for_each(|member| member.uncounted.clear());
     }
 
     /// A jail does not watch the file any more.
@@ -110,6 +141,8 @@ impl Source {
         let group = own.as_mut().unwrap_or(group);
         group.encoding = encoding.clone();
         group.format = format.cloned();
+        group.open = OpenMessages::default();
+        group.looks_back = format.is_some_and(LogFormat::has_parts);
         self.groups.extend(own);
     }
 
@@ -145,7 +178,7 @@ impl Source {
     /// What tells which log is closed first where too many are open; `None` for one that can't be closed now. Files that have
     /// lost their name are kept for as long as there are others.
     pub(super) fn rank(&self) -> Option<(bool, Instant)> {
-        let ranks = self.groups.iter().map(|group| group.open.is_empty().then(|| group.log.rank())?);
+        let ranks = self.groups.iter().map(|group| group.log.rank());
         // All of them, or what is closed here would be opened there.
         ranks.collect::<Option<Vec<_>>>()?.into_iter().max()
     }
@@ -190,6 +223,11 @@ impl Source {
         }
         if self.groups.iter_mut().any(Group::has_opened) {
             self.watch(notify, &ways.log);
+            self.watches_old = true;
+        }
+        if self.watches_old && self.groups.iter().all(|group| group.log.has_one_file()) {
+            notify.let_old_go(&self.path);
+            self.watches_old = false;
         }
     }
 
@@ -234,9 +272,10 @@ impl Source {
         if group.way() != other.way() && !group.log.is_fifo() {
             return None;
         }
-        let is_free = |group: &Group| group.open.is_empty() && group.all_ready(jails);
+        let is_free = |group: &Group| !group.looks_back && group.all_ready(jails);
         let distance = group.log.distance_to(&other.log)?;
-        (group.log.is_fifo() || (is_free(group) && is_free(other))).then_some(distance)
+        let is_like = distance > 0 || group.open == other.open;
+        (group.log.is_fifo() || (is_free(group) && is_free(other) && is_like)).then_some(distance)
     }
 
     /// Reads a part of the file for a group; true if it has come to the place of another one and joined it.
@@ -249,13 +288,13 @@ impl Source {
         let again = match group.state(jails) {
             State::Full => Some(BACKLOG_INTERVAL),
             State::Idle => None,
+            State::Ready if !group.log.has_news() => Some(group.pause(*notified)),
             State::Ready => {
                 let progress = group.read(path, next.map(|(distance, _)| distance), (jails, warned), ways);
                 let again = match progress {
                     Ok(Progress::More | Progress::Met) => Duration::ZERO,
                     Ok(Progress::Unsettled) => UNSETTLED_INTERVAL,
-                    Ok(Progress::End) if *notified || group.log.fd().is_some() => RECHECK_INTERVAL,
-                    Ok(Progress::End) => POLL_INTERVAL,
+                    Ok(Progress::End) => group.pause(*notified),
                     Ok(Progress::Missing) | Err(_) => RETRY_INTERVAL,
                 };
                 let has_met = matches!(progress, Ok(Progress::Met));
@@ -294,6 +333,22 @@ fn way_of(jail: &Jail) -> (&Encoding, Option<&LogFormat>) {
     (jail.filter().log_encoding(), jail.filter().log_format())
 }
 
+impl Member {
+    /// A line was one of failures, which may have to be waited for.
+    fn has_found(&mut self, outcome: Outcome, place: Place) {
+        if self.uncounted.len() == self.uncounted.capacity() {
+            self.uncounted.retain(|(outcome, _)| !outcome.is_known());
+        }
+        self.uncounted.push_back((outcome, place));
+    }
+
+    /// Where reading has to go on after a restart if it has come to `read`.
+    fn counted_up_to(&mut self, read: &Place) -> Place {
+        while self.uncounted.pop_front_if(|(outcome, _)| outcome.is_known()).is_some() {}
+        self.uncounted.front().map_or(read, |(_, place)| place).clone()
+    }
+}
+
 impl Group {
     fn new(log: LogFile, filter: &Filter, member: Member) -> Self {
         Self {
@@ -304,7 +359,7 @@ impl Group {
             due: Some(Instant::now()),
             openings: 0,
             open: OpenMessages::default(),
-            open_from: None,
+            looks_back: filter.log_format().is_some_and(LogFormat::has_parts),
             is_new: false,
         }
     }
@@ -320,6 +375,15 @@ impl Group {
     /// Whether another file has been opened than at the last look.
     fn has_opened(&mut self) -> bool {
         std::mem::replace(&mut self.openings, self.log.openings()) != self.log.openings()
+    }
+
+    /// How long it is left alone after it was read to its end.
+    fn pause(&self, notified: bool) -> Duration {
+        match () {
+            () if notified || self.log.fd().is_some() => RECHECK_INTERVAL,
+            () if self.log.quiet_since().elapsed() < A_MOMENT || self.log.is_fifo() => POLL_INTERVAL,
+            () => QUIET_POLL_INTERVAL,
+        }
     }
 
     /// Whether all members have begun and take lines.
@@ -354,7 +418,7 @@ impl Group {
             due: Some(Instant::now()),
             openings: self.openings,
             open: self.open.clone(),
-            open_from: self.open_from,
+            looks_back: self.looks_back,
             is_new: false,
         })
     }
@@ -415,6 +479,12 @@ impl Group {
                 return Ok(Progress::More);
             }
         }
+        if self.looks_back && !self.log.is_fifo() {
+            if let Some(progress) = self.log.open()? {
+                return Ok(progress);
+            }
+            self.look_back()?;
+        }
         if std::mem::take(&mut self.is_new) {
             if self.log.is_fifo() {
                 self.agree(path, jails, &ways.log);
@@ -423,45 +493,69 @@ impl Group {
         }
         reading::prepare(&mut order, jails, ways.log.level());
         let clock = ways.clock();
-        let Self { log, encoding, format, open, open_from, .. } = self;
+        let mut dates = LineDates::new(&order, jails);
+        let Self { log, encoding, format, open, members, .. } = self;
         log.read_lines(encoding, distance, |RawLine { bytes, encoding, is_news, start }| {
             let context = LineContext { clock: &clock, in_operation: is_news, check_find_time: true };
             let (line, valid) = encoding.decode_line(bytes);
             if !valid {
                 ways.warn_of_bytes(bytes, path, encoding.name(), warned);
             }
-            let mut dates = LineDates::default();
-            let mut hand_out =
-                |line| order.iter().for_each(|index| jails[*index].line(line, &mut dates, &context, ways));
+            dates.clear();
+            let mut hand_out = |line| {
+                for jail in &order {
+                    let jail = &mut jails[*jail];
+                    let outcome = jail.line(line, &mut dates, &context, ways);
+                    let found = outcome.zip(start).zip(members.iter_mut().find(|of| of.jail == jail.key));
+                    if let Some(((outcome, start), member)) = found {
+                        member.has_found(outcome, start.place());
+                    }
+                }
+            };
             match format.as_ref().map(|format| format.read(&line, open)) {
                 None => hand_out((&*line, None)),
                 Some(Entry::Message(text, time)) => hand_out((text, time)),
                 Some(Entry::Part) => {}
                 Some(Entry::Other) => ways.warn_of_format(&line, path, format.as_ref(), warned),
             }
-            *open_from = if open.is_empty() { None } else { open_from.or(Some(start)) };
         })
+    }
+
+    /// Learns which messages have begun before the place where reading begins: what comes of them there is no message of its own.
+    fn look_back(&mut self) -> io::Result<()> {
+        let Self { log, encoding, format, open, .. } = self;
+        if let Some(format) = format {
+            log.look_back(encoding, LOOK_BACK, |line| {
+                format.read(line, open);
+            })?;
+        }
+        self.looks_back = false;
+        Ok(())
     }
 
     /// Has the database told of another file than it knows of: it has to know before a crash comes, since nothing else
     /// leads to this one once it is renamed.
     fn save_if_another(&mut self, jails: &[Jail], core: &Sender<Msg>) {
-        let hash = self.log.place(None).hash;
+        let hash = self.log.place().hash;
         if self.members.iter().any(|member| member.saved.hash != hash) {
             self.save(None, |key| jails.iter().find(|jail| jail.key == key), core);
         }
     }
 
-    /// Has the database told how far reading has come, behind the failures that were found up to there: after a crash they
-    /// would be missed otherwise. For `only` one jail, or all that `find` finds.
+    /// Has the database told how far reading has come, behind the failures that were found up to there, and not beyond one that
+    /// does not count yet: after a crash they would be missed otherwise. For `only` one jail, or all that `find` finds.
     fn save<'j>(
         &mut self,
         only: Option<&'j Jail>,
         find: impl Fn(JailKey) -> Option<&'j Jail>,
         core: &Sender<Msg>,
     ) {
-        let place = self.log.place(self.open_from);
-        for member in self.members.iter_mut().filter(|member| member.saved != place) {
+        let read = self.log.place();
+        for member in &mut self.members {
+            let place = member.counted_up_to(&read);
+            if member.saved == place {
+                continue;
+            }
             let jail = only.filter(|jail| jail.key == member.jail).or_else(|| find(member.jail));
             let Some(jail) = jail else { continue };
             let position = Ask::UpdateLog {
@@ -470,7 +564,7 @@ impl Group {
                 position: Number::Int(i64::try_from(place.position).unwrap_or(i64::MAX)),
                 hash: place.hash.clone(),
             };
-            member.saved = place.clone();
+            member.saved = place;
             let _ = core.send(Msg::ReadUpTo(position));
         }
     }

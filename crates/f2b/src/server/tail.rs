@@ -11,9 +11,9 @@ use std::rc::Rc;
 
 use f2b_filter::Encoding;
 use nix::fcntl::OFlag;
-use sha1::{Digest, Sha1};
 
 use super::fifo;
+use super::first_line::FirstLine;
 use super::generations::{Inode, inode};
 use super::seek::At;
 use crate::line_buffer::LineBuffer;
@@ -35,15 +35,22 @@ pub(super) struct RawLine<'l> {
     pub(super) encoding: &'l Encoding,
     /// It was written since the end of the file was reached.
     pub(super) is_news: bool,
-    pub(super) start: LineStart,
+    /// Where it begins, if that is a place in the log at which reading can go on.
+    pub(super) start: Option<LineStart<'l>>,
 }
 
 /// Where a line begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct LineStart {
-    /// How many files were opened before the one that it is in.
-    pub(super) file: u64,
-    pub(super) offset: u64,
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LineStart<'l> {
+    /// The hash of the first line of its file.
+    hash: &'l str,
+    position: u64,
+}
+
+impl LineStart<'_> {
+    pub(super) fn place(self) -> Place {
+        Place { position: self.position, hash: self.hash.into() }
+    }
 }
 
 /// How far a log has been read.
@@ -94,8 +101,7 @@ pub(super) struct Tail {
     pub(super) inode: Inode,
     /// How many files were opened before.
     pub(super) number: u64,
-    /// The hash of its first line, as long as that was there when it was looked for.
-    pub(super) hash: String,
+    pub(super) first_line: FirstLine,
     /// Where reading was before: in the file before this one, or in this one before it was emptied.
     pub(super) before: Place,
     /// What was in it before it was emptied.
@@ -116,7 +122,7 @@ impl Tail {
         let meta = file.metadata()?;
         let position = if meta.len() < start { 0 } else { start };
         let mut tail = Self {
-            hash: first_line_hash_of(&file)?,
+            first_line: FirstLine::of(&file)?,
             before,
             emptied: None,
             inode: inode(&meta),
@@ -137,7 +143,7 @@ impl Tail {
             file: Rc::clone(&self.file),
             inode: self.inode,
             number: self.number,
-            hash: self.hash.clone(),
+            first_line: self.first_line.clone(),
             before: self.before.clone(),
             emptied: self.emptied.clone(),
             position: self.position,
@@ -164,13 +170,18 @@ impl Tail {
         is_this || self.emptied.as_ref().is_some_and(|emptied| emptied.is_in(file))
     }
 
+    /// The hash of its first line, as far as that was there when it was looked for.
+    pub(super) fn hash(&self) -> &str {
+        self.first_line.hash()
+    }
+
     /// How far reading has come. Before its first line is there, nothing tells a file from others; but the way leads to it
     /// from where reading was before.
     pub(super) fn place(&self) -> Place {
-        if self.position == 0 && self.hash.is_empty() {
+        if self.position == 0 && self.hash().is_empty() {
             return self.before.clone();
         }
-        Place { position: self.position, hash: self.hash.clone() }
+        Place { position: self.position, hash: self.hash().into() }
     }
 
     /// Offset behind the last byte that has been read.
@@ -193,14 +204,28 @@ impl Tail {
     pub(super) fn rewind(&mut self) -> io::Result<()> {
         self.before = self.place();
         self.emptied = Some(self.read());
-        (self.hash, self.trace) = (String::new(), Vec::new());
+        (self.first_line, self.trace) = (FirstLine::default(), Vec::new());
         self.head.clear();
         self.go_to(0)
     }
 
+    /// Closes the file.
+    pub(super) fn close(self) -> Closed {
+        Closed { inode: self.inode, position: self.position, read: self.read(), emptied: self.emptied }
+    }
+
+    /// Goes on where reading was when the file was closed, or at the start if what had been read is not in it any more.
+    pub(super) fn resume(&mut self, closed: Closed) -> io::Result<()> {
+        let Closed { position, read, emptied, .. } = closed;
+        let is_there = read.trace.is_empty() || read.is_in(&self.file);
+        let (position, emptied) = if is_there { (position, emptied) } else { (0, Some(read)) };
+        self.emptied = emptied;
+        self.go_to(position)
+    }
+
     /// What has been read.
     pub(super) fn read(&self) -> Emptied {
-        Emptied { hash: self.hash.clone(), end: self.end(), trace: self.trace.clone() }
+        Emptied { hash: self.hash().into(), end: self.end(), trace: self.trace.clone() }
     }
 
     /// Goes on reading elsewhere.
@@ -239,9 +264,7 @@ impl Tail {
             count = self.buffer.fill(&mut At { file: &self.file, at: 0 })?;
         }
         if count > 0 {
-            if self.hash.is_empty() {
-                self.hash = first_line_hash_of(&self.file)?;
-            }
+            self.first_line.read_on(&self.file)?;
             let bytes = self.buffer.bytes();
             self.trace.clear();
             self.trace.extend_from_slice(&bytes[bytes.len() - count.min(TRACE)..]);
@@ -258,8 +281,9 @@ impl Tail {
         let encoding = self.encoding(encoding)?;
         let end = self.end();
         loop {
-            let start = LineStart { file: self.number, offset: end - self.buffer.len() as u64 };
+            let position = end - self.buffer.len() as u64;
             let Some(bytes) = self.buffer.next_line(&encoding) else { break };
+            let start = Some(LineStart { hash: self.first_line.hash(), position });
             each(RawLine { bytes, encoding: &encoding, is_news, start });
         }
         self.position = end - self.buffer.len() as u64;
@@ -298,23 +322,7 @@ pub(super) fn first_line_hash(path: &Path) -> io::Result<String> {
     if fifo::is_fifo(path) { Ok(String::new()) } else { first_line_hash_of(&open_regular(path)?) }
 }
 
-/// The same of a file that is open, wherever it is being read.
+/// The same of a file that is open.
 pub(super) fn first_line_hash_of(file: &File) -> io::Result<String> {
-    let (mut line, mut part) = (Vec::new(), [0; 512]);
-    while line.len() < MAX_LINE {
-        let count = file.read_at(&mut part, line.len() as u64)?;
-        let Some(end) = memchr::memchr(b'\n', &part[..count]) else {
-            line.extend_from_slice(&part[..count]);
-            if count == 0 {
-                break;
-            }
-            continue;
-        };
-        line.extend_from_slice(&part[..=end]);
-        break;
-    }
-    if !line.ends_with(b"\n") && !line.ends_with(b"\r") {
-        return Ok(String::new());
-    }
-    Ok(Sha1::digest(&line).iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(FirstLine::of(file)?.hash().into())
 }

@@ -10,8 +10,8 @@ use f2b_types::{Id, Level, Log, Number, Record, Time, time2str};
 use jiff::tz::TimeZone;
 
 use super::log_file::LogFile;
-use super::resolver::Resolver;
-use super::{Backlog, JailKey, Msg};
+use super::resolver::{Failed, Resolver};
+use super::{Backlog, JailKey, Msg, Outcome, Uncounted};
 use crate::logging::{ServerLog, of_invalid_bytes};
 
 /// Characters of a line that are shown.
@@ -118,17 +118,18 @@ impl Ways {
         backlog: &Backlog,
         (line, outcome): (&str, Result<Vec<Found>, LineError>),
         context: &LineContext<'_>,
-    ) {
+    ) -> Option<Outcome> {
         let error = outcome.as_ref().err().map(ToString::to_string);
-        self.pass_on(jail, filter, backlog, outcome.unwrap_or_default(), context);
+        let outcome = self.pass_on(jail, filter, backlog, outcome.unwrap_or_default(), context);
         if let Some(error) = error {
             let message =
                 format!("Failed to process line: {}, caught exception: {error}", f2b_filter::repr(line));
             self.log.write(Record::new(Level::ERROR, "filter", message));
         }
+        outcome
     }
 
-    /// What the filter has to say and has found.
+    /// What the filter has to say and has found; gives what comes of that if it is anything.
     pub(super) fn pass_on(
         &self,
         jail: JailKey,
@@ -136,25 +137,29 @@ impl Ways {
         backlog: &Backlog,
         all: Vec<Found>,
         context: &LineContext<'_>,
-    ) {
+    ) -> Option<Outcome> {
         for record in filter.take_records() {
             self.log.write(record);
         }
         let warn = filter.use_dns() == UseDns::Warn;
+        let mut of_all = None;
         for found in all {
-            match &found.who {
-                Some(Who::Id(id)) => {
+            let Some(who) = &found.who else { continue };
+            let uncounted = of_all.get_or_insert_with(Uncounted::default).clone();
+            match who {
+                Who::Id(id) => {
                     backlog.enter();
                     let failure = found.failure(id.clone(), context.clock.now());
-                    let _ = self.core.send(Msg::Found { jail, failure });
+                    let _ = self.core.send(Msg::Found { jail, failure, uncounted });
                 }
-                Some(Who::Host(name)) => {
+                Who::Host(name) => {
                     let failure = found.failure(Id::raw(name), context.clock.now());
-                    self.resolver.failed(jail, name.clone(), warn, failure, backlog.clone());
+                    let (name, backlog) = (name.clone(), backlog.clone());
+                    self.resolver.failed(Failed { jail, name, warn, failure, backlog, uncounted });
                 }
-                None => {}
             }
         }
+        of_all.map(|uncounted| uncounted.outcome())
     }
 }
 
