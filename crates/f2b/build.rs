@@ -9,16 +9,15 @@
 use std::env;
 use std::fs;
 use std::io;
-use std::os::unix::fs::symlink;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The name under which the standard library asks for a library, the archive that stands for it, and the programs that
-/// have it inside.
-const ARCHIVES: &[(&str, &str, &[&str])] = &[
-    ("libc.a", "libc.a", &["f2b-client"]),
-    ("libm.a", "libm.a", &["f2b-client"]),
-    ("libgcc_s.a", "libgcc_eh.a", &["f2b-client", "f2b-server", "f2b-regex"]),
+/// The name under which the standard library asks for a library, the archives that stand for it, and the programs that
+/// have it inside. What the C library needs of the compiler's comes with it.
+const LIBRARIES: &[(&str, &[&str], &[&str])] = &[
+    ("libc.a", &["libc.a", "libgcc_eh.a", "libgcc.a"], &["f2b-client"]),
+    ("libm.a", &["libm.a"], &["f2b-client"]),
+    ("libgcc_s.a", &["libgcc_eh.a"], &["f2b-client", "f2b-server", "f2b-regex"]),
 ];
 
 /// The beginning of a static program that may lie anywhere in memory.
@@ -26,17 +25,18 @@ const STARTUP: &str = "rcrt1.o";
 
 fn main() -> io::Result<()> {
     println!("cargo::rerun-if-changed=build.rs");
-    let Some(archives) = archives() else { return Ok(()) };
+    let Some(libraries) = libraries() else { return Ok(()) };
     let root = PathBuf::from(env::var_os("OUT_DIR").expect("cargo names a directory")).join("archives");
     // What an earlier build has left there may be of another C library.
     if root.exists() {
         fs::remove_dir_all(&root)?;
     }
-    for (name, archive, programs) in archives {
+    for (name, archives, programs) in libraries {
         for program in programs {
             let directory = root.join(program);
             fs::create_dir_all(&directory)?;
-            symlink(&archive, directory.join(name))?;
+            // Linkers read a text in the place of an archive as a script.
+            fs::write(directory.join(name), format!("GROUP ( {archives} )\n"))?;
             println!("cargo::rustc-link-arg-bin={program}=-L{}", directory.display());
         }
     }
@@ -44,8 +44,8 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-/// Where the archives are, if all of them are there, wanted and of use.
-fn archives() -> Option<Vec<(&'static str, PathBuf, &'static [&'static str])>> {
+/// The libraries with the paths of their archives, if all of these are there, wanted and of use.
+fn libraries() -> Option<Vec<(&'static str, String, &'static [&'static str])>> {
     let is = |name, value: &str| env::var(name).is_ok_and(|it| it == value);
     let features = env::var("CARGO_CFG_TARGET_FEATURE").unwrap_or_default();
     let is_native = env::var("HOST") == env::var("TARGET");
@@ -58,9 +58,15 @@ fn archives() -> Option<Vec<(&'static str, PathBuf, &'static [&'static str])>> {
     let linker = env::var_os("RUSTC_LINKER").unwrap_or_else(|| "cc".into());
     let find = |file: &str| {
         let printed = Command::new(&linker).arg(format!("-print-file-name={file}")).output().ok()?;
-        let path = PathBuf::from(String::from_utf8(printed.stdout).ok()?.trim());
-        (path.is_absolute() && path.exists()).then_some(path)
+        let path = String::from_utf8(printed.stdout).ok()?.trim().to_owned();
+        Path::new(&path).is_absolute().then_some(path)
     };
     find(STARTUP)?;
-    ARCHIVES.iter().map(|&(name, archive, programs)| Some((name, find(archive)?, programs))).collect()
+    let found = |archives: &[&str]| {
+        archives.iter().map(|file| Some(format!("\"{}\"", find(file)?))).collect::<Option<Vec<_>>>()
+    };
+    LIBRARIES
+        .iter()
+        .map(|&(name, archives, programs)| Some((name, found(archives)?.join(" "), programs)))
+        .collect()
 }

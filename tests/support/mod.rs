@@ -14,7 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long anybody waits for what is sure to come. On a busy machine that takes its time.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The built binary of this name; all three lie side by side.
 pub fn binary(name: &str) -> PathBuf {
