@@ -110,11 +110,11 @@ fn a_nul_is_refused() {
 fn what_hangs_is_ended_and_tried_again() {
     let place = Place::new();
     let started = Instant::now();
-    place.actions("a", "echo x >> <out>; sleep 60 & sleep 60", "0.2").ban(&ticket("x"), &place.context());
+    place.actions("a", "echo x >> <out>; sleep 60 & sleep 60", "2.5").ban(&ticket("x"), &place.context());
     assert!(started.elapsed() < Duration::from_secs(20));
     assert_eq!(place.out().as_deref(), Some("x\nx\n"));
     let lines = place.log.lines();
-    assert_eq!(lines.iter().filter(|line| line.ends_with(" -- timed out after 0.2 seconds.")).count(), 2);
+    assert_eq!(lines.iter().filter(|line| line.ends_with(" -- timed out after 2.5 seconds.")).count(), 2);
     let killed = |line: &&String| line.ends_with(" -- killed with SIGTERM (return code: -15)");
     assert_eq!(lines.iter().filter(killed).count(), 2, "{lines:?}");
 }
