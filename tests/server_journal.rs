@@ -14,6 +14,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use journal::entry;
@@ -80,30 +81,47 @@ fn failure(comm: &str, number: u64, received: u64, own: Option<u64>) -> Vec<u8> 
     entry(received, &fields)
 }
 
+/// The number of an address behind `10.0.`.
+fn number(address: &str) -> Option<u64> {
+    let (high, low) = address.split_once('.')?;
+    Some(high.parse::<u64>().ok()? * 256 + low.parse::<u64>().ok()?)
+}
+
 /// The numbers of the addresses that were found, in their order.
 fn found(place: &Place) -> Vec<u64> {
     let log = place.log();
     let addresses = log.lines().filter_map(|line| line.split_once("] Found 10.0.")?.1.split(' ').next());
-    let number = |text: &str| text.parse::<u64>().expect("a number");
-    addresses
-        .filter_map(|text| text.split_once('.'))
-        .map(|(high, low)| number(high) * 256 + number(low))
-        .collect()
+    addresses.map(|text| number(text).expect("a number")).collect()
 }
 
 #[track_caller]
 fn wait_for_found(place: &Place, expected: &[u64]) {
-    wait_until("failures are found", || found(place).len() >= expected.len());
-    assert_eq!(found(place), expected, "{}", place.log());
+    support::comes_true(|| found(place).len() >= expected.len());
+    check_found(place, &found(place), expected);
+}
+
+#[track_caller]
+fn check_found(place: &Place, found: &[u64], expected: &[u64]) {
+    if found == expected {
+        return;
+    }
+    let missing: Vec<_> = expected.iter().filter(|number| !found.contains(number)).collect();
+    let mut seen = BTreeSet::new();
+    let twice: Vec<_> = found.iter().filter(|number| !seen.insert(**number)).collect();
+    let log = place.log();
+    let rest: Vec<_> = log.lines().filter(|line| !line.contains("] Found ")).collect();
+    let (found, expected) = (found.len(), expected.len());
+    let rest = rest.join("\n");
+    panic!("{found} of {expected}, missing {missing:?}, twice {twice:?}, or in another order\n{rest}");
 }
 
 /// Of several journals it is not certain which one is heard first.
 #[track_caller]
 fn wait_for_found_in_any_order(place: &Place, expected: &[u64]) {
-    wait_until("failures are found", || found(place).len() >= expected.len());
+    support::comes_true(|| found(place).len() >= expected.len());
     let mut found = found(place);
     found.sort_unstable();
-    assert_eq!(found, expected, "{}", place.log());
+    check_found(place, &found, expected);
 }
 
 /// Stops the server and waits for its end.
@@ -334,7 +352,7 @@ fn a_journal_file_that_is_cut_short_is_opened_again() {
     let partly = found.extract_if(.., |number| *number >= 10_000).collect::<Vec<_>>();
     assert!((10_000..14_900).zip(&partly).all(|(expected, number)| expected == *number), "{partly:?}");
     found.sort_unstable();
-    assert_eq!(found, (1..=next).collect::<Vec<_>>(), "{}", place.log());
+    check_found(&place, &found, &(1..=next).collect::<Vec<_>>());
     assert_eq!(told(), 4, "{}", place.log());
     assert!(server.0.try_wait().expect("a process").is_none());
     stop(&place, server);
@@ -499,68 +517,159 @@ fn a_kill_skips_no_entry() {
 
 const JOURNALD: &str = "/lib/systemd/systemd-journald";
 
-/// A journal daemon that runs, writes and rotates; what it is told is found once, in its order.
-#[test]
-fn a_live_journald_is_followed() {
-    let has_daemon = Path::new(JOURNALD).exists() && support::has_program("systemd-cat");
-    if !support::available("systemd-journald", has_daemon) {
-        return;
+/// A journal daemon in mounts of its own.
+struct Daemon {
+    process: Process,
+    mounts: Mounts,
+}
+
+impl Daemon {
+    /// With these lines of `journald.conf`; `None`, and a word about it, where that can't be.
+    fn start(config: &str) -> Option<Self> {
+        let has_daemon = Path::new(JOURNALD).exists() && support::has_program("systemd-cat");
+        if !support::available("systemd-journald", has_daemon) {
+            return None;
+        }
+        // It leaves the kernel's messages and its auditing alone.
+        let mounts = Mounts::new(&format!(
+            "mount -t tmpfs tmpfs /run; mkdir -p /run/systemd/journal /run/systemd/journald.conf.d /run/log/journal; \
+             printf '[Journal]\\nStorage=volatile\\nReadKMsg=no\\nAudit=\\n{config}' \
+             >/run/systemd/journald.conf.d/test.conf"
+        ))?;
+        let mut command = mounts.command(JOURNALD);
+        let process = command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().expect("the daemon starts");
+        let daemon = Self { process: Process(process), mounts };
+        wait_until("the daemon listens", || daemon.mounts.path("/run/systemd/journal/stdout").exists());
+        Some(daemon)
     }
-    // It leaves the kernel's messages and its auditing alone.
-    let script = "mount -t tmpfs tmpfs /run; mkdir -p /run/systemd/journal /run/systemd/journald.conf.d /run/log/journal; \
-                  printf '[Journal]\\nStorage=volatile\\nReadKMsg=no\\nAudit=\\n' >/run/systemd/journald.conf.d/test.conf";
-    let Some(mounts) = Mounts::new(script) else { return };
-    let mut command = mounts.command(JOURNALD);
-    let daemon =
-        Process(command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().expect("the daemon starts"));
-    wait_until("the daemon listens", || mounts.path("/run/systemd/journal/stdout").exists());
-    let write = |numbers: std::ops::Range<u64>| {
+
+    fn write(&self, numbers: std::ops::Range<u64>) {
         let text: String = numbers.map(|number| format!("fail from {}\n", address(number))).collect();
-        let mut command = mounts.command("systemd-cat");
+        let mut command = self.mounts.command("systemd-cat");
         let mut cat = command.args(["-t", "prog"]).stdin(Stdio::piped()).spawn().expect("systemd-cat starts");
         cat.stdin.take().expect("a pipe").write_all(text.as_bytes()).expect("it reads");
         assert!(cat.wait().expect("it ends").success());
-    };
-    let signal = |signal| {
-        let pid = nix::unistd::Pid::from_raw(i32::try_from(daemon.0.id()).expect("a process id"));
-        nix::sys::signal::kill(pid, signal).expect("the daemon is there");
-    };
-    let [place, other] = [place(""), place("")];
-    for place in [&place, &other] {
-        let dir = place.path().display();
-        place
-            .write("filter.d/f1.conf", &FILTER.replace("_COMM=prog + _COMM=other", "SYSLOG_IDENTIFIER=prog"));
-        let jail = format!("backend = systemd[journalfiles=\"{dir}/journal/system.journal\"]");
-        place.write("jail.conf", &place.read("jail.conf").replace(&jail, "backend = systemd"));
     }
-    write(0..20);
-    let server = place.spawn(&mut mounts.wrap(&place.server()));
+
+    /// The numbers that the journal has, in its order, once it has this one.
+    fn wait_for(&self, last: u64) -> Vec<u64> {
+        let mut numbers = Vec::new();
+        wait_until("the daemon has written", || {
+            numbers = self.directories().iter().flat_map(|directory| self.numbers(directory)).collect();
+            numbers.contains(&last)
+        });
+        numbers
+    }
+
+    fn numbers(&self, directory: &Path) -> Vec<u64> {
+        let mut journalctl = Command::new("journalctl");
+        let text = support::run(journalctl.args(["-t", "prog", "-o", "cat", "-D"]).arg(directory));
+        text.lines().filter_map(|line| number(line.strip_prefix("fail from 10.0.")?)).collect()
+    }
+
+    fn rotate(&self) {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.process.0.id()).expect("a process id"));
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGUSR2).expect("the daemon is there");
+    }
+
+    /// The directories of its journals.
+    fn directories(&self) -> Vec<PathBuf> {
+        let directories = fs::read_dir(self.mounts.path("/run/log/journal")).expect("a directory");
+        directories.flatten().map(|directory| directory.path()).collect()
+    }
+
+    fn count_files(&self) -> usize {
+        let count = |directory: &PathBuf| fs::read_dir(directory).expect("a directory").count();
+        self.directories().iter().map(count).sum()
+    }
+
+    /// Starts a server that sees what this one writes.
+    #[track_caller]
+    fn serve(&self, place: &Place, server: &Command) -> Process {
+        place.spawn(&mut self.mounts.wrap(server))
+    }
+}
+
+/// A jail that reads what the daemon is told.
+fn place_at_daemon() -> Place {
+    let place = place("");
+    let dir = place.path().display();
+    place.write("filter.d/f1.conf", &FILTER.replace("_COMM=prog + _COMM=other", "SYSLOG_IDENTIFIER=prog"));
+    let jail = format!("backend = systemd[journalfiles=\"{dir}/journal/system.journal\"]");
+    place.write("jail.conf", &place.read("jail.conf").replace(&jail, "backend = systemd"));
+    place
+}
+
+/// A journal daemon that runs, writes and rotates; what it is told is found once, in its order.
+#[test]
+fn a_live_journald_is_followed() {
+    let Some(daemon) = Daemon::start("") else { return };
+    let [place, other] = [place_at_daemon(), place_at_daemon()];
+    daemon.write(0..20);
+    let server = daemon.serve(&place, &place.server());
     wait_for_found(&place, &(0..20).collect::<Vec<_>>());
-    write(20..60);
+    daemon.write(20..60);
     wait_for_found(&place, &(0..60).collect::<Vec<_>>());
     if upstream::version().is_some() && journal::upstream_reads() {
-        let theirs = other.spawn(&mut mounts.wrap(&upstream::server(&other)));
+        let theirs = daemon.serve(&other, &upstream::server(&other));
         wait_for_found(&other, &(0..60).collect::<Vec<_>>());
         stop(&other, theirs);
     }
     let mut next = 60;
     for _ in 0..5 {
-        write(next..next + 30);
-        signal(nix::sys::signal::Signal::SIGUSR2);
-        write(next + 30..next + 60);
+        daemon.write(next..next + 30);
+        daemon.rotate();
+        daemon.write(next + 30..next + 60);
         next += 60;
     }
     wait_for_found(&place, &(0..next).collect::<Vec<_>>());
     stop(&place, server);
-    write(next..next + 10);
-    let files = || fs::read_dir(mounts.path("/run/log/journal")).expect("a directory").flatten();
-    let count = || files().map(|dir| fs::read_dir(dir.path()).expect("a directory").count()).sum::<usize>();
-    let before = count();
-    signal(nix::sys::signal::Signal::SIGUSR2);
-    wait_until("the journal is rotated", || count() > before);
-    write(next + 10..next + 20);
-    let server = place.spawn(&mut mounts.wrap(&place.server()));
+    daemon.write(next..next + 10);
+    let before = daemon.count_files();
+    daemon.rotate();
+    wait_until("the journal is rotated", || daemon.count_files() > before);
+    daemon.write(next + 10..next + 20);
+    let server = daemon.serve(&place, &place.server());
     wait_for_found(&place, &(0..next + 20).collect::<Vec<_>>());
+    drop((server, daemon));
+}
+
+/// A daemon that writes as fast as it can, begins a new file every few thousand entries, and throws old ones away; and a server
+/// that is stopped meanwhile.
+#[test]
+fn a_journald_at_full_speed_is_followed() {
+    let config = "RuntimeMaxFileSize=512K\\nRuntimeMaxFiles=1000\\nRateLimitIntervalSec=0\\n";
+    let Some(daemon) = Daemon::start(config) else { return };
+    let place = place_at_daemon();
+    daemon.write(0..1);
+    let mut server = daemon.serve(&place, &place.server());
+    let (mut next, mut expected) = (1, vec![0]);
+    for round in 0..4 {
+        let rounds_end = next + 4000;
+        server = thread::scope(|scope| {
+            scope.spawn(|| daemon.write(next..rounds_end));
+            if round % 2 == 0 {
+                return server;
+            }
+            stop(&place, server);
+            daemon.serve(&place, &place.server())
+        });
+        // When it begins a new file the daemon may write an entry once more, which counts as two.
+        let written = daemon.wait_for(rounds_end - 1);
+        expected.extend(written.into_iter().filter(|number| (next..rounds_end).contains(number)));
+        assert!((next..rounds_end).all(|number| expected.contains(&number)));
+        next = rounds_end;
+        wait_for_found(&place, &expected);
+        let before = daemon.count_files();
+        for directory in daemon.directories() {
+            let mut vacuum = Command::new("journalctl");
+            support::run(vacuum.args(["--vacuum-files=2", "-D"]).arg(directory));
+        }
+        assert!(daemon.count_files() < before, "{before} files");
+    }
+    daemon.write(next..next + 1);
+    expected.push(next);
+    wait_for_found(&place, &expected);
     drop((server, daemon));
 }
 
