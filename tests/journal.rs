@@ -163,6 +163,7 @@ fn reports_on_a_journal_are_upstreams() {
         &["-l", "info", "-m", "_COMM=cron"],
         &["-l", "debug", "-m", "_COMM=cron"],
         &["-l", "heavydebug", "-m", "_PID=12 + _COMM=cron"],
+        &["-l", "heavydebug", "-m", "SYSLOG_PID=5 + _PID=0x1F"],
         &["--TZ", "UTC+0300", "-o", "row"],
     ] {
         let args = [&["--usedns=no"], options, &[&log, REGEX]].concat();

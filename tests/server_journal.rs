@@ -712,6 +712,98 @@ fn a_namespace_has_a_journal_of_its_own() {
     }
 }
 
+/// Journals by their parameters, restricted by filter and jail, with entries of every kind, those that were there and those that
+/// come: each jail reads the lines that upstream's reads.
+#[test]
+fn entries_are_the_lines_that_upstream_reads() {
+    if !journal::can_be_made() || upstream::version().is_none() || !journal::upstream_reads() {
+        return;
+    }
+    let kinds: [&[(&str, &[u8])]; 12] = [
+        &[("_HOSTNAME", b"h"), ("SYSLOG_IDENTIFIER", b"prog"), ("_COMM", b"prog"), ("MESSAGE", b"plain")],
+        &[("_HOSTNAME", b"h"), ("_COMM", b"other"), ("_PID", b"12"), ("MESSAGE", b"no identifier")],
+        &[
+            ("SYSLOG_IDENTIFIER", b"prog"),
+            ("_COMM", b"prog"),
+            ("SYSLOG_PID", b"x7"),
+            ("MESSAGE", b"an odd process"),
+        ],
+        &[("SYSLOG_IDENTIFIER", b"prog"), ("_COMM", b"prog"), ("_PID", b"0"), ("MESSAGE", b"process zero")],
+        &[("_COMM", b"other"), ("MESSAGE", b"one"), ("MESSAGE", b"and \xff another"), ("MESSAGE", b"third")],
+        &[("_COMM", b"other"), ("MESSAGE", b"caf\xe9 \xc3\xa9\0")],
+        &[("_COMM", b"prog"), ("MESSAGE", b"several\nlines\n")],
+        &[("_COMM", b"third"), ("A", b"1"), ("B", b"2"), ("MESSAGE", b"a and b")],
+        &[("_COMM", b"third"), ("A", b"1"), ("A", b"3"), ("MESSAGE", b"a twice")],
+        &[("SYSLOG_IDENTIFIER", b"kernel"), ("_COMM", b"prog"), ("MESSAGE", b"since the start")],
+        &[("_COMM", b"prog")],
+        &[("MESSAGE", b"nobody's")],
+    ];
+    let write = |places: &[Place], received: u64| {
+        for (at, name) in (0..).zip(["system@1.journal", "system.journal", "user-1000.journal"]) {
+            let times = (received + at * 1000)..;
+            let entries: Vec<_> = kinds.iter().zip(times).map(|(fields, time)| entry(time, fields)).collect();
+            for place in places {
+                journal::write(&place.file("journal").join(name), &entries.concat());
+            }
+        }
+    };
+    let places = [place(""), place("")];
+    let is_1_1 = upstream::version().is_some_and(|version| version.starts_with("1.1"));
+    let mut names = vec!["all", "some", "jail", "plus", "none", "latin"];
+    for place in &places {
+        let dir = place.file("journal");
+        let dir = dir.display();
+        place.write("filter.d/all.conf", "[Definition]\nfailregex = ^nothing <HOST>$\n");
+        let mut jails = format!(
+            "[DEFAULT]\nenabled = true\nusedns = no\nfilter = f1\nfindtime = 1h\naction =\n\
+             backend = systemd[journalfiles=\"{dir}/*.journal\"]\n[all]\n\
+             [some]\nbackend = systemd[journalfiles=\"{dir}/system.journal, {dir}/user-*.journal\"]\n\
+             [jail]\nfilter = f1[journalmatch='_COMM=third']\n\
+             [plus]\njournalmatch = A=1 B=2 + A=3 + _COMM=prog _PID=0\n[none]\nfilter = all\n\
+             [latin]\nfilter = all\nlogencoding = latin1\n"
+        );
+        if is_1_1 {
+            jails += &format!(
+                "[path]\nbackend = systemd[journalpath=\"{dir}\"]\n\
+                 [rotated]\nbackend = systemd[journalpath=\"{dir}\", rotated=on]\n\
+                 [system]\nbackend = systemd[journalpath=\"{dir}\", journalflags=4]\n"
+            );
+        }
+        place.write("jail.conf", &jails);
+    }
+    write(&places, now() - 60_000_000);
+    names.extend(if is_1_1 { &["path", "rotated", "system"][..] } else { &[] });
+    let verbose = ["--loglevel", "HEAVYDEBUG"];
+    let servers = [
+        places[0].spawn(&mut places[0].server_with(&verbose)),
+        places[1].spawn(&mut upstream::server_with(&places[1], &verbose)),
+    ];
+    // What stands behind the time, which is another one in each place.
+    let lines = |place: &Place, jail: &str| {
+        let log = place.log();
+        let start = format!("[{jail}] Read systemd journal entry: ");
+        let read = log.split("\n2").filter_map(|line| line.split_once(&start)?.1.split_once(' '));
+        read.map(|(_time, text)| text.trim_end().to_owned()).collect::<Vec<_>>()
+    };
+    // Both have read the past when they say so.
+    for (place, name) in places.iter().flat_map(|place| names.iter().map(move |name| (place, name))) {
+        place.wait_for_log(&format!("[{name}] Jail is in operation now"));
+    }
+    let before = names.iter().map(|name| lines(&places[0], name).len()).collect::<Vec<_>>();
+    for name in &names {
+        assert_eq!(lines(&places[0], name), lines(&places[1], name), "{name}");
+    }
+    write(&places, now());
+    for (name, before) in names.iter().zip(before) {
+        assert!(before > 0, "{name}");
+        let have_all = || places.iter().all(|place| lines(place, name).len() == 2 * before);
+        support::comes_true(have_all);
+        assert_eq!(lines(&places[0], name).len(), 2 * before, "{name}");
+        assert_eq!(lines(&places[0], name), lines(&places[1], name), "{name}");
+    }
+    drop(servers);
+}
+
 /// A jail without a log file falls back to the journal.
 #[test]
 fn a_jail_without_logs_follows_the_journal() {

@@ -44,14 +44,21 @@ pub struct EntryLine {
     pub time: f64,
     /// The same in ISO 8601, and a blank.
     pub date: String,
-    /// Host, program and message, on one line.
-    pub text: String,
+    /// Host, program and message.
+    text: String,
+    /// The same on one line, if it has several.
+    joined: Option<String>,
 }
 
 impl EntryLine {
     /// What stands before the date (nothing), the date, and what stands behind, as a filter takes them.
     pub fn parts(&self) -> [&str; 3] {
-        ["", &self.date, &self.text]
+        ["", &self.date, self.text()]
+    }
+
+    /// Host, program and message, on one line.
+    pub fn text(&self) -> &str {
+        self.joined.as_deref().unwrap_or(&self.text)
     }
 
     /// What upstream logs of it.
@@ -94,11 +101,9 @@ impl Entry {
         }
         let messages: Vec<_> = self.all("MESSAGE").map(|bytes| decode(bytes, encoding)).collect();
         parts.push(messages.join(" "));
-        EntryLine {
-            time: seconds(micros),
-            date: iso(micros, offset) + " ",
-            text: parts.join(" ").replace('\n', "\\n"),
-        }
+        let text = parts.join(" ");
+        let joined = text.contains('\n').then(|| text.replace('\n', "\\n"));
+        EntryLine { time: seconds(micros), date: iso(micros, offset) + " ", text, joined }
     }
 
     /// When it was written, in seconds since 1970.
