@@ -68,6 +68,34 @@ fn entries() -> Vec<u8> {
     all.extend(entry(later + 7, &[("MESSAGE", b"first"), ("MESSAGE", b"second of the same name")]));
     all.extend(entry(later + 8, &[("OTHER", b"no message at all")]));
     all.extend(entry(later + 9, &[host, ("SYSLOG_IDENTIFIER", b""), ("_COMM", b"cron"), ("MESSAGE", b"")]));
+    let named: (&str, &[u8]) = ("SYSLOG_IDENTIFIER", b"sshd");
+    let long = [&b"Failed none for long from 192.0.2.90 "[..], &[b'x'; 70_000]].concat();
+    let odd: [&[(&str, &[u8])]; 17] = [
+        &[named, ("_PID", b"1"), ("_PID", b"2"), ("MESSAGE", b"two processes")],
+        &[named, ("SYSLOG_PID", b"x"), ("SYSLOG_PID", b"07"), ("_PID", b"3"), ("MESSAGE", b"two more")],
+        &[named, ("SYSLOG_PID", b"-7"), ("MESSAGE", b"below zero")],
+        &[named, ("SYSLOG_PID", b" 1_000 "), ("MESSAGE", b"a thousand")],
+        &[named, ("SYSLOG_PID", b"0x0"), ("_PID", b"5"), ("MESSAGE", b"zero with a base")],
+        &[named, ("SYSLOG_PID", b"0"), ("_PID", b"5"), ("MESSAGE", b"zero")],
+        &[named, ("SYSLOG_PID", b"\xff"), ("_PID", b"5"), ("MESSAGE", b"no number")],
+        &[named, ("_PID", b"99999999999999999999999"), ("MESSAGE", b"a long number")],
+        &[named, ("_SOURCE_REALTIME_TIMESTAMP", b"1_404101101000001"), ("MESSAGE", b"a time")],
+        &[named, ("_SOURCE_REALTIME_TIMESTAMP", b"-5"), ("MESSAGE", b"before 1970")],
+        &[("_HOSTNAME", b"kernel:"), ("MESSAGE", b"a host")],
+        &[("_COMM", b"kernel"), ("_SOURCE_MONOTONIC_TIMESTAMP", b"-5"), ("MESSAGE", b"before the start")],
+        &[
+            ("_HOSTNAME", b"h\xff"),
+            ("SYSLOG_IDENTIFIER", b"p\xfe"),
+            ("MESSAGE", b"Failed a for b from 192.0.2.91"),
+        ],
+        &[named, ("MESSAGE", b"nul\0in it"), ("MESSAGE", b"\xff\n")],
+        &[named, ("MESSAGE", &long)],
+        &[named, ("MESSAGE", "line\u{2028}ends\u{85}of Unicode".as_bytes())],
+        &[("SYSLOG_IDENTIFIER", b"p\nq"), ("MESSAGE", b"\x1b[31m\xed\xa0\x80\t ")],
+    ];
+    for (micros, fields) in (later + 10..).zip(odd) {
+        all.extend(entry(micros, fields));
+    }
     all.extend(entry(
         START + 200_000_000,
         &[("MESSAGE", b"# no comment"), ("_SOURCE_REALTIME_TIMESTAMP", b"1404101301000000")],
@@ -135,6 +163,7 @@ fn reports_on_a_journal_are_upstreams() {
         &["-l", "info", "-m", "_COMM=cron"],
         &["-l", "debug", "-m", "_COMM=cron"],
         &["-l", "heavydebug", "-m", "_PID=12 + _COMM=cron"],
+        &["-l", "heavydebug", "-m", "SYSLOG_PID=5 + _PID=0x1F"],
         &["--TZ", "UTC+0300", "-o", "row"],
     ] {
         let args = [&["--usedns=no"], options, &[&log, REGEX]].concat();

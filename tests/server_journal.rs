@@ -14,6 +14,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use journal::entry;
@@ -80,30 +81,47 @@ fn failure(comm: &str, number: u64, received: u64, own: Option<u64>) -> Vec<u8> 
     entry(received, &fields)
 }
 
+/// The number of an address behind `10.0.`.
+fn number(address: &str) -> Option<u64> {
+    let (high, low) = address.split_once('.')?;
+    Some(high.parse::<u64>().ok()? * 256 + low.parse::<u64>().ok()?)
+}
+
 /// The numbers of the addresses that were found, in their order.
 fn found(place: &Place) -> Vec<u64> {
     let log = place.log();
     let addresses = log.lines().filter_map(|line| line.split_once("] Found 10.0.")?.1.split(' ').next());
-    let number = |text: &str| text.parse::<u64>().expect("a number");
-    addresses
-        .filter_map(|text| text.split_once('.'))
-        .map(|(high, low)| number(high) * 256 + number(low))
-        .collect()
+    addresses.map(|text| number(text).expect("a number")).collect()
 }
 
 #[track_caller]
 fn wait_for_found(place: &Place, expected: &[u64]) {
-    wait_until("failures are found", || found(place).len() >= expected.len());
-    assert_eq!(found(place), expected, "{}", place.log());
+    support::comes_true(|| found(place).len() >= expected.len());
+    check_found(place, &found(place), expected);
+}
+
+#[track_caller]
+fn check_found(place: &Place, found: &[u64], expected: &[u64]) {
+    if found == expected {
+        return;
+    }
+    let missing: Vec<_> = expected.iter().filter(|number| !found.contains(number)).collect();
+    let mut seen = BTreeSet::new();
+    let twice: Vec<_> = found.iter().filter(|number| !seen.insert(**number)).collect();
+    let log = place.log();
+    let rest: Vec<_> = log.lines().filter(|line| !line.contains("] Found ")).collect();
+    let (found, expected) = (found.len(), expected.len());
+    let rest = rest.join("\n");
+    panic!("{found} of {expected}, missing {missing:?}, twice {twice:?}, or in another order\n{rest}");
 }
 
 /// Of several journals it is not certain which one is heard first.
 #[track_caller]
 fn wait_for_found_in_any_order(place: &Place, expected: &[u64]) {
-    wait_until("failures are found", || found(place).len() >= expected.len());
+    support::comes_true(|| found(place).len() >= expected.len());
     let mut found = found(place);
     found.sort_unstable();
-    assert_eq!(found, expected, "{}", place.log());
+    check_found(place, &found, expected);
 }
 
 /// Stops the server and waits for its end.
@@ -334,7 +352,7 @@ fn a_journal_file_that_is_cut_short_is_opened_again() {
     let partly = found.extract_if(.., |number| *number >= 10_000).collect::<Vec<_>>();
     assert!((10_000..14_900).zip(&partly).all(|(expected, number)| expected == *number), "{partly:?}");
     found.sort_unstable();
-    assert_eq!(found, (1..=next).collect::<Vec<_>>(), "{}", place.log());
+    check_found(&place, &found, &(1..=next).collect::<Vec<_>>());
     assert_eq!(told(), 4, "{}", place.log());
     assert!(server.0.try_wait().expect("a process").is_none());
     stop(&place, server);
@@ -499,68 +517,160 @@ fn a_kill_skips_no_entry() {
 
 const JOURNALD: &str = "/lib/systemd/systemd-journald";
 
-/// A journal daemon that runs, writes and rotates; what it is told is found once, in its order.
-#[test]
-fn a_live_journald_is_followed() {
-    let has_daemon = Path::new(JOURNALD).exists() && support::has_program("systemd-cat");
-    if !support::available("systemd-journald", has_daemon) {
-        return;
+/// A journal daemon in mounts of its own.
+struct Daemon {
+    process: Process,
+    mounts: Mounts,
+}
+
+impl Daemon {
+    /// With these lines of `journald.conf`; `None`, and a word about it, where that can't be.
+    fn start(config: &str) -> Option<Self> {
+        let has_daemon = Path::new(JOURNALD).exists() && support::has_program("systemd-cat");
+        if !support::available("systemd-journald", has_daemon) {
+            return None;
+        }
+        // It leaves the kernel's messages and its auditing alone.
+        let mounts = Mounts::new(&format!(
+            "mount -t tmpfs tmpfs /run; mkdir -p /run/systemd/journal /run/systemd/journald.conf.d /run/log/journal; \
+             printf '[Journal]\\nStorage=volatile\\nReadKMsg=no\\nAudit=\\n{config}' \
+             >/run/systemd/journald.conf.d/test.conf"
+        ))?;
+        let mut command = mounts.command(JOURNALD);
+        let process = command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().expect("the daemon starts");
+        let daemon = Self { process: Process(process), mounts };
+        wait_until("the daemon listens", || daemon.mounts.path("/run/systemd/journal/stdout").exists());
+        Some(daemon)
     }
-    // It leaves the kernel's messages and its auditing alone.
-    let script = "mount -t tmpfs tmpfs /run; mkdir -p /run/systemd/journal /run/systemd/journald.conf.d /run/log/journal; \
-                  printf '[Journal]\\nStorage=volatile\\nReadKMsg=no\\nAudit=\\n' >/run/systemd/journald.conf.d/test.conf";
-    let Some(mounts) = Mounts::new(script) else { return };
-    let mut command = mounts.command(JOURNALD);
-    let daemon =
-        Process(command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().expect("the daemon starts"));
-    wait_until("the daemon listens", || mounts.path("/run/systemd/journal/stdout").exists());
-    let write = |numbers: std::ops::Range<u64>| {
+
+    fn write(&self, numbers: std::ops::Range<u64>) {
         let text: String = numbers.map(|number| format!("fail from {}\n", address(number))).collect();
-        let mut command = mounts.command("systemd-cat");
+        let mut command = self.mounts.command("systemd-cat");
         let mut cat = command.args(["-t", "prog"]).stdin(Stdio::piped()).spawn().expect("systemd-cat starts");
         cat.stdin.take().expect("a pipe").write_all(text.as_bytes()).expect("it reads");
         assert!(cat.wait().expect("it ends").success());
-    };
-    let signal = |signal| {
-        let pid = nix::unistd::Pid::from_raw(i32::try_from(daemon.0.id()).expect("a process id"));
-        nix::sys::signal::kill(pid, signal).expect("the daemon is there");
-    };
-    let [place, other] = [place(""), place("")];
-    for place in [&place, &other] {
-        let dir = place.path().display();
-        place
-            .write("filter.d/f1.conf", &FILTER.replace("_COMM=prog + _COMM=other", "SYSLOG_IDENTIFIER=prog"));
-        let jail = format!("backend = systemd[journalfiles=\"{dir}/journal/system.journal\"]");
-        place.write("jail.conf", &place.read("jail.conf").replace(&jail, "backend = systemd"));
     }
-    write(0..20);
-    let server = place.spawn(&mut mounts.wrap(&place.server()));
+
+    /// The numbers that the journal has, in its order; not all of them while it begins a file.
+    fn all_numbers(&self) -> Vec<u64> {
+        self.directories().iter().flat_map(|directory| self.numbers(directory)).collect()
+    }
+
+    fn numbers(&self, directory: &Path) -> Vec<u64> {
+        let mut journalctl = Command::new("journalctl");
+        let text = support::run(journalctl.args(["-t", "prog", "-o", "cat", "-D"]).arg(directory));
+        text.lines().filter_map(|line| number(line.strip_prefix("fail from 10.0.")?)).collect()
+    }
+
+    fn rotate(&self) {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.process.0.id()).expect("a process id"));
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGUSR2).expect("the daemon is there");
+    }
+
+    /// The directories of its journals.
+    fn directories(&self) -> Vec<PathBuf> {
+        let directories = fs::read_dir(self.mounts.path("/run/log/journal")).expect("a directory");
+        directories.flatten().map(|directory| directory.path()).collect()
+    }
+
+    fn count_files(&self) -> usize {
+        let count = |directory: &PathBuf| fs::read_dir(directory).expect("a directory").count();
+        self.directories().iter().map(count).sum()
+    }
+
+    /// Starts a server that sees what this one writes.
+    #[track_caller]
+    fn serve(&self, place: &Place, server: &Command) -> Process {
+        place.spawn(&mut self.mounts.wrap(server))
+    }
+}
+
+/// A jail that reads what the daemon is told.
+fn place_at_daemon() -> Place {
+    let place = place("");
+    let dir = place.path().display();
+    place.write("filter.d/f1.conf", &FILTER.replace("_COMM=prog + _COMM=other", "SYSLOG_IDENTIFIER=prog"));
+    let jail = format!("backend = systemd[journalfiles=\"{dir}/journal/system.journal\"]");
+    place.write("jail.conf", &place.read("jail.conf").replace(&jail, "backend = systemd"));
+    place
+}
+
+/// A journal daemon that runs, writes and rotates; what it is told is found once, in its order.
+#[test]
+fn a_live_journald_is_followed() {
+    let Some(daemon) = Daemon::start("") else { return };
+    let [place, other] = [place_at_daemon(), place_at_daemon()];
+    daemon.write(0..20);
+    let server = daemon.serve(&place, &place.server());
     wait_for_found(&place, &(0..20).collect::<Vec<_>>());
-    write(20..60);
+    daemon.write(20..60);
     wait_for_found(&place, &(0..60).collect::<Vec<_>>());
     if upstream::version().is_some() && journal::upstream_reads() {
-        let theirs = other.spawn(&mut mounts.wrap(&upstream::server(&other)));
+        let theirs = daemon.serve(&other, &upstream::server(&other));
         wait_for_found(&other, &(0..60).collect::<Vec<_>>());
         stop(&other, theirs);
     }
     let mut next = 60;
     for _ in 0..5 {
-        write(next..next + 30);
-        signal(nix::sys::signal::Signal::SIGUSR2);
-        write(next + 30..next + 60);
+        daemon.write(next..next + 30);
+        daemon.rotate();
+        daemon.write(next + 30..next + 60);
         next += 60;
     }
     wait_for_found(&place, &(0..next).collect::<Vec<_>>());
     stop(&place, server);
-    write(next..next + 10);
-    let files = || fs::read_dir(mounts.path("/run/log/journal")).expect("a directory").flatten();
-    let count = || files().map(|dir| fs::read_dir(dir.path()).expect("a directory").count()).sum::<usize>();
-    let before = count();
-    signal(nix::sys::signal::Signal::SIGUSR2);
-    wait_until("the journal is rotated", || count() > before);
-    write(next + 10..next + 20);
-    let server = place.spawn(&mut mounts.wrap(&place.server()));
+    daemon.write(next..next + 10);
+    let before = daemon.count_files();
+    daemon.rotate();
+    wait_until("the journal is rotated", || daemon.count_files() > before);
+    daemon.write(next + 10..next + 20);
+    let server = daemon.serve(&place, &place.server());
     wait_for_found(&place, &(0..next + 20).collect::<Vec<_>>());
+    drop((server, daemon));
+}
+
+/// A daemon that writes as fast as it can, begins a new file every few thousand entries, and throws old ones away; and a server
+/// that is stopped meanwhile.
+#[test]
+fn a_journald_at_full_speed_is_followed() {
+    let config = "RuntimeMaxFileSize=512K\\nRuntimeMaxFiles=1000\\nRateLimitIntervalSec=0\\n";
+    let Some(daemon) = Daemon::start(config) else { return };
+    let place = place_at_daemon();
+    daemon.write(0..1);
+    let mut server = daemon.serve(&place, &place.server());
+    let (mut next, mut expected) = (1, vec![0]);
+    for round in 0..4 {
+        let rounds_end = next + 4000;
+        server = thread::scope(|scope| {
+            scope.spawn(|| daemon.write(next..rounds_end));
+            if round % 2 == 0 {
+                return server;
+            }
+            stop(&place, server);
+            daemon.serve(&place, &place.server())
+        });
+        // When it begins a new file the daemon may write an entry once more, which counts as two.
+        let before = expected.len();
+        support::comes_true(|| {
+            let written = daemon.all_numbers().into_iter();
+            expected.truncate(before);
+            expected.extend(written.filter(|number| (next..rounds_end).contains(number)));
+            expected.len() >= before + 4000 && found(&place) == expected
+        });
+        check_found(&place, &found(&place), &expected);
+        let whole: BTreeSet<u64> = expected[before..].iter().copied().collect();
+        assert_eq!(whole.len(), 4000);
+        next = rounds_end;
+        let before = daemon.count_files();
+        for directory in daemon.directories() {
+            let mut vacuum = Command::new("journalctl");
+            support::run(vacuum.args(["--vacuum-files=2", "-D"]).arg(directory));
+        }
+        assert!(daemon.count_files() < before, "{before} files");
+    }
+    daemon.write(next..next + 1);
+    expected.push(next);
+    wait_for_found(&place, &expected);
     drop((server, daemon));
 }
 
@@ -600,6 +710,98 @@ fn a_namespace_has_a_journal_of_its_own() {
     if is_known && journal::upstream_reads() {
         assert_eq!(run(false), Some(ours));
     }
+}
+
+/// Journals by their parameters, restricted by filter and jail, with entries of every kind, those that were there and those that
+/// come: each jail reads the lines that upstream's reads.
+#[test]
+fn entries_are_the_lines_that_upstream_reads() {
+    if !journal::can_be_made() || upstream::version().is_none() || !journal::upstream_reads() {
+        return;
+    }
+    let kinds: [&[(&str, &[u8])]; 12] = [
+        &[("_HOSTNAME", b"h"), ("SYSLOG_IDENTIFIER", b"prog"), ("_COMM", b"prog"), ("MESSAGE", b"plain")],
+        &[("_HOSTNAME", b"h"), ("_COMM", b"other"), ("_PID", b"12"), ("MESSAGE", b"no identifier")],
+        &[
+            ("SYSLOG_IDENTIFIER", b"prog"),
+            ("_COMM", b"prog"),
+            ("SYSLOG_PID", b"x7"),
+            ("MESSAGE", b"an odd process"),
+        ],
+        &[("SYSLOG_IDENTIFIER", b"prog"), ("_COMM", b"prog"), ("_PID", b"0"), ("MESSAGE", b"process zero")],
+        &[("_COMM", b"other"), ("MESSAGE", b"one"), ("MESSAGE", b"and \xff another"), ("MESSAGE", b"third")],
+        &[("_COMM", b"other"), ("MESSAGE", b"caf\xe9 \xc3\xa9\0")],
+        &[("_COMM", b"prog"), ("MESSAGE", b"several\nlines\n")],
+        &[("_COMM", b"third"), ("A", b"1"), ("B", b"2"), ("MESSAGE", b"a and b")],
+        &[("_COMM", b"third"), ("A", b"1"), ("A", b"3"), ("MESSAGE", b"a twice")],
+        &[("SYSLOG_IDENTIFIER", b"kernel"), ("_COMM", b"prog"), ("MESSAGE", b"since the start")],
+        &[("_COMM", b"prog")],
+        &[("MESSAGE", b"nobody's")],
+    ];
+    let write = |places: &[Place], received: u64| {
+        for (at, name) in (0..).zip(["system@1.journal", "system.journal", "user-1000.journal"]) {
+            let times = (received + at * 1000)..;
+            let entries: Vec<_> = kinds.iter().zip(times).map(|(fields, time)| entry(time, fields)).collect();
+            for place in places {
+                journal::write(&place.file("journal").join(name), &entries.concat());
+            }
+        }
+    };
+    let places = [place(""), place("")];
+    let is_1_1 = upstream::version().is_some_and(|version| version.starts_with("1.1"));
+    let mut names = vec!["all", "some", "jail", "plus", "none", "latin"];
+    for place in &places {
+        let dir = place.file("journal");
+        let dir = dir.display();
+        place.write("filter.d/all.conf", "[Definition]\nfailregex = ^nothing <HOST>$\n");
+        let mut jails = format!(
+            "[DEFAULT]\nenabled = true\nusedns = no\nfilter = f1\nfindtime = 1h\naction =\n\
+             backend = systemd[journalfiles=\"{dir}/*.journal\"]\n[all]\n\
+             [some]\nbackend = systemd[journalfiles=\"{dir}/system.journal, {dir}/user-*.journal\"]\n\
+             [jail]\nfilter = f1[journalmatch='_COMM=third']\n\
+             [plus]\njournalmatch = A=1 B=2 + A=3 + _COMM=prog _PID=0\n[none]\nfilter = all\n\
+             [latin]\nfilter = all\nlogencoding = latin1\n"
+        );
+        if is_1_1 {
+            jails += &format!(
+                "[path]\nbackend = systemd[journalpath=\"{dir}\"]\n\
+                 [rotated]\nbackend = systemd[journalpath=\"{dir}\", rotated=on]\n\
+                 [system]\nbackend = systemd[journalpath=\"{dir}\", journalflags=4]\n"
+            );
+        }
+        place.write("jail.conf", &jails);
+    }
+    write(&places, now() - 60_000_000);
+    names.extend(if is_1_1 { &["path", "rotated", "system"][..] } else { &[] });
+    let verbose = ["--loglevel", "HEAVYDEBUG"];
+    let servers = [
+        places[0].spawn(&mut places[0].server_with(&verbose)),
+        places[1].spawn(&mut upstream::server_with(&places[1], &verbose)),
+    ];
+    // What stands behind the time, which is another one in each place.
+    let lines = |place: &Place, jail: &str| {
+        let log = place.log();
+        let start = format!("[{jail}] Read systemd journal entry: ");
+        let read = log.split("\n2").filter_map(|line| line.split_once(&start)?.1.split_once(' '));
+        read.map(|(_time, text)| text.trim_end().to_owned()).collect::<Vec<_>>()
+    };
+    // Both have read the past when they say so.
+    for (place, name) in places.iter().flat_map(|place| names.iter().map(move |name| (place, name))) {
+        place.wait_for_log(&format!("[{name}] Jail is in operation now"));
+    }
+    let before = names.iter().map(|name| lines(&places[0], name).len()).collect::<Vec<_>>();
+    for name in &names {
+        assert_eq!(lines(&places[0], name), lines(&places[1], name), "{name}");
+    }
+    write(&places, now());
+    for (name, before) in names.iter().zip(before) {
+        assert!(before > 0, "{name}");
+        let have_all = || places.iter().all(|place| lines(place, name).len() == 2 * before);
+        support::comes_true(have_all);
+        assert_eq!(lines(&places[0], name).len(), 2 * before, "{name}");
+        assert_eq!(lines(&places[0], name), lines(&places[1], name), "{name}");
+    }
+    drop(servers);
 }
 
 /// A jail without a log file falls back to the journal.

@@ -57,14 +57,22 @@ pub fn has_program(name: &str) -> bool {
     std::env::split_paths(&path).chain(extra).any(|dir| dir.join(name).is_file())
 }
 
-/// Waits until something is true, up to ten seconds.
+/// Waits until something is true.
 #[track_caller]
-pub fn wait_until(what: &str, mut is_true: impl FnMut() -> bool) {
+pub fn wait_until(what: &str, is_true: impl FnMut() -> bool) {
+    assert!(comes_true(is_true), "waited in vain: {what}");
+}
+
+/// Waits until something is true, and says whether it is.
+pub fn comes_true(mut is_true: impl FnMut() -> bool) -> bool {
     let until = Instant::now() + PATIENCE;
     while !is_true() {
-        assert!(Instant::now() < until, "waited in vain: {what}");
+        if Instant::now() >= until {
+            return false;
+        }
         thread::sleep(Duration::from_millis(10));
     }
+    true
 }
 
 /// Runs a command and gives its standard output; fails with both outputs if the command does.
@@ -163,7 +171,8 @@ impl Place {
     pub fn spawn(&self, command: &mut Command) -> Process {
         command.stdout(fs::File::create(self.file("server.out")).expect("a file"));
         let server = Process(command.spawn().expect("the server starts"));
-        wait_until("the server is ready", || self.read("server.out").contains("Server ready"));
+        let is_ready = comes_true(|| self.read("server.out").contains("Server ready"));
+        assert!(is_ready, "the server is not ready: {}\n{}", self.read("server.out"), self.log());
         self.wait_until_ready();
         server
     }

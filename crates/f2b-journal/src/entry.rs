@@ -13,6 +13,9 @@ use jiff::tz::Offset;
 /// Bytes of a field that count; a line of a log file is cut at the same length.
 pub(crate) const MAX_VALUE: usize = 1 << 20;
 
+/// Digits that Python reads.
+const MAX_DIGITS: usize = 4300;
+
 /// Fields that make up a line.
 const FIELDS: &[&str] = &[
     "_HOSTNAME",
@@ -30,8 +33,8 @@ const FIELDS: &[&str] = &[
 pub struct Entry {
     fields: Vec<(&'static str, Vec<u8>)>,
     /// When it was received: microseconds since 1970, and since the start of the machine.
-    realtime: u64,
-    monotonic: u64,
+    realtime: i64,
+    monotonic: i64,
 }
 
 /// An entry as a line.
@@ -41,14 +44,21 @@ pub struct EntryLine {
     pub time: f64,
     /// The same in ISO 8601, and a blank.
     pub date: String,
-    /// Host, program and message, on one line.
-    pub text: String,
+    /// Host, program and message.
+    text: String,
+    /// The same on one line, if it has several.
+    joined: Option<String>,
 }
 
 impl EntryLine {
     /// What stands before the date (nothing), the date, and what stands behind, as a filter takes them.
     pub fn parts(&self) -> [&str; 3] {
-        ["", &self.date, &self.text]
+        ["", &self.date, self.text()]
+    }
+
+    /// Host, program and message, on one line.
+    pub fn text(&self) -> &str {
+        self.joined.as_deref().unwrap_or(&self.text)
     }
 
     /// What upstream logs of it.
@@ -60,7 +70,8 @@ impl EntryLine {
 
 impl Entry {
     pub(crate) fn new(realtime: u64, monotonic: u64) -> Self {
-        Self { fields: Vec::new(), realtime, monotonic }
+        let signed = |micros| i64::try_from(micros).unwrap_or(i64::MAX);
+        Self { fields: Vec::new(), realtime: signed(realtime), monotonic: signed(monotonic) }
     }
 
     /// Takes a field, `NAME=value`, if it matters.
@@ -80,19 +91,19 @@ impl Entry {
         parts.extend(self.first("_HOSTNAME").map(text));
         if let Some(program) = self.first("SYSLOG_IDENTIFIER").or_else(|| self.first("_COMM")) {
             let pid = self.pid("SYSLOG_PID").or_else(|| self.pid("_PID")).unwrap_or_default();
-            parts.push(text(program) + &pid + ":");
-        }
-        if parts.last().is_some_and(|last| last == "kernel:") {
-            let uptime = self.micros("_SOURCE_MONOTONIC_TIMESTAMP").unwrap_or(self.monotonic);
-            parts.push(format!("[{:12.6}]", uptime as f64 / 1e6));
+            let program = text(program) + &pid + ":";
+            let is_kernel = program == "kernel:";
+            parts.push(program);
+            if is_kernel {
+                let uptime = self.micros("_SOURCE_MONOTONIC_TIMESTAMP").unwrap_or(self.monotonic);
+                parts.push(format!("[{:12.6}]", seconds(uptime)));
+            }
         }
         let messages: Vec<_> = self.all("MESSAGE").map(|bytes| decode(bytes, encoding)).collect();
         parts.push(messages.join(" "));
-        EntryLine {
-            time: seconds(micros),
-            date: iso(micros, offset) + " ",
-            text: parts.join(" ").replace('\n', "\\n"),
-        }
+        let text = parts.join(" ");
+        let joined = text.contains('\n').then(|| text.replace('\n', "\\n"));
+        EntryLine { time: seconds(micros), date: iso(micros, offset) + " ", text, joined }
     }
 
     /// When it was written, in seconds since 1970.
@@ -100,7 +111,7 @@ impl Entry {
         seconds(self.source_time())
     }
 
-    fn source_time(&self) -> u64 {
+    fn source_time(&self) -> i64 {
         self.micros("_SOURCE_REALTIME_TIMESTAMP").unwrap_or(self.realtime)
     }
 
@@ -113,31 +124,69 @@ impl Entry {
         self.all(name).find(|value| !value.is_empty())
     }
 
-    fn micros(&self, name: &str) -> Option<u64> {
-        std::str::from_utf8(self.first(name)?).ok()?.trim().parse().ok()
+    fn micros(&self, name: &str) -> Option<i64> {
+        whole_number(self.first(name)?)?.parse().ok()
     }
 
-    /// A process id in brackets; none where it is zero, as for the kernel.
+    /// A process id in brackets; none where it is zero, as for the kernel. Several are a list, as Python shows it.
     fn pid(&self, name: &str) -> Option<String> {
-        let value = self.first(name)?;
-        let text = std::str::from_utf8(value).unwrap_or_default().trim();
-        let number = text.parse().ok().or_else(|| {
-            // What is no number at once is tried with a base of its own.
-            let (digits, base) = match text.get(..2)?.to_ascii_lowercase().as_str() {
-                "0x" => (text.get(2..)?, 16),
-                "0o" => (text.get(2..)?, 8),
-                "0b" => (text.get(2..)?, 2),
-                _ => return None,
-            };
-            i64::from_str_radix(digits, base).ok()
-        });
-        match number {
-            Some(0) => None,
-            Some(number) => Some(format!("[{number}]")),
-            // Python shows what it doesn't understand.
-            None => Some(format!("[{}]", Value::Bytes(value.to_vec()))),
+        let shown = |value: &[u8]| Value::Bytes(value.to_vec()).to_string();
+        let values: Vec<&[u8]> = self.all(name).collect();
+        let [value] = values[..] else {
+            let numbers = values.iter().map(|value| whole_number(value).unwrap_or_else(|| shown(value)));
+            let list = numbers.collect::<Vec<_>>().join(", ");
+            return (!values.is_empty()).then(|| format!("[[{list}]]"));
+        };
+        match whole_number(value) {
+            Some(number) if number == "0" => None,
+            None if value.is_empty() => None,
+            number => {
+                let number = number.or_else(|| number_with_base(value)).unwrap_or_else(|| shown(value));
+                Some(format!("[{number}]"))
+            }
         }
     }
+}
+
+/// A whole number of any length as `int` reads it: with blanks around it, a sign, underscores between digits.
+fn whole_number(bytes: &[u8]) -> Option<String> {
+    let (sign, digits) = signed(bytes)?;
+    let digits = digits_of(digits, 10).filter(|digits| digits.len() <= MAX_DIGITS)?;
+    let digits = digits.trim_start_matches('0');
+    Some(if digits.is_empty() { "0".into() } else { format!("{sign}{digits}") })
+}
+
+/// A whole number with a base of its own, as `int(..., 0)` reads it.
+fn number_with_base(bytes: &[u8]) -> Option<String> {
+    let (sign, digits) = signed(bytes)?;
+    let (prefix, digits) = digits.split_at_checked(2)?;
+    let base = match prefix.to_ascii_lowercase().as_str() {
+        "0x" => 16,
+        "0o" => 8,
+        "0b" => 2,
+        _ => return None,
+    };
+    let digits = digits_of(digits.strip_prefix('_').unwrap_or(digits), base)?;
+    match u128::from_str_radix(&digits, base).ok()? {
+        0 => Some("0".into()),
+        number => Some(format!("{sign}{number}")),
+    }
+}
+
+/// The sign, if it is a minus, and the digits.
+fn signed(bytes: &[u8]) -> Option<(&'static str, &str)> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let text = text.trim_matches([' ', '\t', '\n', '\r', '\x0b', '\x0c']);
+    match text.strip_prefix('-') {
+        Some(digits) => Some(("-", digits)),
+        None => Some(("", text.strip_prefix('+').unwrap_or(text))),
+    }
+}
+
+/// Digits of that base without the underscores, of which one may stand between two of them.
+fn digits_of(text: &str, base: u32) -> Option<String> {
+    let is_number = |part: &str| !part.is_empty() && part.chars().all(|c| c.is_digit(base));
+    text.split('_').all(is_number).then(|| text.replace('_', ""))
 }
 
 fn memchr_equals(field: &[u8]) -> Option<usize> {
@@ -152,16 +201,15 @@ fn decode<'b>(bytes: &'b [u8], encoding: &Encoding) -> Cow<'b, str> {
     }
 }
 
-fn seconds(micros: u64) -> f64 {
+fn seconds(micros: i64) -> f64 {
     micros as f64 / 1e6
 }
 
 /// As `datetime.isoformat` has it: without a fraction where there is none.
-fn iso(micros: u64, offset: Offset) -> String {
-    let time = i64::try_from(micros).ok().and_then(|micros| Timestamp::from_microsecond(micros).ok());
+fn iso(micros: i64, offset: Offset) -> String {
+    let time = Timestamp::from_microsecond(micros).ok();
     let local = time.unwrap_or(Timestamp::MAX).to_zoned(offset.to_time_zone());
-    let format =
-        if micros.is_multiple_of(1_000_000) { "%Y-%m-%dT%H:%M:%S%:z" } else { "%Y-%m-%dT%H:%M:%S.%6f%:z" };
+    let format = if micros % 1_000_000 == 0 { "%Y-%m-%dT%H:%M:%S%:z" } else { "%Y-%m-%dT%H:%M:%S.%6f%:z" };
     local.strftime(format).to_string()
 }
 
@@ -200,7 +248,22 @@ mod tests {
 
     #[test]
     fn an_odd_process_id_is_shown() {
-        for (pid, shown) in [("0x10", "16"), (" 12 ", "12"), ("x", "b'x'"), ("", "9")] {
+        let long = "9".repeat(40);
+        for (pid, shown) in [
+            ("0x10", "16"),
+            ("-0B_11", "-3"),
+            (" 12 ", "12"),
+            ("+1_000", "1000"),
+            ("-7", "-7"),
+            ("007", "7"),
+            (&*long, &*long),
+            ("x", "b'x'"),
+            ("1__0", "b'1__0'"),
+            ("", "9"),
+            ("0", "9"),
+            ("-0", "9"),
+            ("0x0", "0"),
+        ] {
             let pid = format!("SYSLOG_PID={pid}");
             let expected = format!("2014-06-30T04:05:01.501873+00:00 p[{shown}]: ");
             check(&["SYSLOG_IDENTIFIER=p", &pid, "_PID=9"], &expected);
@@ -208,10 +271,41 @@ mod tests {
     }
 
     #[test]
+    fn several_process_ids_are_a_list() {
+        let fields = ["SYSLOG_IDENTIFIER=p", "SYSLOG_PID=1", "SYSLOG_PID=x", "SYSLOG_PID=03", "MESSAGE=m"];
+        check(&fields, "2014-06-30T04:05:01.501873+00:00 p[[1, b'x', 3]]: m");
+    }
+
+    #[test]
+    fn of_a_field_that_is_there_twice_the_first_counts() {
+        let twice = ["_HOSTNAME=h", "_HOSTNAME=i", "SYSLOG_IDENTIFIER=p", "SYSLOG_IDENTIFIER=q"];
+        let times = ["_SOURCE_REALTIME_TIMESTAMP=1000000", "_SOURCE_REALTIME_TIMESTAMP=2000000"];
+        check(&[&twice[..], &times].concat(), "1970-01-01T00:00:01+00:00 h p: ");
+    }
+
+    #[test]
+    fn a_host_is_no_kernel() {
+        check(&["_HOSTNAME=kernel:", "MESSAGE=m"], "2014-06-30T04:05:01.501873+00:00 kernel: m");
+    }
+
+    #[test]
+    fn a_time_may_be_odd() {
+        for (time, shown) in [
+            ("1404101101_000001", "2014-06-30T04:05:01.000001"),
+            ("-5", "1969-12-31T23:59:59.999995"),
+            ("x", "2014-06-30T04:05:01.501873"),
+            ("9999999999999999999999", "2014-06-30T04:05:01.501873"),
+        ] {
+            let field = format!("_SOURCE_REALTIME_TIMESTAMP={time}");
+            check(&[&field, "MESSAGE=m"], &format!("{shown}+00:00 m"));
+        }
+    }
+
+    #[test]
     fn times_have_the_offset_of_the_machine() {
         assert_eq!(iso(0, Offset::constant(-5)), "1969-12-31T19:00:00-05:00");
         assert_eq!(iso(1, Offset::constant(1)), "1970-01-01T01:00:00.000001+01:00");
-        assert!(iso(u64::MAX, Offset::UTC).starts_with("9999-12-"));
+        assert!(iso(i64::MAX, Offset::UTC).starts_with("9999-12-"));
     }
 
     #[test]

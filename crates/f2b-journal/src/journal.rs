@@ -73,28 +73,27 @@ impl Journal {
     }
 
     /// The same for somebody who goes on reading, and who read it `until` then: what was rotated out of use since is opened as
-    /// well, and files that can't be opened are left out ([`Journal::left_out`]) until something comes of them.
+    /// well. Files that can't be opened may be left out ([`Journal::left_out`]) until something comes of them; but one that is
+    /// being begun can't be opened either, and what it gets is not read if others are read on meanwhile.
     ///
     /// # Errors
     ///
     /// [`JournalError`] where there is no library, or nothing that can be opened.
-    pub fn follow(source: &Source, until: Option<SystemTime>) -> Result<Self, JournalError> {
-        let journal = Self::with(source, source.open(until, Broken::LeftOut)?);
+    pub fn follow(source: &Source, until: Option<SystemTime>, broken: Broken) -> Result<Self, JournalError> {
+        let journal = Self::with(source, source.open(until, broken)?);
         Ok(Self { until, ..journal })
     }
 
     fn with(source: &Source, (handle, files): (Handle, Option<Vec<OpenFile>>)) -> Self {
-        // From now on the library takes note of what happens to the files.
-        let _ = handle.fd();
         Self {
             source: source.clone(),
+            stale: starts_late(source, &handle, files.as_deref()),
             handle,
             files,
             matches: Vec::new(),
             start: Start::Head,
             place: None,
             repeats: false,
-            stale: false,
             until: None,
         }
     }
@@ -201,7 +200,7 @@ impl Journal {
     /// # Errors
     ///
     /// [`JournalError`] if the files can't be opened now, or one is cut short; ask again later.
-    pub fn news(&mut self) -> Result<News, JournalError> {
+    pub fn news(&mut self, broken: Broken) -> Result<News, JournalError> {
         if !self.is_stale() {
             match self.handle.process()? {
                 NOP => return Ok(News::Nothing),
@@ -215,12 +214,12 @@ impl Journal {
                 _ => return Ok(News::Entries),
             }
         }
-        self.reopen()?;
+        self.reopen(broken)?;
         Ok(News::Reopened)
     }
 
-    /// Looks for what the library takes no note of: a file that has lost its beginning, which it takes for an empty one, or one
-    /// that could not be opened before. The journal may be stale then.
+    /// Looks for what the library takes no note of: a file that has lost its beginning, which it takes for an empty one, one
+    /// that could not be opened before, or a change that it has overlooked. The journal may be stale then.
     ///
     /// # Errors
     ///
@@ -231,7 +230,7 @@ impl Journal {
             self.stale = true;
             return Err(JournalError::CutShort);
         }
-        self.stale |= files.any(|file| file.is_left_out() && file.has_changed());
+        self.stale |= files.any(OpenFile::has_changed);
         Ok(())
     }
 
@@ -241,16 +240,16 @@ impl Journal {
     /// # Errors
     ///
     /// [`JournalError`] if they can't be opened now; nothing has changed then.
-    pub fn reopen(&mut self) -> Result<(), JournalError> {
+    pub fn reopen(&mut self, broken: Broken) -> Result<(), JournalError> {
         let recent = SystemTime::now().checked_sub(ROTATION);
         let since = self.until.filter(|until| recent.is_none_or(|recent| *until < recent)).or(recent);
-        let (mut handle, files) = self.source.open(since, Broken::LeftOut)?;
+        let (mut handle, files) = self.source.open(since, broken)?;
         if files.is_none() && self.files.is_some() {
             return Err(JournalError::System(nix::errno::Errno::ENOENT.into()));
         }
         apply(&mut handle, &self.matches)?;
-        let _ = handle.fd();
-        (self.handle, self.files, self.stale) = (handle, files, false);
+        self.stale = starts_late(&self.source, &handle, files.as_deref());
+        (self.handle, self.files) = (handle, files);
         self.go_back()
     }
 
@@ -270,6 +269,12 @@ impl Journal {
         }
         Ok(())
     }
+}
+
+/// From now on the library takes note of what happens to the files. Whether something has happened before.
+fn starts_late(source: &Source, handle: &Handle, files: Option<&[OpenFile]>) -> bool {
+    let _ = handle.fd();
+    files.is_some_and(|files| source.have_changed(files))
 }
 
 fn apply(handle: &mut Handle, matches: &[Vec<String>]) -> Result<(), JournalError> {

@@ -25,4 +25,4 @@ pub use crate::entry::{Entry, EntryLine};
 pub use crate::error::JournalError;
 pub use crate::journal::{Journal, News, alternatives, is_valid_match, received};
 pub use crate::sd::load;
-pub use crate::source::{Source, SourceError};
+pub use crate::source::{Broken, Source, SourceError};

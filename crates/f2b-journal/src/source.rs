@@ -81,7 +81,7 @@ pub(crate) struct OpenFile {
 
 /// What becomes of a journal of which some files can't be opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Broken {
+pub enum Broken {
     /// It is not opened at all, as by the library.
     Refused,
     /// The others are.

@@ -37,7 +37,7 @@ impl Line<'_> {
     pub(super) fn text(&self) -> &str {
         match self {
             Self::Text(text, ..) | Self::Other(text) => text,
-            Self::Entry(entry) => &entry.text,
+            Self::Entry(entry) => entry.text(),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use f2b_filter::Encoding;
-use f2b_journal::{EntryLine, Journal, JournalError, News, Source};
+use f2b_journal::{Broken, EntryLine, Journal, JournalError, News, Source};
 use f2b_types::{Level, Log, Record, Time};
 use jiff::tz::Offset;
 
@@ -31,6 +31,9 @@ const SEARCHED: usize = 1_000_000;
 
 /// After so many entries the journal is opened anew, as soon as all have been read.
 const MANY: usize = 10_000;
+
+/// As many times in a row a file may fail to be opened before it is certain that it can't be.
+const TROUBLES: usize = 3;
 
 /// How often the files are looked at of which nothing is heard.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
@@ -86,8 +89,9 @@ pub(super) struct FollowedJournal {
     is_saved: bool,
     /// It knows of an earlier one at least.
     was_saved: bool,
-    /// Said in the log once.
-    troubled: bool,
+    /// How often it could not be opened in a row, and whether the log says so.
+    troubles: usize,
+    is_told: bool,
     /// When its files are looked at again.
     next_check: Instant,
     /// How many entries were read since the journal was opened.
@@ -116,7 +120,8 @@ impl FollowedJournal {
             phase: Phase::Present,
             last: None,
             is_saved: true,
-            troubled: false,
+            troubles: 0,
+            is_told: false,
             next_check: Instant::now(),
             read_since_open: 0,
             left_out: Vec::new(),
@@ -164,8 +169,10 @@ impl FollowedJournal {
         log: &ServerLog,
         mut each: impl FnMut(&EntryLine, bool),
     ) -> Result<Progress, JournalError> {
+        let is_certain = self.troubles >= TROUBLES || !self.left_out.is_empty();
+        let broken = if is_certain { Broken::LeftOut } else { Broken::Refused };
         if self.journal.is_none() {
-            let journal = self.begin(jail, find_time, log)?;
+            let journal = self.begin(jail, find_time, broken, log)?;
             self.journal = Some(journal);
         }
         let Some(journal) = &mut self.journal else { return Ok(Progress::Missing) };
@@ -178,7 +185,7 @@ impl FollowedJournal {
         }
         self.left_out = left_out;
         if journal.is_stale() {
-            return hear_news(journal, &mut self.next_check, jail, log);
+            return hear_news(journal, broken, &mut self.next_check, (jail, log));
         }
         for _ in 0..BUDGET {
             let entry = match journal.read() {
@@ -186,11 +193,11 @@ impl FollowedJournal {
                 Ok(None) => {
                     self.phase.end(jail, log);
                     if self.read_since_open > MANY {
-                        journal.reopen()?;
+                        journal.reopen(broken)?;
                         self.read_since_open = 0;
                         return Ok(Progress::More);
                     }
-                    return hear_news(journal, &mut self.next_check, jail, log);
+                    return hear_news(journal, broken, &mut self.next_check, (jail, log));
                 }
                 Err(error @ JournalError::CutShort) => return Err(error),
                 Err(error) => {
@@ -214,14 +221,20 @@ impl FollowedJournal {
     }
 
     /// Opens it where reading was left, but no longer ago than `find_time`.
-    fn begin(&mut self, jail: &str, find_time: f64, log: &ServerLog) -> Result<Journal, JournalError> {
+    fn begin(
+        &mut self,
+        jail: &str,
+        find_time: f64,
+        broken: Broken,
+        log: &ServerLog,
+    ) -> Result<Journal, JournalError> {
         let Time(now) = clock::now();
         let earliest = now - find_time;
         let position = self.watched.position.as_ref();
         let cursor = position.and_then(|position| position.cursor.as_deref());
         let cursor = cursor.filter(|cursor| received(cursor) > earliest);
         let until = position.map(|_| cursor.map_or(earliest, received));
-        let mut journal = Journal::follow(&self.watched.source, until.and_then(system_time))?;
+        let mut journal = Journal::follow(&self.watched.source, until.and_then(system_time), broken)?;
         journal.set_matches(&self.watched.matches)?;
         if self.watched.matches.is_empty() {
             let message = format!(
@@ -250,10 +263,15 @@ impl FollowedJournal {
         Ok(journal)
     }
 
-    /// Says in the log, once, that it can't be read.
+    /// Says in the log, once, that it can't be read. That a file can't be opened which is just begun is not worth a word.
     pub(super) fn report(&mut self, jail: &str, progress: &Result<Progress, JournalError>, log: &ServerLog) {
-        let was_troubled = std::mem::replace(&mut self.troubled, progress.is_err());
-        if let (false, Err(error)) = (was_troubled, progress) {
+        let Err(error) = progress else {
+            (self.troubles, self.is_told) = (0, false);
+            return;
+        };
+        self.troubles += 1;
+        let is_certain = self.troubles > TROUBLES || matches!(error, JournalError::CutShort);
+        if is_certain && !std::mem::replace(&mut self.is_told, true) {
             let message = format!("[{jail}] Unable to read the journal: {error}");
             log.write(Record::new(Level::ERROR, "filtersystemd", message));
         }
@@ -292,11 +310,11 @@ impl Phase {
 /// What has happened to a journal of which everything was read.
 fn hear_news(
     journal: &mut Journal,
+    broken: Broken,
     next_check: &mut Instant,
-    jail: &str,
-    log: &ServerLog,
+    (jail, log): (&str, &ServerLog),
 ) -> Result<Progress, JournalError> {
-    match journal.news()? {
+    match journal.news(broken)? {
         News::Nothing if Instant::now() < *next_check => Ok(Progress::End),
         News::Nothing => {
             *next_check = Instant::now() + CHECK_INTERVAL;

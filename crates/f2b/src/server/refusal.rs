@@ -1,14 +1,21 @@
 //! What the server refuses of a jail's commands, told beforehand: a test of the configuration and the server itself have to
 //! agree.
 
+use std::thread;
+use std::time::Duration;
+
 use f2b_config::{NamedValues, extract_options};
-use f2b_journal::{Journal, Source, SourceError};
+use f2b_journal::{Broken, Journal, JournalError, Source, SourceError};
 use f2b_protocol::{Command, Exception, Value};
 
 use super::errors::{journal_error, type_error, value_error};
 use super::jail_options::ignore_cache;
 use super::options::list_of;
 use super::words::Words;
+
+/// How often a journal is opened before it is certain that it can't be, and the pause in between.
+const TRIES: usize = 15;
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// A command that the server would refuse.
 pub(crate) struct Refusal {
@@ -70,10 +77,21 @@ fn journal_of(options: &NamedValues) -> Result<Source, BackendError> {
             _ => value_error(message),
         })
     })?;
-    match Journal::follow(&source, None) {
+    match open(&source) {
         Ok(_) => Ok(source),
         Err(error) => Err(BackendError::Unusable(journal_error(&error))),
     }
+}
+
+/// Opens a journal. A file that is being begun, or rotated, can't be opened for a moment.
+fn open(source: &Source) -> Result<Journal, JournalError> {
+    for _ in 0..TRIES {
+        if let Ok(journal) = Journal::follow(source, None, Broken::Refused) {
+            return Ok(journal);
+        }
+        thread::sleep(PAUSE);
+    }
+    Journal::follow(source, None, Broken::LeftOut)
 }
 
 /// Why the server would refuse a command, if it would for another reason than what an expression, a duration or a file
