@@ -177,9 +177,6 @@ impl Core {
             Msg::Judged { jail, question, ignored, known } => {
                 self.step(jail, Event::Judged { question, ignored, known });
                 self.leave(jail);
-                if let Some(running) = self.by_key(jail) {
-                    running.let_answered_go();
-                }
             }
             Msg::Told { jail, asked, history } => {
                 let in_time = match asked {
@@ -315,6 +312,7 @@ impl Core {
         for effect in effects {
             self.carry_out(index, effect);
         }
+        self.jails[index].let_answered_go();
     }
 
     fn carry_out(&mut self, index: usize, effect: Effect) {

@@ -22,6 +22,7 @@ mod errors;
 mod fifo;
 mod first_line;
 mod generations;
+mod group;
 mod ignorer;
 mod ipv6;
 mod jail_options;

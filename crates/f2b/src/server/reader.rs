@@ -6,7 +6,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`super::source`] | a log file with all jails that watch it |
+//! | [`super::source`], [`super::group`] | a log file with all jails that watch it, and those at the same place of it |
 //! | [`super::reading`] | a jail with its filter |
 //! | [`super::log_file`] | a place in a file, whatever happens to it |
 //! | [`super::journal`] | a place in the journal |
@@ -234,7 +234,7 @@ impl Follower {
             Watch::Forget(key) => {
                 self.save_all(Some(key));
                 for jail in self.jails.extract_if(.., |jail| jail.key == key) {
-                    self.sources.values_mut().for_each(|source| source.remove(&jail, &self.ways.core));
+                    self.sources.values_mut().for_each(|source| source.remove(&jail, false, &self.ways.core));
                 }
                 self.drop_unwatched();
                 let _ = self.ways.core.send(Msg::Settled { jail: key });
@@ -272,10 +272,7 @@ impl Follower {
         for source in self.sources.values_mut() {
             match wanted.contains(&*source.path) {
                 true => source.update(jail),
-                false => {
-                    source.keep_findings(jail.key);
-                    source.remove(jail, &self.ways.core);
-                }
+                false => source.remove(jail, true, &self.ways.core),
             }
         }
         self.drop_unwatched();
