@@ -466,14 +466,11 @@ impl LogFile {
         let (known, closed) = (self.retired.take(own), self.retired.take_closed(own));
         self.retire();
         let before = self.place();
-        let mut tail = match known {
-            Some(tail) => Tail { before, ..tail },
-            None => Tail::new(file, (position, self.openings), before)?,
-        };
-        if let Some(closed) = closed {
-            tail.resume(closed)?;
-        }
-        self.tail = Some(tail);
+        self.tail = Some(match (known, closed) {
+            (Some(tail), _) => Tail { before, ..tail },
+            (None, None) => Tail::new(file, (position, self.openings), before)?,
+            (None, Some(closed)) => Tail::new(file, (0, self.openings), before)?.resume(closed)?,
+        });
         self.read = None;
         self.openings += 1;
         self.rotated = None;

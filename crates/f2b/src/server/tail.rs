@@ -215,12 +215,13 @@ impl Tail {
     }
 
     /// Goes on where reading was when the file was closed, or at the start if what had been read is not in it any more.
-    pub(super) fn resume(&mut self, closed: Closed) -> io::Result<()> {
+    pub(super) fn resume(mut self, closed: Closed) -> io::Result<Self> {
         let Closed { position, read, emptied, .. } = closed;
         let is_there = read.trace.is_empty() || read.is_in(&self.file);
         let (position, emptied) = if is_there { (position, emptied) } else { (0, Some(read)) };
         self.emptied = emptied;
-        self.go_to(position)
+        self.go_to(position)?;
+        Ok(self)
     }
 
     /// What has been read.
