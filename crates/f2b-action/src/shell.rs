@@ -271,7 +271,7 @@ impl Output {
 
     /// Reads what is there, but no more than `budget` bytes, and keeps the first of it.
     fn read(&mut self, mut budget: usize) {
-        let mut buffer = [0; 16384];
+        let mut buffer = [0; 4096];
         while let Some(pipe) = &mut self.pipe
             && budget > 0
         {

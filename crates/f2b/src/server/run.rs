@@ -21,6 +21,7 @@ use signal_hook::iterator::Signals;
 use super::Msg;
 use super::core::{Core, ServerOptions};
 use super::listener::{self, Socket};
+use super::memory;
 use super::trial::JUDGES;
 use crate::client::{self, Console, Failed, Output};
 use crate::clock;
@@ -130,6 +131,7 @@ fn log_panics(log: &Arc<ServerLog>) {
 ///
 /// The socket is taken, a thread can't be started, or the command stream is refused.
 fn serve(conf: &Conf, stream: Option<Vec<Command>>) -> Result<()> {
+    memory::share();
     umask(Mode::S_IRWXG | Mode::S_IRWXO);
     take_name(conf.pname.as_deref().unwrap_or(PROCESS));
     let log = Arc::new(ServerLog::new(clock::local_zone(), conf.verbose));
@@ -234,6 +236,7 @@ fn configure_self(conf: &Conf, stream: Vec<Command>, log: &Arc<ServerLog>, core:
         if client::configure(&conf, stream, &*log, &mut Output::stdout()).is_err() {
             let _ = core.send(Msg::Misconfigured);
         }
+        memory::give_back();
     };
     thread::Builder::new().name("f2b/configure".into()).spawn(configure)?;
     Ok(())

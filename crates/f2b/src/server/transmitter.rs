@@ -11,6 +11,7 @@ use f2b_types::{Id, Level, Log, VERSION};
 use super::core::Core;
 use super::errors::{general, shown, type_error, type_name, value_error};
 use super::jail_options::check_readable;
+use super::memory;
 use super::words::Words;
 use super::worker::LastAnswer;
 
@@ -86,6 +87,7 @@ impl Core {
             "server-stream" => {
                 let stream = words.next_value()?;
                 self.execute_all(stream)?;
+                memory::give_back();
                 Ok(Value::None.into())
             }
             "sleep" => {
