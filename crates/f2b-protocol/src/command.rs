@@ -20,13 +20,10 @@ impl Command {
         Self(words.into_iter().map(|word| Value::Str(word.into())).collect())
     }
 
-    /// Writes the list as Python does, to a text faster than through [`fmt::Display`].
-    ///
-    /// # Errors
-    ///
-    /// Those of `out`.
-    pub fn write_repr(&self, out: &mut impl fmt::Write) -> fmt::Result {
-        write_list(out, "[", &self.0, "]")
+    /// Appends the list as Python prints it, faster than through [`fmt::Display`].
+    pub fn push_repr(&self, out: &mut String) {
+        // Writing into a String never fails.
+        let _ = write_list(out, "[", &self.0, "]");
     }
 
     /// The word at `index` if it is a text.
@@ -56,7 +53,7 @@ impl From<Command> for Value {
 /// Prints the list as Python does; this is a line of `f2b-client -d`.
 impl fmt::Display for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.write_repr(f)
+        write_list(f, "[", &self.0, "]")
     }
 }
 

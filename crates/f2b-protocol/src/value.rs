@@ -136,12 +136,8 @@ impl fmt::Display for Value {
 }
 
 impl Value {
-    /// Writes Python's `repr`, to a text faster than through [`fmt::Display`].
-    ///
-    /// # Errors
-    ///
-    /// Those of `out`.
-    pub fn write_repr(&self, out: &mut impl fmt::Write) -> fmt::Result {
+    /// Writes Python's `repr`.
+    fn write_repr(&self, out: &mut impl fmt::Write) -> fmt::Result {
         match self {
             Self::None => out.write_str("None"),
             Self::Bool(true) => out.write_str("True"),

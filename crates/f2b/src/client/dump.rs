@@ -53,8 +53,7 @@ struct Plain(Pieces);
 impl Stream for Plain {
     fn push(&mut self, command: Command) {
         let text = self.0.last();
-        // Writing into a String never fails.
-        let _ = command.write_repr(text);
+        command.push_repr(text);
         text.push('\n');
     }
 }
