@@ -4,8 +4,7 @@ use std::fmt;
 
 use compact_str::CompactString;
 
-use crate::Value;
-use crate::value::write_list;
+use crate::{Value, repr};
 
 /// A command as client, configuration and server exchange it: a list of words, most of them texts.
 ///
@@ -20,10 +19,9 @@ impl Command {
         Self(words.into_iter().map(|word| Value::Str(word.into())).collect())
     }
 
-    /// Appends the list as Python prints it, faster than through [`fmt::Display`].
+    /// Appends the list as Python prints it.
     pub fn push_repr(&self, out: &mut String) {
-        // Writing into a String never fails.
-        let _ = write_list(out, "[", &self.0, "]");
+        repr::push_list(out, "[", &self.0, "]");
     }
 
     /// The word at `index` if it is a text.
@@ -53,7 +51,9 @@ impl From<Command> for Value {
 /// Prints the list as Python does; this is a line of `f2b-client -d`.
 impl fmt::Display for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_list(f, "[", &self.0, "]")
+        let mut text = String::new();
+        self.push_repr(&mut text);
+        f.write_str(&text)
     }
 }
 

@@ -15,6 +15,7 @@ mod command;
 pub mod frame;
 pub mod pickle;
 mod reply;
+mod repr;
 mod value;
 
 pub use crate::command::Command;
