@@ -549,7 +549,8 @@ struct Daemon {
 impl Daemon {
     /// With these lines of `journald.conf`; `None`, and a word about it, where that can't be.
     fn start(config: &str) -> Option<Self> {
-        let has_daemon = Path::new(JOURNALD).exists() && support::has_program("systemd-cat");
+        let has_tools = ["systemd-cat", "journalctl"].into_iter().all(support::has_program);
+        let has_daemon = Path::new(JOURNALD).exists() && has_tools;
         if !support::available("systemd-journald", has_daemon) {
             return None;
         }
