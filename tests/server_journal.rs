@@ -236,6 +236,29 @@ fn entries_with_times_of_their_own_are_read_once() {
     }
 }
 
+/// Whatever stands in place of the cursor, the time leads to the entry.
+#[test]
+fn a_cursor_that_is_none_does_no_harm() {
+    if !journal::can_be_made() || !support::available("sqlite3", support::has_program("sqlite3")) {
+        return;
+    }
+    let place = place("");
+    fail(&place, "prog", 60, [1, 2, 3]);
+    let mut next = 3;
+    let mut server = place.start();
+    for cursor in ["", "x", "t=ffffffffffffffff", "s=1;i=1;b=1;m=1;t=7ffffffffffff;x=1", &"x".repeat(5000)] {
+        wait_for_found(&place, &(1..=next).collect::<Vec<_>>());
+        stop(&place, server);
+        let sql = format!("UPDATE logs SET firstlinemd5 = '2026-01-01T00:00:00+00:00 {cursor}'");
+        support::run(Command::new("sqlite3").arg(place.file("f2b.sqlite3")).arg(sql));
+        next += 1;
+        fail(&place, "prog", 0, [next]);
+        server = place.start();
+    }
+    wait_for_found(&place, &(1..=next).collect::<Vec<_>>());
+    drop(server);
+}
+
 /// Upstream keeps the entry's own time only. Whatever that is, we go on behind that entry.
 #[test]
 fn upstreams_place_is_found_by_the_entrys_own_time() {
@@ -526,7 +549,8 @@ struct Daemon {
 impl Daemon {
     /// With these lines of `journald.conf`; `None`, and a word about it, where that can't be.
     fn start(config: &str) -> Option<Self> {
-        let has_daemon = Path::new(JOURNALD).exists() && support::has_program("systemd-cat");
+        let has_tools = ["systemd-cat", "journalctl"].into_iter().all(support::has_program);
+        let has_daemon = Path::new(JOURNALD).exists() && has_tools;
         if !support::available("systemd-journald", has_daemon) {
             return None;
         }

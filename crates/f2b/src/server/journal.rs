@@ -64,7 +64,10 @@ impl Position {
     /// By what stands in the two columns, numbers and text.
     pub(super) fn new(time: f64, text: Option<&str>) -> Self {
         let cursor = text.and_then(|text| text.split_once(' ')).map(|(_date, cursor)| cursor);
-        let cursor = cursor.filter(|cursor| (1..=MAX_CURSOR).contains(&cursor.len()));
+        let has = |cursor: &str, name: &str| cursor.split(';').any(|field| field.starts_with(name));
+        let cursor = cursor.filter(|cursor| cursor.len() <= MAX_CURSOR);
+        let cursor =
+            cursor.filter(|cursor| ["s=", "i=", "b=", "m=", "t=", "x="].iter().all(|name| has(cursor, name)));
         Self { time, cursor: cursor.and_then(|cursor| CString::new(cursor).ok()) }
     }
 }
@@ -232,8 +235,7 @@ impl FollowedJournal {
         let earliest = now - find_time;
         let position = self.watched.position.as_ref();
         let cursor = position.and_then(|position| position.cursor.as_deref());
-        let cursor = cursor.filter(|cursor| received(cursor) > earliest);
-        let until = position.map(|_| cursor.map_or(earliest, received));
+        let until = position.map(|_| cursor.and_then(received).unwrap_or(earliest).max(earliest));
         let mut journal = Journal::follow(&self.watched.source, until.and_then(system_time), broken)?;
         journal.set_matches(&self.watched.matches)?;
         if self.watched.matches.is_empty() {
@@ -246,13 +248,7 @@ impl FollowedJournal {
         match journal.last_cursor() {
             Some(end) => {
                 self.phase = Phase::Past { end, began: now };
-                match (cursor, position) {
-                    (Some(cursor), _) => journal.seek_behind(cursor)?,
-                    (None, Some(Position { time, cursor: None })) => {
-                        go_on_behind(&mut journal, *time, earliest)?;
-                    }
-                    (None, _) => journal.seek_time(earliest)?,
-                }
+                go_on(&mut journal, position, earliest)?;
             }
             None => {
                 self.phase = Phase::Catching { until: now };
@@ -331,12 +327,23 @@ fn hear_news(
 }
 
 /// When the entry with this cursor was received, in seconds since 1970.
-fn received(cursor: &CStr) -> f64 {
-    f2b_journal::received(cursor).map_or(0.0, |micros| micros as f64 / 1e6)
+fn received(cursor: &CStr) -> Option<f64> {
+    f2b_journal::received(cursor).map(|micros| micros as f64 / 1e6)
 }
 
 fn system_time(seconds: f64) -> Option<SystemTime> {
     UNIX_EPOCH.checked_add(Duration::try_from_secs_f64(seconds).ok()?)
+}
+
+/// Goes on behind the entry that was read last, but with none that was received before `earliest`.
+fn go_on(journal: &mut Journal, position: Option<&Position>, earliest: f64) -> Result<(), JournalError> {
+    let Some(Position { time, cursor }) = position else { return journal.seek_time(earliest) };
+    match cursor {
+        Some(cursor) if received(cursor).is_some_and(|at| at <= earliest) => journal.seek_time(earliest),
+        // The library may take it for none.
+        Some(cursor) if journal.seek_behind(cursor).is_ok() => Ok(()),
+        _ => go_on_behind(journal, *time, earliest),
+    }
 }
 
 /// Goes on behind the entry of exactly that time, of those that were received after `earliest`; where there is none, with
