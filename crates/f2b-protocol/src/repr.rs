@@ -5,6 +5,7 @@
 use std::fmt::Write as _;
 
 use f2b_types::Number;
+use memchr::memchr3_iter;
 
 use crate::{Exception, Value};
 
@@ -66,15 +67,37 @@ fn quote_for(text: &[u8]) -> char {
 }
 
 fn push_text(out: &mut String, text: &str) {
-    let plain = plain_length(text.as_bytes());
-    out.reserve(text.len() + 2);
-    if plain == text.len() {
+    let bytes = text.as_bytes();
+    out.reserve(bytes.len() + 2);
+    let plain = plain_length(bytes);
+    if plain == bytes.len() {
         out.push('\'');
         out.push_str(text);
         out.push('\'');
+    } else if bytes.iter().fold(true, |usual, byte| usual & matches!(byte, b' '..=b'~' | b'\n')) {
+        push_lines(out, text);
     } else {
         push_escaped(out, text, plain);
     }
+}
+
+/// A text of ASCII with nothing to escape but ends of lines, backslashes and quotes, as commands and expressions are.
+fn push_lines(out: &mut String, text: &str) {
+    let quote = quote_for(text.as_bytes());
+    out.push(quote);
+    let mut done = 0;
+    for at in memchr3_iter(b'\n', b'\\', quote as u8, text.as_bytes()) {
+        out.push_str(&text[done..at]);
+        out.push('\\');
+        // Of the end of a line the rest is behind it.
+        done = at;
+        if text.as_bytes()[at] == b'\n' {
+            out.push('n');
+            done += 1;
+        }
+    }
+    out.push_str(&text[done..]);
+    out.push(quote);
 }
 
 /// A text of which the first bytes are such as stand for themselves.
@@ -125,10 +148,9 @@ const TOGETHER: usize = 16;
 
 /// How many bytes at the start are such as stand for themselves in any quotes.
 fn plain_length(bytes: &[u8]) -> usize {
-    let (chunks, rest) = bytes.as_chunks();
-    let start = chunks.iter().take_while(|chunk| are_plain(chunk)).count() * TOGETHER;
+    let start = bytes.as_chunks().0.iter().take_while(|chunk| are_plain(chunk)).count() * TOGETHER;
     // What is left is most often plain too, and can then be looked at together with what is before it.
-    if start + rest.len() == bytes.len() && bytes.last_chunk().is_some_and(are_plain) {
+    if bytes.len() - start < TOGETHER && bytes.last_chunk().is_some_and(are_plain) {
         return bytes.len();
     }
     start + bytes[start..].iter().take_while(|byte| PLAIN[usize::from(**byte)]).count()
@@ -189,9 +211,13 @@ mod tests {
     fn escapes_are_found_wherever_they_stand() {
         for length in 1..=3 * TOGETHER + 1 {
             for place in 0..length {
-                let mut text = "x".repeat(length);
-                text.replace_range(place..=place, "\n");
-                check(&*text, &format!("'{}'", text.replace('\n', "\\n")));
+                for (special, escape) in
+                    [("\n", "\\n"), ("\\", "\\\\"), ("\t", "\\t"), ("\0", "\\x00"), ("\"", "\"")]
+                {
+                    let mut text = "x".repeat(length);
+                    text.replace_range(place..=place, special);
+                    check(&*text, &format!("'{}'", text.replace(special, escape)));
+                }
             }
             check(&*"x".repeat(length), &format!("'{}'", "x".repeat(length)));
         }
