@@ -105,7 +105,7 @@ impl Connection {
 
     fn receive(&mut self) -> Result<Value, ConnectionError> {
         let mut message = Vec::new();
-        let mut chunk = vec![0; 64 << 10];
+        let mut chunk = [0; 4096];
         loop {
             let len = match self.0.read(&mut chunk) {
                 Ok(0) => return Err(io::Error::from_raw_os_error(nix::libc::ECONNRESET).into()),

@@ -139,7 +139,7 @@ fn generated_command_lines_are_read_as_by_getopt() {
         OPTIONS,
         &[&b"\xff"[..], b"-v\xff", b"--\xff", b"-c\xffx", b"--conf=\xff=", "é".as_bytes(), "-é".as_bytes()],
     );
-    let reader = Reader::new(Style::Getopt, OPTIONS.iter().copied());
+    let mut reader = Reader::new(Style::Getopt, OPTIONS.iter().copied());
     let ours = |line: &Vec<Vec<u8>>| {
         let words: Vec<OsString> = line.iter().cloned().map(OsString::from_vec).collect();
         let read = reader.read(&words);

@@ -72,9 +72,9 @@ impl Reader {
     }
 
     /// Reads the arguments of a program, without its name.
-    pub(crate) fn read(&self, words: &[OsString]) -> Line {
+    pub(crate) fn read(&mut self, words: &[OsString]) -> Line {
         let words: Vec<OsString> = words.iter().map(|word| veil(word)).collect();
-        match self.command.clone().try_get_matches_from(&words) {
+        match self.command.try_get_matches_from_mut(&words) {
             Ok(matches) => line(&matches),
             Err(error) => {
                 // An option ahead of the misuse may have answered the command line already.
