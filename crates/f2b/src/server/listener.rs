@@ -10,7 +10,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{self, Sender};
+use std::sync::mpsc::{self, Sender, TryRecvError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -33,6 +33,9 @@ const MAX_CLIENTS: usize = 512;
 
 /// So many threads stay when they have nothing to do. With two, one client after the other finds a thread that waits.
 const SPARE_THREADS: usize = 2;
+
+/// How often a thread looks for an answer before it sleeps until there is one.
+const YIELDS: usize = 100;
 
 /// A client that has been silent for this long makes room for others where nobody is left to let them in.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -281,5 +284,13 @@ fn answer(message: &[u8], door: &Door) -> Vec<u8> {
 fn ask(command: Command, door: &Door) -> Option<Reply> {
     let (sender, receiver) = mpsc::sync_channel(1);
     door.core.send(Msg::Command { command, answer: sender }).ok()?;
+    // Most answers come before this thread would have fallen asleep and been woken.
+    for _ in 0..YIELDS {
+        match receiver.try_recv() {
+            Ok(reply) => return Some(reply),
+            Err(TryRecvError::Empty) => thread::yield_now(),
+            Err(TryRecvError::Disconnected) => return None,
+        }
+    }
     receiver.recv().ok()
 }
