@@ -169,8 +169,11 @@ impl Definition {
 
     /// Adds `[Init]` to what the brackets say; its own values stay reachable as `known/name`.
     fn read_init(&mut self, given: [&Rc<Options>; 2]) -> Result<(), Error> {
-        let init = Rc::make_mut(&mut self.init);
-        init.reserve(2 * self.texts.init.len());
+        if self.texts.init.is_empty() {
+            return Ok(());
+        }
+        let mut init = Options::with_capacity(self.init.len() + 2 * self.texts.init.len());
+        init.update(&self.init);
         for InitOption { key, known, value } in &self.texts.init {
             let value = || value.as_ref().map_err(Error::clone);
             if let Some(known) = known {
@@ -188,6 +191,7 @@ impl Definition {
             };
             init.insert(Rc::clone(key), setting.clone());
         }
+        self.init = init.into();
         Ok(())
     }
 
@@ -318,9 +322,9 @@ impl Lookup for Definition {
             Err(error) => Err(error),
         };
         let shared = self.texts.shared.get().and_then(Option::as_ref).filter(|_| self.is_shared);
-        let found = match shared.filter(|_| self.vars.get(&lower(tag)).is_none()) {
+        let (tag, found) = match shared.filter(|_| self.vars.get(&lower(tag)).is_none()) {
             Some(shared) => shared.look_up(tag, find)?,
-            None => find()?,
+            None => (tag.into(), find()?),
         };
         let index = self.looked_up.len();
         if index == 0 {

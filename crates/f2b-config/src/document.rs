@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::rc::Rc;
 
+use smallvec::SmallVec;
+
 use crate::python::is_space;
 use crate::source::{Place, Source};
 
@@ -43,7 +45,7 @@ pub struct Origin {
     /// The name of the option or of the section.
     pub(crate) name: Range<usize>,
     /// The value line by line; an empty line has an empty range. None for a section.
-    pub(crate) lines: Vec<Range<usize>>,
+    pub(crate) lines: SmallVec<[Range<usize>; 1]>,
 }
 
 impl Origin {

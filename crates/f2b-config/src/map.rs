@@ -37,6 +37,11 @@ impl<V> Map<V> {
         self.0.get_full(key).map(|(index, _, value)| (index, value))
     }
 
+    /// The key as it is kept, and the value.
+    pub(crate) fn entry(&self, key: &str) -> Option<(&Rc<str>, &V)> {
+        self.0.get_key_value(key)
+    }
+
     pub(crate) fn get(&self, key: &str) -> Option<&V> {
         self.0.get(key)
     }

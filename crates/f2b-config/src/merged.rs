@@ -8,6 +8,7 @@ use std::cell::OnceCell;
 use std::rc::Rc;
 
 use memchr::{memchr, memmem};
+use smallvec::SmallVec;
 
 use crate::document::{Document, Origin};
 use crate::map::Map;
@@ -58,7 +59,7 @@ impl From<&Document> for Merged {
         let mut merged = Self::default();
         for section in &document.sections {
             let name = section.span.clone();
-            let header = Origin { source: Rc::clone(&document.source), name, lines: Vec::new() };
+            let header = Origin { source: Rc::clone(&document.source), name, lines: SmallVec::new() };
             let options = section.options.iter().map(|option| {
                 let datum = Datum::Text(option.origin.value().into());
                 (Rc::clone(&option.key), Raw::new(datum, Some(Rc::clone(&option.origin))))

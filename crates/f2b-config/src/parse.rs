@@ -20,6 +20,7 @@ use std::rc::Rc;
 
 use foldhash::fast::RandomState;
 use memchr::{memchr_iter, memchr2, memrchr};
+use smallvec::{SmallVec, smallvec};
 
 use crate::Error;
 use crate::document::{Document, OptionNode, Origin, Section};
@@ -32,9 +33,8 @@ pub(crate) const DEFAULT: &str = "DEFAULT";
 /// So many errors at which Python would stop are enough.
 const MAX_FATAL: usize = 20;
 
-/// There is room at once for as many options as most files have, and for as many lines as most options have.
+/// There is room at once for as many options as most files have.
 const USUAL_OPTIONS: usize = 28;
-const USUAL_LINES: usize = 4;
 
 /// Why a file is not accepted.
 #[derive(Debug)]
@@ -180,6 +180,8 @@ struct Builder {
     sections: Vec<Section>,
     /// The option that a line can continue.
     current: Option<Draft>,
+    /// Empty lines behind it, which belong to its value if that goes on.
+    blanks: Vec<Range<usize>>,
     seen_sections: HashSet<Rc<str>, RandomState>,
     seen_options: HashSet<(Rc<str>, Rc<str>), RandomState>,
     errors: Vec<SyntaxError>,
@@ -190,7 +192,7 @@ struct Builder {
 struct Draft {
     key: Rc<str>,
     name: Range<usize>,
-    lines: Vec<Range<usize>>,
+    lines: SmallVec<[Range<usize>; 1]>,
 }
 
 impl Builder {
@@ -201,6 +203,7 @@ impl Builder {
             indent: 0,
             sections: Vec::new(),
             current: None,
+            blanks: Vec::new(),
             seen_sections: HashSet::default(),
             seen_options: HashSet::with_capacity_and_hasher(USUAL_OPTIONS, RandomState::default()),
             errors: Vec::new(),
@@ -212,12 +215,15 @@ impl Builder {
         match shape(&self.source.text, line) {
             Shape::Comment => {}
             Shape::Blank => {
-                if let Some(option) = &mut self.current {
-                    option.lines.push(line.start..line.start);
+                if self.current.is_some() {
+                    self.blanks.push(line.start..line.start);
                 }
             }
             Shape::Content { indent, span } => match &mut self.current {
-                Some(option) if indent > self.indent => option.lines.push(span),
+                Some(option) if indent > self.indent => {
+                    option.lines.extend(self.blanks.drain(..));
+                    option.lines.push(span);
+                }
                 _ => {
                     self.indent = indent;
                     self.open(line, span);
@@ -277,13 +283,12 @@ impl Builder {
             self.fail(line, SyntaxErrorKind::OptionTwice(section, Rc::clone(&key)), first);
         }
         if !key.is_empty() {
-            let mut lines = Vec::with_capacity(USUAL_LINES);
-            lines.push(value);
-            self.current = Some(Draft { key, name, lines });
+            self.current = Some(Draft { key, name, lines: smallvec![value] });
         }
     }
 
     fn close_option(&mut self) {
+        self.blanks.clear();
         if let (Some(Draft { key, name, lines }), Some(section)) =
             (self.current.take(), self.sections.last_mut())
         {

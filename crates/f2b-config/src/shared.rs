@@ -41,18 +41,18 @@ impl Shared {
         given.iter().flat_map(|layer| layer.keys()).all(|key| !self.mentioned.contains(&lower(key)))
     }
 
-    /// The value of an option for a tag, by which it was looked up before or else is found now.
+    /// The tag, and the value of an option for it, by which it was looked up before or else is found now.
     pub(crate) fn look_up(
         &self,
         tag: &str,
         find: impl FnOnce() -> Result<Option<Rc<str>>, Error>,
-    ) -> Result<Option<Rc<str>>, Error> {
-        if let Some(found) = self.looked_up.borrow().get(tag) {
-            return Ok(found.clone());
+    ) -> Result<(Rc<str>, Option<Rc<str>>), Error> {
+        if let Some((tag, found)) = self.looked_up.borrow().entry(tag) {
+            return Ok((Rc::clone(tag), found.clone()));
         }
-        let found = find()?;
-        self.looked_up.borrow_mut().insert(tag, found.clone());
-        Ok(found)
+        let (tag, found): (Rc<str>, _) = (tag.into(), find()?);
+        self.looked_up.borrow_mut().insert(Rc::clone(&tag), found.clone());
+        Ok((tag, found))
     }
 }
 
