@@ -9,7 +9,8 @@ use f2b_types::{Level, is_on};
 use crate::Error;
 use crate::diagnostic::{Log, logger};
 use crate::interpolate::{Scope, Vars, has_reference, no_section};
-use crate::merged::Merged;
+use crate::map::Map;
+use crate::merged::{Merged, Raw};
 use crate::python::{parse_int, repr};
 use crate::setting::{Datum, Options, Setting};
 
@@ -81,20 +82,42 @@ pub(crate) const fn want(kind: Type, name: &'static str, fallback: Fallback) -> 
     Wanted { kind, name, fallback }
 }
 
-/// What a section has of `[DEFAULT]`, with the names, by the places in a template. What refers to other options is not
-/// among it, since it can be something else in each section, nor is what has the wrong type, since each section says so.
+/// What sections that don't set the options of a template have in their place, with the names, in the template's order.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Inherited(Vec<(Rc<str>, Option<Setting>)>);
+pub(crate) struct Inherited(Map<FromDefault>);
+
+/// What a section has of `[DEFAULT]`.
+#[derive(Debug, Clone)]
+enum FromDefault {
+    Unset,
+    Set(Setting),
+    /// It refers to other options, which can be something else in each section, or has the wrong type, which each section
+    /// says.
+    Unsettled,
+}
 
 impl Inherited {
     pub(crate) fn new(merged: &Merged, template: &[Wanted]) -> Self {
         let inherited = |wanted: &Wanted| {
-            let raw = merged.defaults.get(wanted.name)?;
+            let Some(raw) = merged.defaults.get(wanted.name) else { return FromDefault::Unset };
             let is_plain = matches!(&raw.datum, Datum::Text(text) if !has_reference(text));
-            let datum = wanted.kind.convert(&raw.datum).filter(|_| is_plain)?;
-            Some(Setting { datum, origin: raw.origin.clone() })
+            match wanted.kind.convert(&raw.datum).filter(|_| is_plain) {
+                Some(datum) => FromDefault::Set(Setting { datum, origin: raw.origin.clone() }),
+                None => FromDefault::Unsettled,
+            }
         };
-        Self(template.iter().map(|wanted| (wanted.name.into(), inherited(wanted))).collect())
+        let mut all = Map::with_capacity(template.len());
+        template.iter().for_each(|wanted| all.insert(wanted.name, inherited(wanted)));
+        Self(all)
+    }
+
+    /// By the places in the template, the name and what a section with these options of its own has, if it is known.
+    fn of(&self, own: &Map<Raw>) -> Vec<(&Rc<str>, Option<&FromDefault>)> {
+        let mut all: Vec<_> = self.0.iter().map(|(name, default)| (name, Some(default))).collect();
+        for (place, _) in own.keys().filter_map(|key| self.0.find(key)) {
+            all[place].1 = None;
+        }
+        all
     }
 }
 
@@ -125,18 +148,18 @@ impl Query<'_> {
         let vars = Vars::default();
         let mut scope = self.merged.scope(self.section, &vars);
         let own = self.merged.sections.get(self.section);
+        let known = own.map(|own| inherited.of(&own.options)).unwrap_or_default();
         for (place, wanted) in self.template.iter().enumerate() {
-            let (name, inherited) = match inherited.0.get(place) {
-                Some((name, setting)) => (Rc::clone(name), setting.as_ref()),
-                None => (wanted.name.into(), None),
+            let (name, default) = known.get(place).copied().unzip();
+            let found = match default.flatten() {
+                Some(FromDefault::Set(setting)) => {
+                    options.insert(name.map_or_else(|| wanted.name.into(), Rc::clone), setting.clone());
+                    continue;
+                }
+                Some(FromDefault::Unset) => self.missing(wanted, log),
+                Some(FromDefault::Unsettled) | None => self.read_one(wanted, scope.as_mut(), log)?,
             };
-            if let Some(setting) = inherited
-                && own.is_some_and(|own| !own.options.contains(&name))
-            {
-                options.insert(name, setting.clone());
-                continue;
-            }
-            let Some(setting) = self.read_one(wanted, scope.as_mut(), log)? else { continue };
+            let Some(setting) = found else { continue };
             let datum = wanted.kind.convert(&setting.datum).unwrap_or_else(|| {
                 let (name, section, default) = (wanted.name, self.section, wanted.fallback.repr());
                 let message =
@@ -144,6 +167,7 @@ impl Query<'_> {
                 log.say_at(Level::WARNING, logger::CONFIG, message, setting.place());
                 wanted.fallback.datum()
             });
+            let name = name.map_or_else(|| wanted.name.into(), Rc::clone);
             options.insert(name, Setting { datum, origin: setting.origin });
         }
         Ok(options)
@@ -172,23 +196,24 @@ impl Query<'_> {
         scope: Option<&mut Scope<'a>>,
         log: &mut Log,
     ) -> Result<Option<Setting>, Error> {
-        let fallback = || Some(Setting { datum: wanted.fallback.datum(), origin: None });
         let Some(scope) = scope else {
             let message = no_section(self.section).to_string();
             log.say_at(Level::ERROR, logger::CONFIG, message, self.merged.first_place());
-            return Ok(fallback());
+            return Ok(Some(Setting { datum: wanted.fallback.datum(), origin: None }));
         };
-        match scope.get(wanted.name)? {
-            Some(setting) => Ok(Some(setting)),
-            None if matches!(wanted.fallback, Fallback::Unset) => Ok(None),
-            None => {
-                log.trace(Level::DEBUG, logger::CONFIG, || {
-                    let (name, section, default) = (wanted.name, self.section, wanted.fallback.repr());
-                    format!("'{name}' not defined in '{section}'. Using default one: {default}")
-                });
-                Ok(fallback())
-            }
+        Ok(scope.get(wanted.name)?.or_else(|| self.missing(wanted, log)))
+    }
+
+    /// What there is of an option that is set nowhere.
+    fn missing(&self, wanted: &Wanted, log: &mut Log) -> Option<Setting> {
+        if matches!(wanted.fallback, Fallback::Unset) {
+            return None;
         }
+        log.trace(Level::DEBUG, logger::CONFIG, || {
+            let (name, section, default) = (wanted.name, self.section, wanted.fallback.repr());
+            format!("'{name}' not defined in '{section}'. Using default one: {default}")
+        });
+        Some(Setting { datum: wanted.fallback.datum(), origin: None })
     }
 }
 

@@ -37,7 +37,7 @@ pub use self::console::{Console, Output};
 pub use self::session::Client;
 pub use self::start::{configure, prepare, start};
 use crate::cmdline::{self, Answer, CmdLine, Conf};
-use crate::complete;
+use crate::{complete, memory};
 
 /// What a client says when it can't begin.
 const INIT_FAILED: &str = "Init of command line failed";
@@ -60,6 +60,7 @@ pub struct Failed;
 /// What compiles expressions and opens logs is the server's and not part of this program, which has to start quickly:
 /// where a configuration is tried out, the server's binary takes its place and acts as this client.
 pub fn run(args: Vec<OsString>) -> ExitCode {
+    memory::hold();
     let line = match cmdline::parse(&args) {
         Ok(line) => line,
         Err(answer) => return finish(print(answer, &args)),

@@ -16,5 +16,6 @@ mod complete;
 mod line_buffer;
 mod log_format;
 pub mod logging;
+mod memory;
 pub mod regex;
 pub mod server;

@@ -33,7 +33,6 @@ mod lifecycle;
 mod listener;
 mod lists;
 mod log_file;
-mod memory;
 mod notify;
 mod options;
 mod patience;

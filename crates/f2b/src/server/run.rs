@@ -21,12 +21,11 @@ use signal_hook::iterator::Signals;
 use super::Msg;
 use super::core::{Core, ServerOptions};
 use super::listener::{self, Socket};
-use super::memory;
 use super::trial::JUDGES;
 use crate::client::{self, Console, Failed, Output};
-use crate::clock;
 use crate::cmdline::{self, Conf};
 use crate::logging::{ServerLog, syslog_socket};
+use crate::{clock, memory};
 
 /// Runs the program: `args` are those of the process, its name first. The exit code is 0 or 255.
 pub fn run(args: Vec<OsString>) -> ExitCode {

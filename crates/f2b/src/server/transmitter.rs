@@ -11,9 +11,9 @@ use f2b_types::{Id, Level, Log, VERSION};
 use super::core::Core;
 use super::errors::{general, shown, type_error, type_name, value_error};
 use super::jail_options::check_readable;
-use super::memory;
 use super::words::Words;
 use super::worker::LastAnswer;
+use crate::memory;
 
 /// The level at which commands are told.
 const COMMAND: Level = Level::HEAVYDEBUG;
