@@ -15,7 +15,7 @@ use crate::error::ErrorKind;
 use crate::files::Files;
 use crate::interpolate::Vars;
 use crate::map::Map;
-use crate::merged::{Merged, Raw, references, split_condition};
+use crate::merged::{Merged, Raw, split_condition};
 use crate::pattern::{Given, Pattern};
 use crate::python::lower;
 use crate::setting::{Datum, Options, Setting};
@@ -72,10 +72,7 @@ impl Texts {
         let bodies = self.merged.sections.iter().map(|(_, body)| &body.options);
         let own = self.merged.sections.get(DEFINITION).map(|body| &body.options);
         let is_given = |name: &str| jail.contains(name) || given.contains(name);
-        let refers = |raw: &Raw| match &raw.datum {
-            Datum::Text(text) => references(text).any(|name| name.is_none_or(|name| is_given(&lower(name)))),
-            _ => false,
-        };
+        let refers = |raw: &Raw| raw.references().any(|name| name.is_none_or(|name| is_given(&lower(name))));
         own.into_iter().chain([&self.merged.defaults]).flat_map(Map::keys).any(|key| jail.contains(key))
             || bodies.chain([&self.merged.defaults]).flat_map(Map::iter).any(|(_, raw)| refers(raw))
     }

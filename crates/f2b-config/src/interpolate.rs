@@ -137,6 +137,8 @@ struct Found<'a> {
     origin: Option<&'a Rc<Origin>>,
     /// Offsets in the value are offsets in the file's text.
     raw: bool,
+    /// There may be references in it.
+    refers: bool,
 }
 
 /// Where names are looked up while the options of a section are resolved.
@@ -163,7 +165,7 @@ impl<'a> Scope<'a> {
         let Some(found) = self.find(&self.option) else { return Ok(None) };
         let datum = match &found.datum {
             Datum::None => Datum::None,
-            Datum::Text(text) if !has_reference(text) => Datum::Text(Rc::clone(text)),
+            Datum::Text(text) if !found.refers => Datum::Text(Rc::clone(text)),
             Datum::Text(text) => {
                 let mut out = mem::take(&mut self.expanded);
                 out.clear();
@@ -179,8 +181,12 @@ impl<'a> Scope<'a> {
     }
 
     fn find(&self, name: &str) -> Option<Found<'a>> {
-        let from_file =
-            |raw: &'a Raw| Found { datum: raw.datum.clone(), origin: raw.origin.as_ref(), raw: true };
+        let from_file = |raw: &'a Raw| Found {
+            datum: raw.datum.clone(),
+            origin: raw.origin.as_ref(),
+            raw: true,
+            refers: raw.refers,
+        };
         if let Some((_, raw)) = self.referred.iter().rev().find(|(key, _)| key == name) {
             return Some(from_file(raw));
         }
@@ -190,7 +196,8 @@ impl<'a> Scope<'a> {
                 Datum::None => Datum::None,
                 datum => Datum::Text(datum.to_text()),
             };
-            return Some(Found { datum, origin: setting.origin.as_ref(), raw: false });
+            let refers = matches!(&datum, Datum::Text(text) if has_reference(text));
+            return Some(Found { datum, origin: setting.origin.as_ref(), raw: false, refers });
         }
         self.own(name).map(from_file)
     }
@@ -242,7 +249,7 @@ impl<'a> Scope<'a> {
         }
         let found = self.find(name).ok_or_else(|| self.missing(name, text))?;
         match &found.datum {
-            Datum::Text(value) if has_reference(value) => self.expand(value, &found, depth + 1, out),
+            Datum::Text(value) if found.refers => self.expand(value, &found, depth + 1, out),
             Datum::Text(value) => {
                 out.push_str(value);
                 Ok(())

@@ -7,10 +7,11 @@
 use std::cell::OnceCell;
 use std::rc::Rc;
 
-use memchr::{memchr, memmem};
+use memchr::{memchr, memchr_iter};
 use smallvec::SmallVec;
 
 use crate::document::{Document, Origin};
+use crate::interpolate::has_reference;
 use crate::map::Map;
 use crate::parse::DEFAULT;
 use crate::python::is_word;
@@ -26,11 +27,23 @@ pub(crate) struct Raw {
     pub(crate) origin: Option<Rc<Origin>>,
     /// What it has overridden.
     pub(crate) below: Option<Rc<Raw>>,
+    /// There may be references in it.
+    pub(crate) refers: bool,
 }
 
 impl Raw {
     pub(crate) fn new(datum: Datum, origin: Option<Rc<Origin>>) -> Self {
-        Self { datum, origin, below: None }
+        let refers = matches!(&datum, Datum::Text(text) if has_reference(text));
+        Self { datum, origin, below: None, refers }
+    }
+
+    /// The names in its references; `None` where one is not closed.
+    pub(crate) fn references(&self) -> impl Iterator<Item = Option<&str>> {
+        let text = match &self.datum {
+            Datum::Text(text) if self.refers => text,
+            _ => "",
+        };
+        references(text)
     }
 }
 
@@ -162,8 +175,8 @@ fn put_on_top(options: &mut Map<Raw>, layer: &Map<Raw>) {
 }
 
 /// The names in the references `%(name)s` of a text; `None` where one is not closed.
-pub(crate) fn references(text: &str) -> impl Iterator<Item = Option<&str>> {
-    let opened = memmem::find_iter(text.as_bytes(), "%(").map(|at| &text[at + 2..]);
+fn references(text: &str) -> impl Iterator<Item = Option<&str>> {
+    let opened = memchr_iter(b'%', text.as_bytes()).filter_map(|at| text[at + 1..].strip_prefix('('));
     opened.map(|behind| behind.split_once(')').map(|(name, _)| name))
 }
 

@@ -10,9 +10,9 @@ use crate::Error;
 use crate::diagnostic::Log;
 use crate::interpolate::Vars;
 use crate::map::Map;
-use crate::merged::{Merged, references};
+use crate::merged::Merged;
 use crate::python::lower;
-use crate::setting::{Datum, Options};
+use crate::setting::Options;
 use crate::template::{Query, Wanted};
 
 /// Options of the files alone, interpolated.
@@ -65,8 +65,7 @@ fn mentioned(merged: &Merged, section: &str) -> Option<Map<()>> {
     }
     let sections = merged.sections.iter().map(|(_, body)| &body.options);
     for (_, raw) in sections.chain([&merged.defaults]).flat_map(Map::iter) {
-        let Datum::Text(text) = &raw.datum else { continue };
-        for name in references(text) {
+        for name in raw.references() {
             names.insert(&*lower(name?), ());
         }
     }
