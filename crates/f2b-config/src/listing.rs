@@ -3,6 +3,7 @@
 //! A filter and an action can each have four kinds of files, most of which are not there. One listing of their directory
 //! spares the looking for each of them.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs;
 
@@ -14,8 +15,18 @@ use crate::python::{exists, split_path};
 #[derive(Debug, Default)]
 pub(crate) struct Listings(HashMap<String, Option<Names>, RandomState>);
 
-/// By their names in lower case. Plain files, which are not even links, with the names as they are written.
-type Names = HashMap<String, Option<String>, RandomState>;
+/// By their names in lower case.
+type Names = HashMap<String, Kind, RandomState>;
+
+/// What an entry is.
+#[derive(Debug)]
+enum Kind {
+    /// A plain file, not even a link, whose name is in lower case.
+    Plain,
+    /// A plain file whose name is this.
+    PlainAs(String),
+    Other,
+}
 
 impl Listings {
     /// As [`exists`], of which a listing can often tell: that a name is not there, unless it is in another case, which
@@ -29,14 +40,18 @@ impl Listings {
     pub(crate) fn may_exist(&mut self, path: &str) -> bool {
         let (directory, name) = split_path(path);
         let names = self.list(directory);
-        !name.is_ascii() || names.is_none_or(|names| names.contains_key(&name.to_ascii_lowercase()))
+        !name.is_ascii() || names.is_none_or(|names| names.contains_key(&*lower_ascii(name)))
     }
 
     /// True for what was a plain file when its directory was listed.
     pub(crate) fn is_plain(&mut self, path: &str) -> bool {
         let (directory, name) = split_path(path);
-        let found = self.list(directory).and_then(|names| names.get(&name.to_ascii_lowercase()));
-        found.is_some_and(|file| file.as_deref() == Some(name))
+        let lower = lower_ascii(name);
+        match self.list(directory).and_then(|names| names.get(&*lower)) {
+            Some(Kind::Plain) => lower == name,
+            Some(Kind::PlainAs(written)) => written == name,
+            Some(Kind::Other) | None => false,
+        }
     }
 
     fn list(&mut self, directory: &str) -> Option<&Names> {
@@ -56,10 +71,22 @@ fn names_in(directory: &str) -> Option<Names> {
     let entries = fs::read_dir(if directory.is_empty() { "." } else { directory }).ok()?;
     let name_of = |entry: fs::DirEntry| {
         let is_plain = entry.file_type().is_ok_and(|kind| kind.is_file());
-        let name = entry.file_name();
-        (name.to_string_lossy().to_ascii_lowercase(), name.into_string().ok().filter(|_| is_plain))
+        match entry.file_name().into_string() {
+            Ok(name) if is_plain && is_lower(&name) => (name, Kind::Plain),
+            Ok(name) if is_plain => (name.to_ascii_lowercase(), Kind::PlainAs(name)),
+            Ok(name) => (name.to_ascii_lowercase(), Kind::Other),
+            Err(name) => (name.to_string_lossy().to_ascii_lowercase(), Kind::Other),
+        }
     };
     entries.map(|entry| entry.ok().map(name_of)).collect()
+}
+
+fn is_lower(name: &str) -> bool {
+    !name.bytes().any(|byte| byte.is_ascii_uppercase())
+}
+
+fn lower_ascii(name: &str) -> Cow<'_, str> {
+    if is_lower(name) { name.into() } else { name.to_ascii_lowercase().into() }
 }
 
 #[cfg(test)]
