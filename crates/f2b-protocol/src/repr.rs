@@ -156,10 +156,19 @@ fn plain_length(bytes: &[u8]) -> usize {
     start + bytes[start..].iter().take_while(|byte| PLAIN[usize::from(**byte)]).count()
 }
 
-/// Without a branch for each byte the compiler looks at all of them at once.
+/// Whether all of them stand for themselves; eight are looked at with each step.
 fn are_plain(chunk: &[u8; TOGETHER]) -> bool {
-    let is_special = |b: u8| !matches!(b, b' '..=b'~') | (b == b'\'') | (b == b'"') | (b == b'\\');
-    chunk.iter().fold(0, |found, byte| found | u8::from(is_special(*byte))) == 0
+    chunk.as_chunks().0.iter().all(|bytes| has_special(u64::from_ne_bytes(*bytes)) == 0)
+}
+
+/// Not zero if one of eight bytes is no printable character of ASCII, a quote or a backslash. The highest bit of each byte
+/// tells, and may be wrong where one to the right of it is special too.
+fn has_special(bytes: u64) -> u64 {
+    const EACH: u64 = u64::MAX / 0xff;
+    let is_below = |bytes: u64, limit: u8| bytes.wrapping_sub(EACH * u64::from(limit)) & !bytes;
+    let is = |byte: u8| is_below(bytes ^ (EACH * u64::from(byte)), 1);
+    let is_above = bytes | bytes.wrapping_add(EACH);
+    (is_below(bytes, b' ') | is_above | is(b'\'') | is(b'"') | is(b'\\')) & (EACH << 7)
 }
 
 /// `str.isprintable`, as near as Rust's own tables tell: what they escape behind a letter is not printable (there
@@ -220,6 +229,19 @@ mod tests {
                 }
             }
             check(&*"x".repeat(length), &format!("'{}'", "x".repeat(length)));
+        }
+    }
+
+    #[test]
+    fn each_byte_is_special_or_not_whatever_stands_beside_it() {
+        for byte in 0..=u8::MAX {
+            for place in 0..TOGETHER {
+                for filling in [b' ', b'~', b'('] {
+                    let mut chunk = [filling; TOGETHER];
+                    chunk[place] = byte;
+                    assert_eq!(are_plain(&chunk), PLAIN[usize::from(byte)], "{byte} at {place}");
+                }
+            }
         }
     }
 
