@@ -128,16 +128,18 @@ pub(crate) fn split_with_options(text: &str) -> Vec<&str> {
     let mut brackets = Brackets::new(text);
     let mut at = 0;
     while let Some(start) = text[at..].find(|c| !is_space(c)).map(|n| at + n) {
-        let end_of = |from: usize, stop: &dyn Fn(char) -> bool| {
-            text[from..].find(stop).map_or(text.len(), |n| from + n)
-        };
-        let name_end = end_of(start, &|c| c == '[' || is_space(c));
+        let name_end = end_of(text, start, |c| c == '[' || is_space(c));
         let end = if name_end > start { brackets.end(name_end) } else { None };
-        let end = end.unwrap_or_else(|| end_of(start, &is_space));
+        let end = end.unwrap_or_else(|| end_of(text, start, is_space));
         found.push(&text[start..end]);
         at = end;
     }
     found
+}
+
+/// Where the first character from a place on is at which something ends.
+fn end_of(text: &str, from: usize, ends: impl Fn(char) -> bool) -> usize {
+    text[from..].find(ends).map_or(text.len(), |n| from + n)
 }
 
 /// Finds the end of brackets. What they hold can be read in several ways; upstream's expression tries them in a fixed

@@ -113,12 +113,13 @@ pub(crate) struct Definition {
 
 impl Definition {
     pub(crate) fn new(texts: Rc<Texts>, template: &'static [Wanted], init: Options) -> Self {
+        let init = Rc::new(init);
         Self {
             texts,
             template,
-            init: init.into(),
+            init: Rc::clone(&init),
             options: Rc::default(),
-            brackets: Rc::default(),
+            brackets: init,
             vars: Vars::default(),
             is_shared: false,
             pending: None,

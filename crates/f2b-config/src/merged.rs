@@ -163,6 +163,7 @@ impl Merged {
 }
 
 fn put_on_top(options: &mut Map<Raw>, layer: &Map<Raw>) {
+    options.reserve(layer.len());
     for (key, raw) in layer.iter() {
         // A file can be read twice, around what it includes.
         let is_same = |below: &&Raw| match (&below.origin, &raw.origin) {
