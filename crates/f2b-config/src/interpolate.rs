@@ -264,9 +264,9 @@ impl<'a> Scope<'a> {
         let Some(inner) = text.strip_prefix("%(") else {
             return Err(fail(format!("'%' must be followed by '%' or '(', found: {}", repr(text))));
         };
-        let parts = inner.split_once(')').filter(|(name, _)| !name.is_empty());
-        let Some((name, behind)) = parts.and_then(|(name, behind)| Some((name, behind.strip_prefix('s')?)))
-        else {
+        let close = memchr(b')', inner.as_bytes()).filter(|close| *close > 0);
+        let parts = close.and_then(|close| Some((&inner[..close], inner[close + 1..].strip_prefix('s')?)));
+        let Some((name, behind)) = parts else {
             return Err(fail(format!("bad interpolation variable reference {}", repr(text))));
         };
         Ok((lower(name), behind))
