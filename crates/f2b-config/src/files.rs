@@ -234,16 +234,15 @@ impl Files {
     fn layer_paths(&mut self, basename: &str) -> Vec<String> {
         let directory = [basename, ".d"].concat();
         let has_directory = has_wildcard(basename) || self.listings.may_exist(&directory);
+        let beside = if has_directory { glob(&format!("{directory}/*")) } else { Vec::new() };
         let mut paths = Vec::new();
-        for extension in ["conf", "local"] {
-            let path = [basename, ".", extension].concat();
+        for extension in [".conf", ".local"] {
+            let path = [basename, extension].concat();
             paths.extend(self.listings.exists(&path).then_some(path));
-            if has_directory {
-                let mut found = glob(&format!("{directory}/*.{extension}"));
-                found.retain(|path| exists(path));
-                found.sort();
-                paths.append(&mut found);
-            }
+            let own = beside.iter().filter(|path| path.ends_with(extension) && exists(path));
+            let mut own: Vec<_> = own.cloned().collect();
+            own.sort();
+            paths.append(&mut own);
         }
         paths
     }
