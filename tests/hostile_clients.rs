@@ -369,7 +369,18 @@ fn where_no_thread_can_be_had_the_others_go_on() {
     assert_eq!(served.status.code(), Some(0), "{}", both(&served));
     place.wait_for_log("Accept socket error");
     drop(silent);
+    // Those that always have something to say are as many as there are threads; one of them makes the next when it can.
+    let connect = || UnixStream::connect(place.file("f2b.sock")).expect("a connection");
+    let talk = |clients: &mut [UnixStream]| {
+        for client in clients {
+            client.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket");
+            assert!(ask_over(client, &["ping"]).contains("pong"));
+        }
+    };
+    let mut talking = [connect(), connect()];
+    talk(&mut talking);
     limit(before);
+    talk(&mut talking);
     expect_ban(&place, "192.0.2.2");
     place.ask(&["status", "j"]);
 }

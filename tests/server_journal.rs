@@ -236,6 +236,39 @@ fn entries_with_times_of_their_own_are_read_once() {
     }
 }
 
+/// The place that is saved is not behind failures that nobody has answered for, be the server stopped or killed.
+#[test]
+fn failures_that_wait_for_a_command_are_read_again() {
+    if !journal::can_be_made() {
+        return;
+    }
+    for is_killed in [false, true] {
+        let place = place("");
+        let dir = place.path().display().to_string();
+        let command = "echo <ip> >> DIR/asked; test <ip> != 10.0.0.2 || while test -e DIR/hold; do sleep 0.1; done; exit 1";
+        let command = format!("ignorecommand = {}\n", command.replace("DIR", &dir));
+        place.write("jail.conf", &(place.read("jail.conf") + &command));
+        place.write("hold", "");
+        fail(&place, "prog", 60, 1..=3);
+        let mut server = place.start();
+        wait_for_found(&place, &[1]);
+        support::wait_until("the command hangs", || place.read("asked").contains("10.0.0.2"));
+        if is_killed {
+            // Long enough for the place to be saved.
+            std::thread::sleep(std::time::Duration::from_secs(12));
+            server.0.kill().expect("the process is there");
+            server.0.wait().expect("a process");
+        } else {
+            stop(&place, server);
+        }
+        fs::remove_file(place.file("hold")).expect("a file");
+        server = place.spawn(&mut place.server_with(&["-x"]));
+        fail(&place, "prog", 0, [4]);
+        wait_for_found(&place, &[1, 2, 3, 4]);
+        stop(&place, server);
+    }
+}
+
 /// Whatever stands in place of the cursor, the time leads to the entry.
 #[test]
 fn a_cursor_that_is_none_does_no_harm() {

@@ -4,6 +4,7 @@
 //! and as its date; behind the date, where upstream looks at nothing, stands the cursor. So reading goes on behind exactly
 //! that entry, whatever its own time is, and whoever else writes the place takes the cursor away.
 
+use std::collections::VecDeque;
 use std::ffi::{CStr, CString};
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -13,6 +14,7 @@ use f2b_journal::{Broken, EntryLine, Journal, JournalError, News, Source};
 use f2b_types::{Level, Log, Record, Time};
 use jiff::tz::Offset;
 
+use super::Outcome;
 use super::log_file::Progress;
 use crate::clock;
 use crate::logging::ServerLog;
@@ -90,6 +92,10 @@ pub(super) struct FollowedJournal {
     /// Time and date of the last entry, and whether the database knows.
     last: Option<(f64, String)>,
     is_saved: bool,
+    /// The last entry with failures, as the database takes it.
+    failed: Option<(f64, String)>,
+    /// Failures that may have to be waited for, each with the one before: there is nothing to be read again between them.
+    uncounted: VecDeque<(Outcome, Option<(f64, String)>)>,
     /// It knows of an earlier one at least.
     was_saved: bool,
     /// How often it could not be opened in a row, and whether the log says so.
@@ -101,6 +107,11 @@ pub(super) struct FollowedJournal {
     read_since_open: usize,
     /// Files that can't be opened, as the log says.
     left_out: Vec<PathBuf>,
+}
+
+/// The date of the entry that was read last, with its cursor.
+fn with_cursor(date: &str, journal: &Journal) -> String {
+    format!("{date}{}", journal.cursor().unwrap_or_default().to_string_lossy())
 }
 
 /// What the entries that come are of.
@@ -123,6 +134,8 @@ impl FollowedJournal {
             phase: Phase::Present,
             last: None,
             is_saved: true,
+            failed: None,
+            uncounted: VecDeque::new(),
             troubles: 0,
             is_told: false,
             next_check: Instant::now(),
@@ -148,15 +161,20 @@ impl FollowedJournal {
         !self.was_saved && self.last.is_some()
     }
 
-    /// The last entry as the database takes it ([`Position::new`]), if it has not got it yet.
+    /// The last entry as the database takes it ([`Position::new`]), if it has not got it yet; or an earlier one, as long as
+    /// failures behind that wait for an answer.
     pub(super) fn unsaved(&mut self) -> Option<(f64, String)> {
         self.was_saved |= self.last.is_some();
+        while self.uncounted.pop_front_if(|(outcome, _)| outcome.is_known()).is_some() {}
+        if let Some((_, before)) = self.uncounted.front() {
+            return before.clone();
+        }
         if std::mem::replace(&mut self.is_saved, true) {
             return None;
         }
         let (time, date) = self.last.as_ref()?;
-        let cursor = self.journal.as_ref().and_then(Journal::cursor).unwrap_or_default();
-        Some((*time, format!("{date}{}", cursor.to_string_lossy())))
+        let text = self.journal.as_ref().map_or_else(|| date.clone(), |journal| with_cursor(date, journal));
+        Some((*time, text))
     }
 
     /// Hands out entries that have come, up to a budget, each with whether it is news.
@@ -170,7 +188,7 @@ impl FollowedJournal {
         encoding: &Encoding,
         find_time: f64,
         log: &ServerLog,
-        mut each: impl FnMut(&EntryLine, bool),
+        mut each: impl FnMut(&EntryLine, bool) -> Option<Outcome>,
     ) -> Result<Progress, JournalError> {
         let is_certain = self.troubles >= TROUBLES || !self.left_out.is_empty();
         let broken = if is_certain { Broken::LeftOut } else { Broken::Refused };
@@ -215,7 +233,10 @@ impl FollowedJournal {
             if log.enabled(Level::HEAVYDEBUG) {
                 log.write(line.record(jail));
             }
-            each(&line, matches!(self.phase, Phase::Present));
+            if let Some(outcome) = each(&line, matches!(self.phase, Phase::Present)) {
+                let entry = (line.time, with_cursor(&line.date, journal));
+                self.uncounted.push_back((outcome, self.failed.replace(entry)));
+            }
             self.read_since_open += 1;
             self.last = Some((line.time, line.date));
             self.is_saved = false;

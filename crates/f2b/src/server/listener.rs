@@ -10,7 +10,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{self, Sender, TryRecvError};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender, TryRecvError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -188,15 +188,21 @@ impl Door {
                     continue;
                 }
             };
-            if self.waiting.get() == 0
-                && self.clients.get() < MAX_CLIENTS
-                && let Err(error) = Arc::clone(&self).open()
-            {
-                self.warn(&error);
-            }
+            self.keep_open();
             // A client that has gone away has nobody left to tell.
             let _ = serve(stream, &self);
         }
+    }
+
+    /// Makes sure that somebody waits for the next client, and tells whether that is so.
+    fn keep_open(self: &Arc<Self>) -> bool {
+        if self.waiting.get() > 0 {
+            return true;
+        }
+        let opened = self.clients.get() < MAX_CLIENTS
+            && Arc::clone(self).open().inspect_err(|error| self.warn(error)).is_ok();
+        // Another thread may have come back meanwhile.
+        opened || self.waiting.get() > 0
     }
 
     fn warn(&self, error: &io::Error) {
@@ -217,7 +223,7 @@ pub(super) fn make_parent(path: &Path) {
     }
 }
 
-fn serve(mut stream: UnixStream, door: &Door) -> io::Result<()> {
+fn serve(mut stream: UnixStream, door: &Arc<Door>) -> io::Result<()> {
     stream.set_write_timeout(Some(WRITE_TIMEOUT))?;
     stream.set_read_timeout(Some(PATIENCE))?;
     if door.log.enabled(Level::DEBUG)
@@ -230,7 +236,7 @@ fn serve(mut stream: UnixStream, door: &Door) -> io::Result<()> {
     let mut chunk = vec![0; 16 << 10];
     loop {
         let count = match stream.read(&mut chunk) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock && door.waiting.get() > 0 => {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && door.keep_open() => {
                 continue;
             }
             count => count?,
@@ -246,6 +252,7 @@ fn serve(mut stream: UnixStream, door: &Door) -> io::Result<()> {
                 Ok(Some(Frame::Message(message))) => {
                     let _unanswered = door.unanswered.enter();
                     stream.write_all(&answer(&message, door))?;
+                    door.keep_open();
                 }
                 Err(error) => {
                     stream.write_all(&frame::pack(&Value::from(format!("ERROR: {error}"))))?;
@@ -257,7 +264,7 @@ fn serve(mut stream: UnixStream, door: &Door) -> io::Result<()> {
 }
 
 /// The reply to one message, ready to be sent.
-fn answer(message: &[u8], door: &Door) -> Vec<u8> {
+fn answer(message: &[u8], door: &Arc<Door>) -> Vec<u8> {
     let message = match pickle::decode(message, &Limits::default()) {
         Ok(message) => message,
         Err(error) => {
@@ -281,7 +288,7 @@ fn answer(message: &[u8], door: &Door) -> Vec<u8> {
 }
 
 /// The core's reply, unless the core has gone.
-fn ask(command: Command, door: &Door) -> Option<Reply> {
+fn ask(command: Command, door: &Arc<Door>) -> Option<Reply> {
     let (sender, receiver) = mpsc::sync_channel(1);
     door.core.send(Msg::Command { command, answer: sender }).ok()?;
     // Most answers come before this thread would have fallen asleep and been woken.
@@ -292,5 +299,11 @@ fn ask(command: Command, door: &Door) -> Option<Reply> {
             Err(TryRecvError::Disconnected) => return None,
         }
     }
-    receiver.recv().ok()
+    loop {
+        match receiver.recv_timeout(PATIENCE) {
+            Ok(reply) => return Some(reply),
+            Err(RecvTimeoutError::Timeout) => _ = door.keep_open(),
+            Err(RecvTimeoutError::Disconnected) => return None,
+        }
+    }
 }

@@ -25,8 +25,8 @@ use super::{Backlog, JailKey, Msg, Outcome};
 pub(super) struct Jail {
     pub(super) key: JailKey,
     pub(super) name: String,
-    /// Without what finds dates.
-    filter: Filter,
+    /// Without what finds dates; boxed, as a list that grows has room for more jails than there are.
+    filter: Box<Filter>,
     dates: Option<SharedDates>,
     pub(super) polling: bool,
     backlog: Backlog,
@@ -66,7 +66,7 @@ impl Jail {
     pub(super) fn new(key: JailKey, name: String, polling: bool, backlog: Backlog) -> Self {
         Self {
             key,
-            filter: Filter::new(&name, 0),
+            filter: Box::new(Filter::new(&name, 0)),
             name,
             dates: None,
             polling,
@@ -150,7 +150,7 @@ impl Jail {
         let progress = journal.read(name, &encoding, find_time, &ways.log, |entry, in_operation| {
             let context = LineContext { clock: &clock, in_operation, check_find_time: true };
             let found = filter.process_dated(entry.parts(), Number::Float(entry.time), &context);
-            ways.pass_on(*key, filter, backlog, found, &context);
+            ways.pass_on(*key, filter, backlog, found, &context)
         });
         journal.report(name, &progress, &ways.log);
         match progress {

@@ -267,8 +267,9 @@ impl Tail {
         if count > 0 {
             self.first_line.read_on(&self.file)?;
             let bytes = self.buffer.bytes();
-            self.trace.clear();
-            self.trace.extend_from_slice(&bytes[bytes.len() - count.min(TRACE)..]);
+            let new = &bytes[bytes.len() - count.min(TRACE)..];
+            self.trace.drain(..(self.trace.len() + new.len()).saturating_sub(TRACE));
+            self.trace.extend_from_slice(new);
         }
         Ok(count)
     }

@@ -314,6 +314,18 @@ fn a_file_that_was_emptied_and_has_grown_again_is_read_from_its_start() {
     file.expect(&["seven", "eight"], Progress::End);
 }
 
+/// The last bytes are known even if they came one by one.
+#[test]
+fn a_file_that_was_emptied_is_known_by_more_than_what_came_last() {
+    let mut file = Fixture::new();
+    file.append("one\ntwo");
+    file.expect(&["one"], Progress::End);
+    file.append("\n");
+    file.expect(&["two"], Progress::End);
+    fs::write(file.dir.path().join("log"), "six\n888\n99\n").expect("a write");
+    file.expect(&["six", "888", "99"], Progress::End);
+}
+
 /// What a reader gets, up to a distance.
 fn read(log: &mut LogFile, distance: Option<u64>) -> (Vec<String>, Progress) {
     let mut seen = Vec::new();
