@@ -4,7 +4,8 @@
 //! server. Cargo knows static linking for a whole build only, and the server must not be: it looks names up through the C
 //! library's plug-ins and opens libsystemd. So the client's linker is told to make a static program, and finds the
 //! archives of the libraries that the standard library asks for in a directory of their own before it finds the shared
-//! ones. Without the feature `static-client`, or where an archive is missing, all programs are linked as usual.
+//! ones. Without the feature `static-client`, where an archive is missing, or with flags of one's own for where code lies and what
+//! links it, all programs are linked as usual.
 
 use std::env;
 use std::fs;
@@ -51,15 +52,19 @@ fn libraries() -> Option<Vec<(&'static str, String, &'static [&'static str])>> {
     let is_native = env::var("HOST") == env::var("TARGET");
     let is_wanted = env::var_os("CARGO_FEATURE_STATIC_CLIENT").is_some();
     let is_static_anyway = features.split(',').any(|feature| feature == "crt-static");
+    let flags = env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
+    let is_elsewhere = flags.contains("relocation-model") || flags.contains("linker=");
     let is_glibc = is("CARGO_CFG_TARGET_OS", "linux") && is("CARGO_CFG_TARGET_ENV", "gnu");
-    if !is_native || !is_wanted || is_static_anyway || !is_glibc {
+    if !is_native || !is_wanted || is_static_anyway || is_elsewhere || !is_glibc {
         return None;
     }
     let linker = env::var_os("RUSTC_LINKER").unwrap_or_else(|| "cc".into());
     let find = |file: &str| {
         let printed = Command::new(&linker).arg(format!("-print-file-name={file}")).output().ok()?;
         let path = String::from_utf8(printed.stdout).ok()?.trim().to_owned();
-        Path::new(&path).is_absolute().then_some(path)
+        let found = Path::new(&path).is_absolute().then_some(path)?;
+        println!("cargo::rerun-if-changed={found}");
+        Some(found)
     };
     find(STARTUP)?;
     let found = |archives: &[&str]| {

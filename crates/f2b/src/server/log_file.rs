@@ -19,6 +19,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use f2b_filter::Encoding;
 use f2b_types::Number;
+use nix::libc::ESTALE;
 
 use super::fifo::{self, Fifo};
 use super::generations::{self, Inode, Looked, Names, inode};
@@ -280,7 +281,12 @@ impl LogFile {
         }
         let looks = self.looks_now.take();
         self.looks = None;
-        let progress = self.read_on(encoding, distance, &mut each)?;
+        let progress = self.read_on(encoding, distance, &mut each);
+        if progress.as_ref().is_err_and(|error| error.raw_os_error() == Some(ESTALE)) {
+            // A server of files has it no more; another one may have the name.
+            self.close();
+        }
+        let progress = progress?;
         if progress == Progress::End {
             self.looks = looks;
         }

@@ -102,10 +102,16 @@ impl Retired {
         is_news: bool,
         each: &mut impl FnMut(RawLine<'_>),
     ) -> io::Result<bool> {
-        for (tail, since) in &mut self.open {
+        let mut broken = None;
+        for (index, (tail, since)) in self.open.iter_mut().enumerate() {
             for round in 0.. {
-                if tail.fill(None)? == 0 {
-                    break;
+                match tail.fill(None) {
+                    Ok(0) => break,
+                    Ok(_) => {}
+                    Err(error) => {
+                        broken = Some((index, error));
+                        break;
+                    }
                 }
                 *since = Instant::now();
                 // After a restart it is the file with the name that reading goes on in.
@@ -114,6 +120,11 @@ impl Retired {
                     return Ok(true);
                 }
             }
+        }
+        // A file that can't be read any more must not keep anybody from the next one.
+        if let Some((index, error)) = broken {
+            self.open.remove(index).into_iter().for_each(|(tail, _)| self.close(tail));
+            return Err(error);
         }
         while let Some(index) = self.open.iter().position(|(_, since)| since.elapsed() >= GRACE) {
             self.open.remove(index).into_iter().for_each(|(tail, _)| self.close(tail));

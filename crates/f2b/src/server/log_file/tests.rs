@@ -314,6 +314,22 @@ fn a_file_that_was_emptied_and_has_grown_again_is_read_from_its_start() {
     file.expect(&["seven", "eight"], Progress::End);
 }
 
+#[test]
+fn an_old_file_that_can_not_be_read_any_more_is_left_alone() {
+    let mut file = Fixture::new();
+    file.append("one\n");
+    file.expect(&["one"], Progress::End);
+    file.rename();
+    file.append("two\n");
+    file.expect(&["two"], Progress::End);
+    // As if the server of files had lost it: this one is open for writing only.
+    let broken = File::create(file.dir.path().join("broken")).expect("a file");
+    file.log.retired.open[0].0.file = broken.into();
+    file.append("three\n");
+    assert!(file.log.read_lines(&Encoding::default(), None, |_| {}).is_err());
+    file.expect(&["three"], Progress::End);
+}
+
 /// The last bytes are known even if they came one by one.
 #[test]
 fn a_file_that_was_emptied_is_known_by_more_than_what_came_last() {
