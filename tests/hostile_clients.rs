@@ -335,6 +335,29 @@ fn ask_over(stream: &mut UnixStream, words: &[&str]) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
+/// A signal that meets the thread of a client ends nothing.
+#[test]
+fn a_signal_to_its_thread_costs_no_client_its_connection() {
+    const SIGNAL: &str = "import ctypes, sys\nctypes.CDLL(None).tgkill(*map(int, sys.argv[1:]), 10)";
+    if !available("python3", has_program("python3")) {
+        return;
+    }
+    let place = place();
+    let server = place.start();
+    let mut stream = UnixStream::connect(place.file("f2b.sock")).expect("a connection");
+    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket");
+    assert!(ask_over(&mut stream, &["ping"]).contains("pong"));
+    let pid = server.0.id().to_string();
+    for task in fs::read_dir(format!("/proc/{pid}/task")).expect("a process") {
+        let task = task.expect("a thread");
+        if fs::read_to_string(task.path().join("comm")).expect("a name").trim() == "f2b/socket" {
+            support::run(Command::new("python3").args(["-c", SIGNAL, &pid]).arg(task.file_name()));
+        }
+    }
+    assert!(ask_over(&mut stream, &["ping"]).contains("pong"));
+    expect_ban(&place, "192.0.2.1");
+}
+
 #[test]
 fn where_no_thread_can_be_had_the_others_go_on() {
     // Limits of processes are no limits for root.
@@ -359,14 +382,28 @@ fn where_no_thread_can_be_had_the_others_go_on() {
     let before = limits.lines().find(|line| line.starts_with("Max processes")).expect("a limit");
     let before = before.split_whitespace().nth(2).expect("a number");
     limit("1");
-    // A question that needs a thread of its own, and a client that needs one.
+    // A question needs a thread of its own.
     let answer = ask_over(&mut stream, &["status", "j", "cymru"]);
     assert!(answer.contains("Unable to ask for the networks"), "{answer}");
-    let refused = place.client(binary("f2b-client"), &["ping"]).output().expect("the client runs");
-    assert_eq!(refused.status.code(), Some(255), "{}", both(&refused));
-    place.wait_for_log("Accept socket error");
     assert!(ask_over(&mut stream, &["ping"]).contains("pong"));
+    // Clients that say nothing take what threads there are, and make room for one that has something to say.
+    let silent = [(); 3].map(|()| UnixStream::connect(place.file("f2b.sock")).expect("a connection"));
+    let served = place.client(binary("f2b-client"), &["ping"]).output().expect("the client runs");
+    assert_eq!(served.status.code(), Some(0), "{}", both(&served));
+    place.wait_for_log("Accept socket error");
+    drop(silent);
+    // Those that always have something to say are as many as there are threads; one of them makes the next when it can.
+    let connect = || UnixStream::connect(place.file("f2b.sock")).expect("a connection");
+    let talk = |clients: &mut [UnixStream]| {
+        for client in clients {
+            client.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket");
+            assert!(ask_over(client, &["ping"]).contains("pong"));
+        }
+    };
+    let mut talking = [connect(), connect()];
+    talk(&mut talking);
     limit(before);
+    talk(&mut talking);
     expect_ban(&place, "192.0.2.2");
     place.ask(&["status", "j"]);
 }

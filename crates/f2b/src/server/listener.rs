@@ -1,16 +1,17 @@
 //! The socket: accepts clients, reads their commands, writes the replies.
 //!
 //! Each client has a thread of its own that waits for nobody but its client and its reply, so that a slow or silent
-//! client costs one small thread and nothing else. Upstream: `asyncserver.py`.
+//! client costs one small thread and nothing else. The thread that lets a client in serves it, after it has made sure that
+//! another one is at the door: to hand the client over would take longer than most answers. Upstream: `asyncserver.py`.
 
 use std::env;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{self, Sender};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender, TryRecvError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -30,7 +31,13 @@ use crate::logging::ServerLog;
 /// More clients than this at once wait in the queue of the kernel.
 const MAX_CLIENTS: usize = 512;
 
-/// A client that has been silent for this long makes room for others where there is none left.
+/// So many threads stay when they have nothing to do. With two, one client after the other finds a thread that waits.
+const SPARE_THREADS: usize = 2;
+
+/// How often a thread looks for an answer before it sleeps until there is one.
+const YIELDS: usize = 100;
+
+/// A client that has been silent for this long makes room for others where nobody is left to let them in.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How often the log is told that nobody can be let in.
@@ -65,6 +72,11 @@ impl Count {
     fn enter(&self) -> Counted {
         self.0.fetch_add(1, Ordering::AcqRel);
         Counted(self.clone())
+    }
+
+    fn enter_below(&self, limit: usize) -> Option<Counted> {
+        let more = |count| (count < limit).then_some(count + 1);
+        self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).ok().map(|_| Counted(self.clone()))
     }
 }
 
@@ -108,8 +120,16 @@ impl Socket {
         log: &Arc<ServerLog>,
     ) -> Result<Self> {
         let unanswered = Count::default();
-        let door = Door { core: core.clone(), log: Arc::clone(log), unanswered: unanswered.clone() };
-        thread::Builder::new().name("f2b/socket".into()).spawn(move || accept(&listener, &door))?;
+        let door = Door {
+            listener,
+            core: core.clone(),
+            log: Arc::clone(log),
+            unanswered: unanswered.clone(),
+            clients: Count::default(),
+            waiting: Count::default(),
+            warned: Mutex::default(),
+        };
+        Arc::new(door).open()?;
         Ok(Self { path, unanswered })
     }
 
@@ -134,12 +154,65 @@ fn inherited() -> Option<io::Result<UnixListener>> {
     Some(listener.and_then(|listener| listener.set_nonblocking(false).map(|()| listener)))
 }
 
-/// What every client's thread needs.
-#[derive(Clone)]
+/// Where clients come in, and what each of their threads needs.
 struct Door {
+    listener: UnixListener,
     core: Sender<Msg>,
     log: Arc<ServerLog>,
     unanswered: Count,
+    clients: Count,
+    /// The threads that wait for a client to come.
+    waiting: Count,
+    /// When the log was last told that nobody can be let in.
+    warned: Mutex<Option<Instant>>,
+}
+
+impl Door {
+    /// Lets clients in from one thread more.
+    fn open(self: Arc<Self>) -> io::Result<()> {
+        let thread = thread::Builder::new().name("f2b/socket".into()).stack_size(256 << 10);
+        thread.spawn(move || self.attend()).map(drop)
+    }
+
+    /// Serves one client after the other, while there is need of this thread.
+    fn attend(self: Arc<Self>) {
+        while let Some(waiting) = self.waiting.enter_below(SPARE_THREADS) {
+            let stream = self.listener.accept();
+            let _client = self.clients.enter();
+            drop(waiting);
+            let stream = match stream {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    self.warn(&error);
+                    thread::sleep(Duration::from_millis(50));
+                    continue;
+                }
+            };
+            self.keep_open();
+            // A client that has gone away has nobody left to tell.
+            let _ = serve(stream, &self);
+        }
+    }
+
+    /// Makes sure that somebody waits for the next client, and tells whether that is so.
+    fn keep_open(self: &Arc<Self>) -> bool {
+        if self.waiting.get() > 0 {
+            return true;
+        }
+        let opened = self.clients.get() < MAX_CLIENTS
+            && Arc::clone(self).open().inspect_err(|error| self.warn(error)).is_ok();
+        // Another thread may have come back meanwhile.
+        opened || self.waiting.get() > 0
+    }
+
+    fn warn(&self, error: &io::Error) {
+        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        if warned.is_some_and(|last| last.elapsed() < WARN_INTERVAL) {
+            return;
+        }
+        *warned = Some(Instant::now());
+        self.log.write(Record::new(Level::WARNING, "asyncserver", format!("Accept socket error: {error}")));
+    }
 }
 
 /// Creates the last directory of an absolute path on demand, as upstream does for socket, pid file and database.
@@ -150,42 +223,7 @@ pub(super) fn make_parent(path: &Path) {
     }
 }
 
-fn accept(listener: &UnixListener, door: &Door) {
-    let clients = Count::default();
-    let mut warned: Option<Instant> = None;
-    let mut warn = |error: &io::Error| {
-        if warned.is_some_and(|last| last.elapsed() < WARN_INTERVAL) {
-            return;
-        }
-        warned = Some(Instant::now());
-        let message = format!("Accept socket error: {error}");
-        door.log.write(Record::new(Level::WARNING, "asyncserver", message));
-    };
-    for stream in listener.incoming() {
-        let stream = match stream {
-            Ok(stream) => stream,
-            Err(error) => {
-                warn(&error);
-                thread::sleep(Duration::from_millis(50));
-                continue;
-            }
-        };
-        while clients.get() >= MAX_CLIENTS {
-            thread::sleep(Duration::from_millis(5));
-        }
-        let (door, client, clients) = (door.clone(), clients.enter(), clients.clone());
-        let serve = move || {
-            let _client = client;
-            // A client that has gone away has nobody left to tell.
-            let _ = serve(stream, &door, &clients);
-        };
-        if let Err(error) = thread::Builder::new().stack_size(256 << 10).spawn(serve) {
-            warn(&error);
-        }
-    }
-}
-
-fn serve(mut stream: UnixStream, door: &Door, clients: &Count) -> io::Result<()> {
+fn serve(mut stream: UnixStream, door: &Arc<Door>) -> io::Result<()> {
     stream.set_write_timeout(Some(WRITE_TIMEOUT))?;
     stream.set_read_timeout(Some(PATIENCE))?;
     if door.log.enabled(Level::DEBUG)
@@ -198,9 +236,9 @@ fn serve(mut stream: UnixStream, door: &Door, clients: &Count) -> io::Result<()>
     let mut chunk = vec![0; 16 << 10];
     loop {
         let count = match stream.read(&mut chunk) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock && clients.get() < MAX_CLIENTS => {
-                continue;
-            }
+            // Where there is a limit of time the kernel leaves it to the caller to go on behind a signal.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && door.keep_open() => continue,
             count => count?,
         };
         if count == 0 {
@@ -214,6 +252,7 @@ fn serve(mut stream: UnixStream, door: &Door, clients: &Count) -> io::Result<()>
                 Ok(Some(Frame::Message(message))) => {
                     let _unanswered = door.unanswered.enter();
                     stream.write_all(&answer(&message, door))?;
+                    door.keep_open();
                 }
                 Err(error) => {
                     stream.write_all(&frame::pack(&Value::from(format!("ERROR: {error}"))))?;
@@ -225,7 +264,7 @@ fn serve(mut stream: UnixStream, door: &Door, clients: &Count) -> io::Result<()>
 }
 
 /// The reply to one message, ready to be sent.
-fn answer(message: &[u8], door: &Door) -> Vec<u8> {
+fn answer(message: &[u8], door: &Arc<Door>) -> Vec<u8> {
     let message = match pickle::decode(message, &Limits::default()) {
         Ok(message) => message,
         Err(error) => {
@@ -249,8 +288,22 @@ fn answer(message: &[u8], door: &Door) -> Vec<u8> {
 }
 
 /// The core's reply, unless the core has gone.
-fn ask(command: Command, door: &Door) -> Option<Reply> {
+fn ask(command: Command, door: &Arc<Door>) -> Option<Reply> {
     let (sender, receiver) = mpsc::sync_channel(1);
     door.core.send(Msg::Command { command, answer: sender }).ok()?;
-    receiver.recv().ok()
+    // Most answers come before this thread would have fallen asleep and been woken.
+    for _ in 0..YIELDS {
+        match receiver.try_recv() {
+            Ok(reply) => return Some(reply),
+            Err(TryRecvError::Empty) => thread::yield_now(),
+            Err(TryRecvError::Disconnected) => return None,
+        }
+    }
+    loop {
+        match receiver.recv_timeout(PATIENCE) {
+            Ok(reply) => return Some(reply),
+            Err(RecvTimeoutError::Timeout) => _ = door.keep_open(),
+            Err(RecvTimeoutError::Disconnected) => return None,
+        }
+    }
 }
