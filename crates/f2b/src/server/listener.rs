@@ -291,7 +291,7 @@ fn answer(message: &[u8], door: &Arc<Door>) -> Vec<u8> {
 fn ask(command: Command, door: &Arc<Door>) -> Option<Reply> {
     let (sender, receiver) = mpsc::sync_channel(1);
     door.core.send(Msg::Command { command, answer: sender }).ok()?;
-    // Most answers come before this thread would have fallen asleep and been woken.
+    // An answer often comes before this thread would have fallen asleep and been woken.
     for _ in 0..YIELDS {
         match receiver.try_recv() {
             Ok(reply) => return Some(reply),
