@@ -15,7 +15,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use journal::entry;
 use mounts::Mounts;
@@ -236,34 +236,40 @@ fn entries_with_times_of_their_own_are_read_once() {
     }
 }
 
-/// The place that is saved is not behind failures that nobody has answered for, be the server stopped or killed.
+/// The place that is saved is not behind failures that nobody has answered for, be the server stopped or killed, and the
+/// journal rotated before the next start.
 #[test]
 fn failures_that_wait_for_a_command_are_read_again() {
     if !journal::can_be_made() {
         return;
     }
-    for is_killed in [false, true] {
+    // A kill comes as soon as the place where reading began has been saved, or that of the first failure.
+    for (held, kill_after) in [(2, None), (2, Some(12)), (1, Some(1))] {
         let place = place("");
         let dir = place.path().display().to_string();
-        let command = "echo <ip> >> DIR/asked; test <ip> != 10.0.0.2 || while test -e DIR/hold; do sleep 0.1; done; exit 1";
-        let command = format!("ignorecommand = {}\n", command.replace("DIR", &dir));
+        let command = format!(
+            "ignorecommand = echo <ip> >> {dir}/asked; \
+             test <ip> != 10.0.0.{held} || while test -e {dir}/hold; do sleep 0.1; done; exit 1\n"
+        );
         place.write("jail.conf", &(place.read("jail.conf") + &command));
         place.write("hold", "");
         fail(&place, "prog", 60, 1..=3);
         let mut server = place.start();
-        wait_for_found(&place, &[1]);
-        support::wait_until("the command hangs", || place.read("asked").contains("10.0.0.2"));
-        if is_killed {
-            // Long enough for the place to be saved.
-            std::thread::sleep(std::time::Duration::from_secs(12));
+        let asked = || fs::read_to_string(place.file("asked")).unwrap_or_default();
+        wait_until("the command hangs", || asked().contains(&address(held)));
+        wait_for_found(&place, &(1..held).collect::<Vec<_>>());
+        if let Some(seconds) = kill_after {
+            thread::sleep(Duration::from_secs(seconds));
             server.0.kill().expect("the process is there");
             server.0.wait().expect("a process");
+            fs::rename(file(&place), place.file("journal/system@1.journal")).expect("a rotation");
+            fail(&place, "prog", 0, [4]);
         } else {
             stop(&place, server);
+            fail(&place, "prog", 0, [4]);
         }
         fs::remove_file(place.file("hold")).expect("a file");
         server = place.spawn(&mut place.server_with(&["-x"]));
-        fail(&place, "prog", 0, [4]);
         wait_for_found(&place, &[1, 2, 3, 4]);
         stop(&place, server);
     }
@@ -458,6 +464,31 @@ fn a_broken_file_of_several_is_left_out() {
     drop(server);
 }
 
+/// Where a server finds no file, since a rotation is under way, it does not read the system's journal in its place; and it
+/// goes on where it was.
+#[test]
+fn a_start_in_the_middle_of_a_rotation_skips_nothing() {
+    if !journal::can_be_made() {
+        return;
+    }
+    let place = place("");
+    fail(&place, "prog", 60, [1]);
+    let server = place.start();
+    wait_for_found(&place, &[1]);
+    stop(&place, server);
+    fail(&place, "prog", 1, [2, 3]);
+    fs::rename(file(&place), place.file("journal/system@1.journal")).expect("a rotation");
+    for next in [4, 5] {
+        let server = place.start();
+        // Upstream's way, to read the system's journal instead, is taken after a while.
+        thread::sleep(Duration::from_secs(if next == 4 { 0 } else { 4 }));
+        fail(&place, "prog", 0, [next]);
+        wait_for_found(&place, &(1..=next).collect::<Vec<_>>());
+        stop(&place, server);
+        fs::rename(file(&place), place.file(&format!("journal/system@{next}.journal"))).expect("a rotation");
+    }
+}
+
 /// What has been read of the files does not stay in memory, where the library has put it.
 #[test]
 fn a_long_past_is_let_go() {
@@ -528,7 +559,11 @@ fn a_kill_skips_no_entry() {
     }
     let place = place("");
     fail(&place, "prog", 1, [0]);
+    // Once there is a place to go on from; up to that what a rotation takes away is not asked for.
     let mut server = place.start();
+    wait_for_found(&place, &[0]);
+    stop(&place, server);
+    server = place.spawn(&mut place.server_with(&["-x"]));
     let seed = std::env::var("F2B_TORTURE_SEED").map_or(7, |text| text.parse().expect("a number"));
     let mut rng = fastrand::Rng::with_seed(seed);
     let (mut next, mut rotations, mut kills) = (1, 0, 0);

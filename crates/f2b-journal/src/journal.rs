@@ -28,6 +28,7 @@ const MAX_FIELD: usize = MAX_VALUE + 64;
 /// A journal, read forwards.
 pub struct Journal {
     source: Source,
+    broken: Broken,
     handle: Handle,
     /// The files that it was opened by, if it was.
     files: Option<Vec<OpenFile>>,
@@ -69,24 +70,25 @@ impl Journal {
     ///
     /// [`JournalError`] where there is no library, or something can't be opened.
     pub fn open(source: &Source) -> Result<Self, JournalError> {
-        Ok(Self::with(source, source.open(None, Broken::Refused)?))
+        Self::with(source, Broken::Refused, None)
     }
 
     /// The same for somebody who goes on reading, and who read it `until` then: what was rotated out of use since is opened as
-    /// well. Files that can't be opened may be left out ([`Journal::left_out`]) until something comes of them; but one that is
-    /// being begun can't be opened either, and what it gets is not read if others are read on meanwhile.
+    /// well. Files that can't be opened may be left out ([`Journal::left_out`]) until something comes of them; what one gets
+    /// meanwhile is not read if others are read on.
     ///
     /// # Errors
     ///
     /// [`JournalError`] where there is no library, or nothing that can be opened.
     pub fn follow(source: &Source, until: Option<SystemTime>, broken: Broken) -> Result<Self, JournalError> {
-        let journal = Self::with(source, source.open(until, broken)?);
-        Ok(Self { until, ..journal })
+        Self::with(source, broken, until)
     }
 
-    fn with(source: &Source, (handle, files): (Handle, Option<Vec<OpenFile>>)) -> Self {
-        Self {
+    fn with(source: &Source, broken: Broken, until: Option<SystemTime>) -> Result<Self, JournalError> {
+        let (handle, files) = source.open(until, broken)?;
+        Ok(Self {
             source: source.clone(),
+            broken,
             stale: starts_late(source, &handle, files.as_deref()),
             handle,
             files,
@@ -94,8 +96,8 @@ impl Journal {
             start: Start::Head,
             place: None,
             repeats: false,
-            until: None,
-        }
+            until,
+        })
     }
 
     /// Reads only what matches all of one of the lists; everything if there is none.
@@ -159,10 +161,13 @@ impl Journal {
     }
 
     /// The cursor of the last entry that there is.
-    pub fn last_cursor(&mut self) -> Option<CString> {
-        self.handle.seek_tail().ok()?;
-        let is_there = self.handle.previous().unwrap_or(false);
-        is_there.then(|| self.handle.cursor().ok()).flatten()
+    ///
+    /// # Errors
+    ///
+    /// [`JournalError`] if the library refuses, as it may while a file is being begun.
+    pub fn last_cursor(&mut self) -> Result<Option<CString>, JournalError> {
+        self.handle.seek_tail()?;
+        Ok(if self.handle.previous()? { Some(self.handle.cursor()?) } else { None })
     }
 
     /// Goes on with the first entry that was received at that time (in seconds since 1970) or later.
@@ -200,7 +205,7 @@ impl Journal {
     /// # Errors
     ///
     /// [`JournalError`] if the files can't be opened now, or one is cut short; ask again later.
-    pub fn news(&mut self, broken: Broken) -> Result<News, JournalError> {
+    pub fn news(&mut self) -> Result<News, JournalError> {
         if !self.is_stale() {
             match self.handle.process()? {
                 NOP => return Ok(News::Nothing),
@@ -214,12 +219,13 @@ impl Journal {
                 _ => return Ok(News::Entries),
             }
         }
-        self.reopen(broken)?;
+        self.reopen()?;
         Ok(News::Reopened)
     }
 
     /// Looks for what the library takes no note of: a file that has lost its beginning, which it takes for an empty one, one
-    /// that could not be opened before, or a change that it has overlooked. The journal may be stale then.
+    /// that could not be opened before, a change that it has overlooked, or the first of the files that were asked for. The
+    /// journal may be stale then.
     ///
     /// # Errors
     ///
@@ -230,7 +236,10 @@ impl Journal {
             self.stale = true;
             return Err(JournalError::CutShort);
         }
-        self.stale |= files.any(OpenFile::has_changed);
+        self.stale |= match &self.files {
+            Some(_) => files.any(OpenFile::has_changed),
+            None => self.source.have_changed(&[]),
+        };
         Ok(())
     }
 
@@ -240,10 +249,10 @@ impl Journal {
     /// # Errors
     ///
     /// [`JournalError`] if they can't be opened now; nothing has changed then.
-    pub fn reopen(&mut self, broken: Broken) -> Result<(), JournalError> {
+    pub fn reopen(&mut self) -> Result<(), JournalError> {
         let recent = SystemTime::now().checked_sub(ROTATION);
         let since = self.until.filter(|until| recent.is_none_or(|recent| *until < recent)).or(recent);
-        let (mut handle, files) = self.source.open(since, broken)?;
+        let (mut handle, files) = self.source.open(since, self.broken)?;
         if files.is_none() && self.files.is_some() {
             return Err(JournalError::System(nix::errno::Errno::ENOENT.into()));
         }

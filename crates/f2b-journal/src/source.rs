@@ -7,7 +7,7 @@ use std::fmt;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use f2b_protocol::Value;
 use nix::unistd::{AccessFlags, access, geteuid};
@@ -84,8 +84,8 @@ pub(crate) struct OpenFile {
 pub enum Broken {
     /// It is not opened at all, as by the library.
     Refused,
-    /// The others are.
-    LeftOut,
+    /// The others are, if nothing has happened to those for so long: a file that is being begun can't be opened either.
+    LeftOutAfter(Duration),
 }
 
 impl Source {
@@ -135,19 +135,28 @@ impl Source {
         }
         let open = |files: &[PathBuf]| Handle::open(&Place::Files(files), flags.unwrap_or(0));
         let handle = match open(&files) {
-            Err(error) if broken == Broken::LeftOut => {
-                files.retain(|file| open(std::slice::from_ref(file)).is_ok());
-                if files.is_empty() {
+            Err(error) => {
+                let Broken::LeftOutAfter(pause) = broken else { return Err(error) };
+                let (sound, broken): (Vec<_>, Vec<_>) =
+                    files.into_iter().partition(|file| open(std::slice::from_ref(file)).is_ok());
+                if sound.is_empty() || broken.iter().any(|file| has_changed_within(file, pause)) {
                     return Err(error);
                 }
-                for file in opened.iter_mut().filter(|file| !files.contains(&file.path)) {
+                for file in opened.iter_mut().filter(|file| broken.contains(&file.path)) {
                     file.leave_out();
                 }
-                open(&files)?
+                open(&sound)?
             }
-            opened => opened?,
+            Ok(handle) => handle,
         };
         Ok((handle, Some(opened)))
+    }
+
+    /// Whether files are asked for by names that none has, so that the system's own journal is opened, as by upstream.
+    pub fn has_no_files(&self) -> bool {
+        let is_named =
+            self.files.is_some() || (self.path.is_some() && !self.rotated && self.namespace.is_none());
+        is_named && self.choose().is_ok_and(|chosen| chosen.files.is_empty())
     }
 
     /// Whether other files would be opened now, or any of these has been replaced or might be opened where it was not before.
@@ -242,6 +251,15 @@ impl OpenFile {
         let inode = fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino()));
         Self { path: path.into(), inode, left_out: None }
     }
+}
+
+/// Whether something has happened to a file so lately; so it is with one that is gone already.
+fn has_changed_within(path: &Path, pause: Duration) -> bool {
+    let Ok(meta) = fs::metadata(path).or_else(|_| fs::symlink_metadata(path)) else { return true };
+    let (seconds, nanos) = (u64::try_from(meta.ctime()), u32::try_from(meta.ctime_nsec()));
+    let changed = UNIX_EPOCH + Duration::new(seconds.unwrap_or(0), nanos.unwrap_or(0));
+    // A clock that has been put back since tells nothing.
+    changed.elapsed().is_ok_and(|ago| ago < pause)
 }
 
 /// The files below `directory`, a pattern itself, that have names of what `flags` asks for.

@@ -34,8 +34,8 @@ const SEARCHED: usize = 1_000_000;
 /// After so many entries the journal is opened anew, as soon as all have been read.
 const MANY: usize = 10_000;
 
-/// As many times in a row a file may fail to be opened before it is certain that it can't be.
-const TROUBLES: usize = 3;
+/// How long a file may be left as it is before it is certain that it can't be opened, and how long a journal.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How often the files are looked at of which nothing is heard.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
@@ -89,17 +89,17 @@ pub(super) struct FollowedJournal {
     pub(super) journal: Option<Journal>,
     offset: Offset,
     phase: Phase,
-    /// Time and date of the last entry, and whether the database knows.
+    /// Time and date of the last entry, or when reading began and no date; and whether the database knows.
     last: Option<(f64, String)>,
     is_saved: bool,
     /// The last entry with failures, as the database takes it.
     failed: Option<(f64, String)>,
     /// Failures that may have to be waited for, each with the one before: there is nothing to be read again between them.
     uncounted: VecDeque<(Outcome, Option<(f64, String)>)>,
-    /// It knows of an earlier one at least.
+    /// It knows of an earlier place at least.
     was_saved: bool,
-    /// How often it could not be opened in a row, and whether the log says so.
-    troubles: usize,
+    /// Since when it can't be opened, and whether the log says so.
+    trouble: Option<Instant>,
     is_told: bool,
     /// When its files are looked at again.
     next_check: Instant,
@@ -136,7 +136,7 @@ impl FollowedJournal {
             is_saved: true,
             failed: None,
             uncounted: VecDeque::new(),
-            troubles: 0,
+            trouble: None,
             is_told: false,
             next_check: Instant::now(),
             read_since_open: 0,
@@ -156,7 +156,7 @@ impl FollowedJournal {
         }
     }
 
-    /// Whether the database knows of no entry: a rotation that comes after a crash would take away what was not read.
+    /// Whether the database knows of no place: a rotation that comes after a crash would take away what was not read.
     pub(super) fn is_unknown(&self) -> bool {
         !self.was_saved && self.last.is_some()
     }
@@ -164,15 +164,16 @@ impl FollowedJournal {
     /// The last entry as the database takes it ([`Position::new`]), if it has not got it yet; or an earlier one, as long as
     /// failures behind that wait for an answer.
     pub(super) fn unsaved(&mut self) -> Option<(f64, String)> {
-        self.was_saved |= self.last.is_some();
         while self.uncounted.pop_front_if(|(outcome, _)| outcome.is_known()).is_some() {}
         if let Some((_, before)) = self.uncounted.front() {
+            self.was_saved |= before.is_some();
             return before.clone();
         }
         if std::mem::replace(&mut self.is_saved, true) {
             return None;
         }
         let (time, date) = self.last.as_ref()?;
+        self.was_saved = true;
         let text = self.journal.as_ref().map_or_else(|| date.clone(), |journal| with_cursor(date, journal));
         Some((*time, text))
     }
@@ -190,10 +191,8 @@ impl FollowedJournal {
         log: &ServerLog,
         mut each: impl FnMut(&EntryLine, bool) -> Option<Outcome>,
     ) -> Result<Progress, JournalError> {
-        let is_certain = self.troubles >= TROUBLES || !self.left_out.is_empty();
-        let broken = if is_certain { Broken::LeftOut } else { Broken::Refused };
         if self.journal.is_none() {
-            let journal = self.begin(jail, find_time, broken, log)?;
+            let journal = self.begin(jail, find_time, log)?;
             self.journal = Some(journal);
         }
         let Some(journal) = &mut self.journal else { return Ok(Progress::Missing) };
@@ -206,7 +205,7 @@ impl FollowedJournal {
         }
         self.left_out = left_out;
         if journal.is_stale() {
-            return hear_news(journal, broken, &mut self.next_check, (jail, log));
+            return hear_news(journal, &mut self.next_check, (jail, log));
         }
         for _ in 0..BUDGET {
             let entry = match journal.read() {
@@ -214,11 +213,11 @@ impl FollowedJournal {
                 Ok(None) => {
                     self.phase.end(jail, log);
                     if self.read_since_open > MANY {
-                        journal.reopen(broken)?;
+                        journal.reopen()?;
                         self.read_since_open = 0;
                         return Ok(Progress::More);
                     }
-                    return hear_news(journal, broken, &mut self.next_check, (jail, log));
+                    return hear_news(journal, &mut self.next_check, (jail, log));
                 }
                 Err(error @ JournalError::CutShort) => return Err(error),
                 Err(error) => {
@@ -245,20 +244,24 @@ impl FollowedJournal {
     }
 
     /// Opens it where reading was left, but no longer ago than `find_time`.
-    fn begin(
-        &mut self,
-        jail: &str,
-        find_time: f64,
-        broken: Broken,
-        log: &ServerLog,
-    ) -> Result<Journal, JournalError> {
+    fn begin(&mut self, jail: &str, find_time: f64, log: &ServerLog) -> Result<Journal, JournalError> {
         let Time(now) = clock::now();
         let earliest = now - find_time;
         let position = self.watched.position.as_ref();
+        let is_rotated = position.is_some() && self.watched.source.has_no_files();
+        if is_rotated && !self.is_certain() {
+            return Err(JournalError::System(nix::errno::Errno::ENOENT.into()));
+        }
         let cursor = position.and_then(|position| position.cursor.as_deref());
         let until = position.map(|_| cursor.and_then(received).unwrap_or(earliest).max(earliest));
-        let mut journal = Journal::follow(&self.watched.source, until.and_then(system_time), broken)?;
+        let mut journal = Journal::follow(
+            &self.watched.source,
+            until.and_then(system_time),
+            Broken::LeftOutAfter(PATIENCE),
+        )?;
         journal.set_matches(&self.watched.matches)?;
+        let end = journal.last_cursor()?;
+        go_on(&mut journal, position, earliest)?;
         if self.watched.matches.is_empty() {
             let message = format!(
                 "[{jail}] Jail started without 'journalmatch' set. Jail regexs will be checked against all journal \
@@ -266,28 +269,33 @@ impl FollowedJournal {
             );
             log.write(Record::new(Level::NOTICE, "filtersystemd", message));
         }
-        match journal.last_cursor() {
-            Some(end) => {
-                self.phase = Phase::Past { end, began: now };
-                go_on(&mut journal, position, earliest)?;
-            }
+        match end {
+            Some(end) => self.phase = Phase::Past { end, began: now },
             None => {
                 self.phase = Phase::Catching { until: now };
                 self.phase.end(jail, log);
-                journal.seek_time(now)?;
             }
         }
+        if position.is_none() {
+            self.last = Some((earliest, String::new()));
+            (self.failed, self.is_saved) = (self.last.clone(), false);
+        }
         Ok(journal)
+    }
+
+    /// Whether it is more than a moment that it can't be opened.
+    fn is_certain(&self) -> bool {
+        self.trouble.is_some_and(|since| since.elapsed() >= PATIENCE)
     }
 
     /// Says in the log, once, that it can't be read. That a file can't be opened which is just begun is not worth a word.
     pub(super) fn report(&mut self, jail: &str, progress: &Result<Progress, JournalError>, log: &ServerLog) {
         let Err(error) = progress else {
-            (self.troubles, self.is_told) = (0, false);
+            (self.trouble, self.is_told) = (None, false);
             return;
         };
-        self.troubles += 1;
-        let is_certain = self.troubles > TROUBLES || matches!(error, JournalError::CutShort);
+        self.trouble.get_or_insert_with(Instant::now);
+        let is_certain = self.is_certain() || matches!(error, JournalError::CutShort);
         if is_certain && !std::mem::replace(&mut self.is_told, true) {
             let message = format!("[{jail}] Unable to read the journal: {error}");
             log.write(Record::new(Level::ERROR, "filtersystemd", message));
@@ -327,11 +335,10 @@ impl Phase {
 /// What has happened to a journal of which everything was read.
 fn hear_news(
     journal: &mut Journal,
-    broken: Broken,
     next_check: &mut Instant,
     (jail, log): (&str, &ServerLog),
 ) -> Result<Progress, JournalError> {
-    match journal.news(broken)? {
+    match journal.news()? {
         News::Nothing if Instant::now() < *next_check => Ok(Progress::End),
         News::Nothing => {
             *next_check = Instant::now() + CHECK_INTERVAL;

@@ -91,7 +91,7 @@ fn open(source: &Source) -> Result<Journal, JournalError> {
         }
         thread::sleep(PAUSE);
     }
-    Journal::follow(source, None, Broken::LeftOut)
+    Journal::follow(source, None, Broken::LeftOutAfter(Duration::ZERO))
 }
 
 /// Why the server would refuse a command, if it would for another reason than what an expression, a duration or a file
