@@ -57,7 +57,7 @@ impl Deed {
 
     /// What nobody has read of the old log before is lost for every reader.
     pub fn destroys_lines(self) -> bool {
-        matches!(self, Self::CopyTruncate | Self::Truncate | Self::Rewrite)
+        matches!(self, Self::Truncate | Self::Rewrite)
     }
 
     /// The old log can be read to its end only by somebody who has it open: its name tells nobody where it is.
@@ -190,9 +190,9 @@ impl RotatedLog {
             Deed::CopyTruncate => {
                 let name = self.next_name();
                 fs::copy(&self.path, name).expect("a copy");
+                self.file.set_len(0).expect("an empty log");
                 // After a restart only its time tells a copy from a log that was renamed.
                 thread::sleep(Duration::from_millis(10));
-                self.file.set_len(0).expect("an empty log");
             }
             Deed::Truncate => self.file.set_len(0).expect("an empty log"),
             Deed::Rewrite => {

@@ -150,6 +150,7 @@ fn settle(
     }
     let (conf, mut config) = configure_client(line, judges, log, out)?;
     let Some(style) = line.dump else { return Ok(Some((conf, config))) };
+    memory::expect_much();
     if dump::print(style, &mut config, &conf, log, out).ok { Ok(None) } else { Err(init_failed(line, log)) }
 }
 

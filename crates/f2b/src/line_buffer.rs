@@ -78,6 +78,11 @@ impl LineBuffer {
         Ok(count)
     }
 
+    /// Forgets so many of the bytes that were read last.
+    pub(crate) fn take_back(&mut self, count: usize) {
+        self.end -= count.min(self.len());
+    }
+
     /// The next line with its end, if all of it is there.
     pub(crate) fn next_line(&mut self, encoding: &Encoding) -> Option<&[u8]> {
         let line = self.take_line(encoding)?;

@@ -12,6 +12,13 @@ use nix::libc;
 #[cfg(target_env = "gnu")]
 const ARENAS: libc::c_int = 2;
 
+#[cfg(target_os = "linux")]
+const PAGE: usize = 4096;
+
+/// More than there is at first, and less than what gets pages of its own.
+#[cfg(target_os = "linux")]
+const LARGE: usize = 127 << 10;
+
 /// What a client takes at once.
 #[cfg(target_env = "gnu")]
 const STEP: libc::c_int = 2 << 20;
@@ -26,6 +33,24 @@ pub(crate) fn hold() {
     }
 }
 
+/// As much as reading a whole configuration takes.
+#[cfg(target_os = "linux")]
+const MUCH: usize = 3 << 19;
+
+/// Has the system provide at once what is going to be used of that, which is quicker than page by page. Where it can't, it goes
+/// page by page.
+pub(crate) fn expect_much() {
+    #[cfg(target_os = "linux")]
+    // SAFETY: it asks for the end of the heap, and for pages before it to be there, whose contents stay as they are.
+    unsafe {
+        // More than is left, so that the library takes its next step.
+        let taken = Vec::<u8>::with_capacity(LARGE);
+        let start = taken.as_ptr().addr().next_multiple_of(PAGE);
+        let length = libc::sbrk(0).addr().saturating_sub(start).min(MUCH);
+        libc::madvise(std::ptr::with_exposed_provenance_mut(start), length, libc::MADV_POPULATE_WRITE);
+    }
+}
+
 /// Makes the threads share their arenas. To be called before there is any.
 pub(crate) fn share() {
     #[cfg(target_env = "gnu")]
@@ -35,11 +60,24 @@ pub(crate) fn share() {
     }
 }
 
-/// Gives back what has become free, of all arenas: when a configuration has been read.
+/// Gives back what has become free, of all arenas, and what is in memory of the program itself: when a configuration has been
+/// read, for which most of it is.
 pub(crate) fn give_back() {
     #[cfg(target_env = "gnu")]
     // SAFETY: it takes the library's own locks and touches nothing that is in use.
     unsafe {
         libc::malloc_trim(0);
+    }
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: between the two names, which every linker gives, is what nobody writes to: the system reads a page again from the
+    // file as soon as it is used.
+    unsafe {
+        unsafe extern "C" {
+            static __executable_start: u8;
+            static etext: u8;
+        }
+        let start = &raw const __executable_start;
+        let length = (&raw const etext).addr() - start.addr();
+        libc::madvise(start.cast_mut().cast(), length, libc::MADV_DONTNEED);
     }
 }

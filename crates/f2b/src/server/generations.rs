@@ -10,7 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use super::tail::{first_line_hash_of, open_regular};
+use super::tail::{Emptied, first_line_hash_of, open_regular};
 
 /// As long after the last change of a name in its directory a rotation is over.
 const SETTLED: Duration = Duration::from_millis(20);
@@ -144,12 +144,21 @@ fn is_named_later(mark: &[u8], other: &[u8]) -> bool {
 
 /// The generation with that first line, if at least so long.
 pub(super) fn with_hash(names: &Names, hash: &str, length: u64) -> Looked {
+    with(names, length, |file| first_line_hash_of(file).is_ok_and(|own| own == hash))
+}
+
+/// The generation that is a copy of what was in a log before it was emptied, if there is more in it than was read.
+pub(super) fn copy_of(names: &Names, emptied: &Emptied) -> Looked {
+    with(names, emptied.end + 1, |file| emptied.is_in(file))
+}
+
+/// The last generation of at least that length that is the wanted one.
+fn with(names: &Names, length: u64, is_wanted: impl Fn(&File) -> bool) -> Looked {
     Looked::at(names, || {
         let files = names.all().flat_map(rotated).filter(|generation| generation.meta.len() >= length);
         let files = files.filter_map(|generation| {
             let file = open_regular(&generation.path).ok()?;
-            let is_it = first_line_hash_of(&file).ok()? == hash;
-            is_it.then_some((generation.meta.modified().ok()?, file))
+            is_wanted(&file).then_some((generation.meta.modified().ok()?, file))
         });
         files.max_by_key(|(modified, _)| *modified).map(|(_, file)| file)
     })

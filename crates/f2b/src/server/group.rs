@@ -93,13 +93,18 @@ impl Group {
         std::mem::replace(&mut self.openings, self.log.openings()) != self.log.openings()
     }
 
-    /// How long it is left alone after it was read to its end.
-    pub(super) fn pause(&self, notified: bool) -> Duration {
-        match () {
-            () if notified || self.log.fd().is_some() => RECHECK_INTERVAL,
-            () if self.log.quiet_since().elapsed() < A_MOMENT || self.log.is_fifo() => POLL_INTERVAL,
-            () => QUIET_POLL_INTERVAL,
+    /// How long it is left alone after it was read to its end. Where something has come in one log of a jail, more is expected
+    /// in all of them.
+    pub(super) fn pause(&self, notified: bool, jails: &mut [Jail]) -> Duration {
+        if notified || self.log.fd().is_some() {
+            return RECHECK_INTERVAL;
         }
+        let mut last = self.log.quiet_since();
+        for jail in jails.iter_mut().filter(|jail| self.has(jail.key)) {
+            jail.quiet_since = jail.quiet_since.max(last);
+            last = jail.quiet_since;
+        }
+        if last.elapsed() < A_MOMENT || self.log.is_fifo() { POLL_INTERVAL } else { QUIET_POLL_INTERVAL }
     }
 
     /// Whether all members have begun and take lines.

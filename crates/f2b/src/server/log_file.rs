@@ -25,7 +25,7 @@ use super::fifo::{self, Fifo};
 use super::generations::{self, Inode, Looked, Names, inode};
 use super::retired::Retired;
 use super::seek::{self, Sought};
-use super::tail::{Place, RawLine, Tail, first_line_hash_of, open_if_there};
+use super::tail::{Filled, Place, RawLine, Tail, first_line_hash_of, open_if_there};
 
 /// Chunks after which the reader takes care of other files before it goes on with this one.
 pub(super) const BUDGET: usize = 16;
@@ -68,6 +68,8 @@ impl Looks {
 pub(super) struct LogFile {
     names: Names,
     tail: Option<Tail>,
+    /// The file that has been emptied, while the rest of its copy is read.
+    emptied: Option<Tail>,
     /// In place of a file.
     fifo: Option<Fifo>,
     /// Where to begin in the file that is opened first.
@@ -96,6 +98,7 @@ impl LogFile {
         Self {
             names: Names::new(path),
             tail: None,
+            emptied: None,
             fifo: None,
             start,
             read: None,
@@ -137,6 +140,7 @@ impl LogFile {
         Some(Self {
             names: self.names.clone(),
             tail: self.tail.as_ref().map(Tail::fork),
+            emptied: self.emptied.as_ref().map(Tail::fork),
             fifo: None,
             start: self.start.clone(),
             read: self.read,
@@ -169,6 +173,8 @@ impl LogFile {
             && self.in_operation == other.in_operation
             && self.rotated.is_none()
             && other.rotated.is_none()
+            && self.emptied.is_none()
+            && other.emptied.is_none()
             && !tail.buffer.is_skipping()
             && !others.buffer.is_skipping()
             && self.retired.iter().all(is_read_by_both);
@@ -187,19 +193,22 @@ impl LogFile {
 
     /// How many files are open.
     pub(super) fn open_files(&self) -> usize {
-        usize::from(self.tail.is_some()) + usize::from(self.fifo.is_some()) + self.retired.len()
+        let one = |is_open| usize::from(is_open);
+        one(self.tail.is_some()) + one(self.emptied.is_some()) + one(self.fifo.is_some()) + self.retired.len()
     }
 
     /// Less for a log that is rather to be closed than others; `None` for one that can't be.
     pub(super) fn rank(&self) -> Option<(bool, Instant)> {
         let is_skipping = self.tail.as_ref().is_some_and(|tail| tail.buffer.is_skipping());
         let can_close = self.fifo.is_none() && !is_skipping;
-        can_close.then_some((!self.retired.is_empty(), self.changed))
+        can_close.then_some((self.open_files() > 1, self.changed))
     }
 
     /// Closes the file; it is opened again once it looks otherwise, or if it hasn't been read to its end.
     pub(super) fn close(&mut self) {
         self.retired.close_all();
+        // It is found again by way of the copy.
+        self.emptied = None;
         let Some(tail) = self.tail.take() else { return };
         self.start = tail.place();
         self.read = self.looks.as_ref().map(|looks| looks.modified);
@@ -323,11 +332,6 @@ impl LogFile {
         if let Some(progress) = self.read_fifo(encoding, each)? {
             return Ok(progress);
         }
-        if let Some(tail) = &mut self.tail
-            && tail.was_rewritten(tail.end())? != Some(false)
-        {
-            tail.rewind()?;
-        }
         for _ in 0..BUDGET {
             if self.tail.is_none() && fifo::is_fifo(self.names.own()) {
                 break;
@@ -340,13 +344,19 @@ impl LogFile {
             if limit == Some(tail.position) {
                 return Ok(Progress::Met);
             }
-            if tail.fill(limit)? > 0 {
-                self.changed = Instant::now();
-                tail.hand_out(encoding, self.in_operation, each)?;
-                continue;
-            }
-            self.in_operation = true;
-            if let Some(progress) = self.look_behind()? {
+            let behind = match tail.fill(limit)? {
+                Filled::More => {
+                    self.changed = Instant::now();
+                    tail.hand_out(encoding, self.in_operation, each)?;
+                    None
+                }
+                Filled::Emptied => self.begin_anew()?,
+                Filled::End => {
+                    self.in_operation = true;
+                    self.look_behind()?
+                }
+            };
+            if let Some(progress) = behind {
                 return Ok(progress);
             }
         }
@@ -415,13 +425,39 @@ impl LogFile {
         Ok(None)
     }
 
-    /// At the end of the file: whether it is still the one under its name, and still as long. `None` means to go on.
-    fn look_behind(&mut self) -> io::Result<Option<Progress>> {
+    /// The file has been emptied: it is read from its start, but before the rest of what was in it, if somebody has made a copy
+    /// of that. `None` means to go on.
+    fn begin_anew(&mut self) -> io::Result<Option<Progress>> {
         let Some(tail) = &mut self.tail else { return Ok(None) };
-        if tail.file.metadata()?.len() < tail.end() {
-            tail.rewind()?;
+        let Looked { found, is_sure } = generations::copy_of(&self.names, &tail.read());
+        if found.is_none() && !is_sure && !self.has_waited() {
+            return Ok(Some(Progress::Unsettled));
+        }
+        let Some(mut tail) = self.tail.take() else { return Ok(None) };
+        let Place { position, hash } = tail.place();
+        let result = tail.rewind();
+        match found {
+            Some(copy) if self.emptied.is_none() => {
+                self.emptied = Some(tail);
+                self.start = Place { position, hash };
+                // Whatever was in that file before.
+                self.retired.forget(inode(&copy.metadata()?));
+                self.begin(copy, position)?;
+            }
+            _ => self.tail = Some(tail),
+        }
+        self.rotated = None;
+        result.map(|()| None)
+    }
+
+    /// At the end of the file: whether it is still the one under its name. `None` means to go on.
+    fn look_behind(&mut self) -> io::Result<Option<Progress>> {
+        if let Some(emptied) = self.emptied.take() {
+            // Nobody writes to a copy.
+            self.tail = Some(Tail { before: self.place(), ..emptied });
             return Ok(None);
         }
+        let Some(tail) = &self.tail else { return Ok(None) };
         let is_tail = |meta: io::Result<Metadata>| meta.is_ok_and(|meta| inode(&meta) == tail.inode);
         if is_tail(fs::metadata(self.names.own())) {
             self.rotated = None;

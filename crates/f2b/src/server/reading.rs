@@ -33,6 +33,8 @@ pub(super) struct Jail {
     pub(super) journal: Option<FollowedJournal>,
     /// When the journal is to be looked at.
     pub(super) journal_due: Option<Instant>,
+    /// Since when nothing has come in any of its logs.
+    pub(super) quiet_since: Instant,
     pub(super) started: bool,
     pub(super) idle: bool,
 }
@@ -73,6 +75,7 @@ impl Jail {
             backlog,
             journal: None,
             journal_due: None,
+            quiet_since: Instant::now(),
             started: false,
             idle: false,
         }

@@ -9,7 +9,7 @@ use f2b_filter::Encoding;
 
 use super::generations::Inode;
 use super::log_file::BUDGET;
-use super::tail::{Closed, RawLine, Tail};
+use super::tail::{Closed, Filled, RawLine, Tail};
 
 /// How long a file is read on after the last line that came in it.
 pub(super) const GRACE: Duration = Duration::from_secs(30);
@@ -85,6 +85,12 @@ impl Retired {
         self.closed.remove(index)
     }
 
+    /// There is something else in the file now.
+    pub(super) fn forget(&mut self, inode: Inode) {
+        self.open.retain(|(tail, _)| tail.inode != inode);
+        self.closed.retain(|closed| closed.inode != inode);
+    }
+
     /// Whether it is one that was closed.
     pub(super) fn has_closed(&self, inode: Inode) -> bool {
         self.closed.iter().any(|closed| closed.inode == inode)
@@ -103,11 +109,16 @@ impl Retired {
         each: &mut impl FnMut(RawLine<'_>),
     ) -> io::Result<bool> {
         let mut broken = None;
+        let mut overwritten = Vec::new();
         for (index, (tail, since)) in self.open.iter_mut().enumerate() {
             for round in 0.. {
                 match tail.fill(None) {
-                    Ok(0) => break,
-                    Ok(_) => {}
+                    Ok(Filled::End) => break,
+                    Ok(Filled::More) => {}
+                    Ok(Filled::Emptied) => {
+                        overwritten.push(tail.inode);
+                        break;
+                    }
                     Err(error) => {
                         broken = Some((index, error));
                         break;
@@ -126,6 +137,8 @@ impl Retired {
             self.open.remove(index).into_iter().for_each(|(tail, _)| self.close(tail));
             return Err(error);
         }
+        // Whoever overwrites a file that has lost the name makes a copy of one that is read under the name.
+        overwritten.into_iter().for_each(|inode| self.forget(inode));
         while let Some(index) = self.open.iter().position(|(_, since)| since.elapsed() >= GRACE) {
             self.open.remove(index).into_iter().for_each(|(tail, _)| self.close(tail));
         }

@@ -202,13 +202,13 @@ impl Source {
         let again = match group.state(jails) {
             State::Full => Some(BACKLOG_INTERVAL),
             State::Idle => None,
-            State::Ready if !group.log.has_news() => Some(group.pause(*notified)),
+            State::Ready if !group.log.has_news() => Some(group.pause(*notified, jails)),
             State::Ready => {
                 let progress = group.read(path, next.map(|(distance, _)| distance), (jails, warned), ways);
                 let again = match progress {
                     Ok(Progress::More | Progress::Met) => Duration::ZERO,
                     Ok(Progress::Unsettled) => UNSETTLED_INTERVAL,
-                    Ok(Progress::End) => group.pause(*notified),
+                    Ok(Progress::End) => group.pause(*notified, jails),
                     Ok(Progress::Missing) | Err(_) => RETRY_INTERVAL,
                 };
                 let has_met = matches!(progress, Ok(Progress::Met));

@@ -83,6 +83,17 @@ impl Emptied {
     }
 }
 
+/// What has come in a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Filled {
+    /// The next chunk.
+    More,
+    /// Nothing.
+    End,
+    /// What was read last is not there any more; what is there now has not been read.
+    Emptied,
+}
+
 /// A file that is not open for a while, and the place in it.
 #[derive(Debug, Clone)]
 pub(super) struct Closed {
@@ -151,10 +162,14 @@ impl Tail {
             head: self.head.clone(),
             trace: Vec::new(),
         };
-        let is_same = self.was_rewritten(self.end());
-        let traced = match is_same {
+        let traced = match self.was_rewritten(self.end()) {
             Ok(Some(false)) => fork.trace_back(),
-            Ok(_) => fork.rewind(),
+            // What it has to find out is known by what stood before its own place.
+            Ok(_) => {
+                let known = self.trace.len().saturating_sub(self.buffer.len());
+                fork.trace.extend_from_slice(&self.trace[..known]);
+                if known == 0 { fork.rewind() } else { Ok(()) }
+            }
             Err(error) => Err(error),
         };
         if traced.is_err() {
@@ -253,25 +268,28 @@ impl Tail {
         Ok(encoding.clone().by_mark(&self.head))
     }
 
-    /// Reads the next chunk behind what is in the buffer, up to a limit in the file unless a line goes beyond it.
-    pub(super) fn fill(&mut self, limit: Option<u64>) -> io::Result<usize> {
+    /// Reads the next chunk behind what is in the buffer, up to a limit in the file unless a line goes beyond it. A file that was
+    /// emptied may have grown since somebody looked: then these bytes are from its middle.
+    pub(super) fn fill(&mut self, limit: Option<u64>) -> io::Result<Filled> {
         let end = self.end();
         let room =
             limit.and_then(|limit| limit.checked_sub(end)).filter(|room| *room > 0).unwrap_or(u64::MAX);
-        let mut count = self.buffer.fill(&mut At { file: &self.file, at: end }.take(room))?;
-        if count > 0 && self.was_rewritten(end)? == Some(true) {
-            // It was emptied and has grown since somebody looked: these bytes are from its middle.
-            self.rewind()?;
-            count = self.buffer.fill(&mut At { file: &self.file, at: 0 })?;
+        let count = self.buffer.fill(&mut At { file: &self.file, at: end }.take(room))?;
+        match (count, self.was_rewritten(end)?) {
+            (0, Some(false)) => return Ok(Filled::End),
+            (0, None) | (_, Some(true)) => {
+                self.buffer.take_back(count);
+                return Ok(Filled::Emptied);
+            }
+            // If it is emptied at this moment, it was not before.
+            (_, Some(false) | None) => {}
         }
-        if count > 0 {
-            self.first_line.read_on(&self.file)?;
-            let bytes = self.buffer.bytes();
-            let new = &bytes[bytes.len() - count.min(TRACE)..];
-            self.trace.drain(..(self.trace.len() + new.len()).saturating_sub(TRACE));
-            self.trace.extend_from_slice(new);
-        }
-        Ok(count)
+        self.first_line.read_on(&self.file)?;
+        let bytes = self.buffer.bytes();
+        let new = &bytes[bytes.len() - count.min(TRACE)..];
+        self.trace.drain(..(self.trace.len() + new.len()).saturating_sub(TRACE));
+        self.trace.extend_from_slice(new);
+        Ok(Filled::More)
     }
 
     pub(super) fn hand_out(

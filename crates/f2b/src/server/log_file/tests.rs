@@ -315,6 +315,50 @@ fn a_file_that_was_emptied_and_has_grown_again_is_read_from_its_start() {
 }
 
 #[test]
+fn what_had_not_been_read_of_a_file_that_was_emptied_is_read_in_its_copy() {
+    let mut file = Fixture::new();
+    let (log, copy) = (file.dir.path().join("log"), file.dir.path().join("log.1"));
+    let make_copy = || fs::copy(&log, &copy).expect("a copy");
+    file.append("one\ntwo\nthr");
+    file.expect(&["one", "two"], Progress::End);
+    let old = file.log.place();
+    file.append("ee\nfour\n");
+    make_copy();
+    fs::write(&log, "five\n").expect("a write");
+    let mut fork = file.log.fork().expect("another reader");
+    assert_eq!(read(&mut fork, Some(10)).0, ["three", "four", "five"]);
+    file.expect(&["three", "four", "five"], Progress::End);
+    assert_ne!(file.log.place().hash, old.hash);
+    assert_eq!(file.log.open_files(), 1);
+    // While nothing stands in the file, a restart goes on behind the copy.
+    file.append("six\n");
+    make_copy();
+    fs::write(&log, "").expect("a write");
+    file.expect(&["six"], Progress::End);
+    let place = file.log.place();
+    assert_eq!(place.position, "five\nsix\n".len() as u64);
+    file.log = LogFile::new(log, place, false);
+    file.expect(&[], Progress::End);
+    file.append("seven\n");
+    file.expect(&["seven"], Progress::End);
+}
+
+/// It is a copy of what is read under the name.
+#[test]
+fn a_renamed_file_that_is_overwritten_is_left_alone() {
+    let mut file = Fixture::new();
+    file.append("one\ntwo\n");
+    file.expect(&["one", "two"], Progress::End);
+    file.rename();
+    file.append("three\n");
+    file.expect(&["three"], Progress::End);
+    file.append("four\n");
+    fs::copy(file.dir.path().join("log"), file.dir.path().join("log.1")).expect("a copy");
+    fs::write(file.dir.path().join("log"), "five\n").expect("a write");
+    file.expect(&["four", "five"], Progress::End);
+}
+
+#[test]
 fn an_old_file_that_can_not_be_read_any_more_is_left_alone() {
     let mut file = Fixture::new();
     file.append("one\n");
