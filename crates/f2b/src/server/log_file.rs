@@ -428,26 +428,22 @@ impl LogFile {
     /// The file has been emptied: it is read from its start, but before the rest of what was in it, if somebody has made a copy
     /// of that. `None` means to go on.
     fn begin_anew(&mut self) -> io::Result<Option<Progress>> {
-        let Some(tail) = &mut self.tail else { return Ok(None) };
+        let Some(tail) = &self.tail else { return Ok(None) };
         let Looked { found, is_sure } = generations::copy_of(&self.names, &tail.read());
         if found.is_none() && !is_sure && !self.has_waited() {
             return Ok(Some(Progress::Unsettled));
         }
-        let Some(mut tail) = self.tail.take() else { return Ok(None) };
-        let Place { position, hash } = tail.place();
-        let result = tail.rewind();
-        match found {
-            Some(copy) if self.emptied.is_none() => {
-                self.emptied = Some(tail);
-                self.start = Place { position, hash };
-                // Whatever was in that file before.
-                self.retired.forget(inode(&copy.metadata()?));
-                self.begin(copy, position)?;
-            }
-            _ => self.tail = Some(tail),
-        }
+        let place = self.place();
         self.rotated = None;
-        result.map(|()| None)
+        self.tail.as_mut().map_or(Ok(()), Tail::rewind)?;
+        if let (Some(copy), None) = (found, &self.emptied) {
+            // Whatever was in that file before.
+            self.retired.forget(inode(&copy.metadata()?));
+            self.emptied = self.tail.take();
+            self.start = place.clone();
+            self.begin(copy, place.position)?;
+        }
+        Ok(None)
     }
 
     /// At the end of the file: whether it is still the one under its name. `None` means to go on.
