@@ -386,6 +386,40 @@ fn failures_that_wait_for_a_command_survive_a_kill() {
     stop(&place, server);
 }
 
+/// The database learns of a new log as soon as what was found in the old one counts: when that one is gone, nothing else tells
+/// which of the files that were renamed since comes behind it.
+#[test]
+fn a_new_log_is_known_as_soon_as_what_was_found_in_the_old_one_counts() {
+    let place = place("pyinotify", "DIR/f.log");
+    let command = "echo <ip> >> DIR/asked; while test -e DIR/hold; do sleep 0.1; done; exit 1";
+    let command = command.replace("DIR", &place.path().display().to_string());
+    place.write("jail.conf", &(place.read("jail.conf") + &format!("ignorecommand = {command}\n")));
+    place.write("hold", "");
+    place.append("f.log", &failure(1));
+    let mut server = place.start();
+    wait_until("the command is asked", || !place.read("asked").is_empty());
+    fs::rename(place.file("f.log"), place.file("f.log.1")).expect("a rotation");
+    place.append("f.log", "no failure\n");
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    fs::remove_file(place.file("hold")).expect("a file");
+    wait_for_found(&place, [1]);
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    fs::remove_file(place.file("f.log.1")).expect("a file");
+    // What has not been read yet is older than what the database has got last.
+    place.ask(&["set", "j", "idle", "on"]);
+    place.append("f.log", &failure(2));
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    place.ask(&["set", "j", "banip", "192.0.2.1"]);
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    server.0.kill().expect("the process is there");
+    server.0.wait().expect("a process");
+    fs::rename(place.file("f.log"), place.file("f.log.1")).expect("a rotation");
+    place.append("f.log", &failure(3));
+    let server = place.spawn(&mut place.server_with(&["-x"]));
+    wait_for_found(&place, 1..=3);
+    stop(&place, server);
+}
+
 /// A log that gets its name back is read on from where that was: by a link that goes elsewhere and comes back, by renaming.
 #[test]
 fn a_log_that_gets_its_name_back_is_not_read_twice() {

@@ -4,10 +4,10 @@
 //!
 //! What a line is worth depends on what happens to it, and on nothing else:
 //!
-//! - A log that is *renamed* keeps its lines: at any time, also while no server runs, as often as one likes.
-//! - Lines of a log that is *emptied* are lost for every reader that has not read them. So they are waited for; but not if
-//!   the log is *copied* before.
-//! - A log that is copied, *removed* or *replaced*, whose *link* or *directory* goes elsewhere, can be read to its end by a server
+//! - A log that is *renamed*, or *copied and emptied*, keeps its lines: at any time, also while no server runs, as often as one
+//!   likes.
+//! - Lines of a log that is *emptied* without that are lost for every reader that has not read them. So they are waited for.
+//! - A log that is *removed* or *replaced*, whose *link* or *directory* goes elsewhere, can be read to its end by a server
 //!   that has it open, and only by it. So nobody stops the server until the new log is known; but nobody waits for lines.
 //! - Who *goes on writing* in a log that has been renamed is heard while the server runs: as before.
 //!

@@ -62,7 +62,7 @@ impl Deed {
 
     /// The old log can be read to its end only by somebody who has it open: its name tells nobody where it is.
     pub fn needs_an_open_file(self) -> bool {
-        !matches!(self, Self::Rename | Self::Shift)
+        !matches!(self, Self::Rename | Self::Shift | Self::CopyTruncate)
     }
 }
 

@@ -9,7 +9,7 @@ use f2b_filter::Encoding;
 pub(crate) const CHUNK: usize = 64 << 10;
 
 /// What has been read and not yet handed out.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct LineBuffer {
     /// Bytes of a line that count. Of a longer one they are the line, and the rest is skipped.
     longest: usize,

@@ -12,14 +12,17 @@ use nix::libc;
 #[cfg(target_env = "gnu")]
 const ARENAS: libc::c_int = 2;
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const HUGE_PAGE: usize = 2 << 20;
+
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
 const PAGE: usize = 4096;
 
-/// More than there is at first, and less than what gets pages of its own.
-#[cfg(target_os = "linux")]
+/// More than is left of the heap at the start, and less than what gets pages of its own.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
 const LARGE: usize = 127 << 10;
 
-/// What a client takes at once.
+/// What a client takes at once: no less than a huge page.
 #[cfg(target_env = "gnu")]
 const STEP: libc::c_int = 2 << 20;
 
@@ -33,21 +36,22 @@ pub(crate) fn hold() {
     }
 }
 
-/// As much as reading a whole configuration takes.
-#[cfg(target_os = "linux")]
-const MUCH: usize = 3 << 19;
-
-/// Has the system provide at once what is going to be used of that, which is quicker than page by page. Where it can't, it goes
-/// page by page.
+/// Has the next step begin at a huge page, if the system has any: a configuration with many jails takes four hundred small ones,
+/// each of which it would have to ask for.
 pub(crate) fn expect_much() {
-    #[cfg(target_os = "linux")]
-    // SAFETY: it asks for the end of the heap, and for pages before it to be there, whose contents stay as they are.
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: the library puts up with somebody else who moves the end of its heap; nobody has what is between. What is said of
+    // the pages behind does not change what is in them.
     unsafe {
-        // More than is left, so that the library takes its next step.
-        let taken = Vec::<u8>::with_capacity(LARGE);
-        let start = taken.as_ptr().addr().next_multiple_of(PAGE);
-        let length = libc::sbrk(0).addr().saturating_sub(start).min(MUCH);
-        libc::madvise(std::ptr::with_exposed_provenance_mut(start), length, libc::MADV_POPULATE_WRITE);
+        let end = libc::sbrk(0).addr();
+        let Some(start) = end.saturating_add(PAGE).checked_next_multiple_of(HUGE_PAGE) else { return };
+        // What the library writes where its step begins must not be in the huge page, or it would become none.
+        libc::sbrk((start - PAGE - end).cast_signed());
+        let mut taken = Vec::<u8>::new();
+        // Where that is too much, so be it.
+        let _ = taken.try_reserve_exact(LARGE);
+        drop(std::hint::black_box(taken));
+        libc::madvise(std::ptr::with_exposed_provenance_mut(start), HUGE_PAGE, libc::MADV_HUGEPAGE);
     }
 }
 

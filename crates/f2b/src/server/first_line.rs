@@ -31,6 +31,11 @@ impl FirstLine {
         Ok(line)
     }
 
+    /// One that has this hash, of a file that is not there any more.
+    pub(super) fn known(hash: String) -> Self {
+        Self { is_whole: true, hash, ..Self::default() }
+    }
+
     /// Takes in what has been written of it since.
     ///
     /// # Errors

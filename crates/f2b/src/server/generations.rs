@@ -3,6 +3,7 @@
 //! Which of them comes behind which is told by when they were made and when they were written to: names say it in too
 //! many ways. A compressed one is of no use, since another rotation has made it of one that could be read.
 
+use std::cmp::Ordering;
 use std::ffi::OsStr;
 use std::fs::{self, File, Metadata};
 use std::io;
@@ -98,18 +99,26 @@ pub(super) fn next(names: &Names, old: &File, is_known: impl Fn(&File) -> bool) 
     Looked::at(names, || {
         let all: Vec<Generation> = names.all().flat_map(rotated).collect();
         let old = all.iter().find(|generation| inode(&generation.meta) == own);
-        // A copy of the old one is younger, but has not been written to since. Where somebody goes on writing in the old
-        // one, this is true of the next one too: then names have to tell.
-        let is_later = |generation: &Generation, times: &Times| {
-            let is_named_later = || old.is_some_and(|old| is_named_later(&generation.mark, &old.mark));
-            times.0 >= created && (times.1 >= modified || is_named_later())
+        // A copy of the old one is younger, but has not been written to since. Where the old one is a copy itself, the file that
+        // was emptied then is older; where somebody goes on writing in the old one, all others seem to be: then names tell.
+        let is_later = |generation: &Generation, times: &Times| match old
+            .and_then(|old| compare_marks(&generation.mark, &old.mark))
+        {
+            Some(Ordering::Greater) => times.0 >= created || times.1 >= modified,
+            Some(_) => times.0 >= created && times.1 >= modified,
+            None => times.1 > modified || (times.0 >= created && times.1 >= modified),
         };
         let timed = all.iter().filter_map(|generation| Some((times(&generation.meta).ok()?, generation)));
-        let mut later: Vec<(Times, &Generation)> =
-            timed.filter(|(times, generation)| is_later(generation, times)).collect();
-        later.sort_by_key(|(times, _)| *times);
-        let mut files = later.iter().filter_map(|(_, generation)| open_regular(&generation.path).ok());
-        files.find(|file| !is_known(file))
+        let later = timed.filter(|(times, generation)| is_later(generation, times));
+        let opened = later.filter_map(|(times, generation)| {
+            let file = open_regular(&generation.path).ok().filter(|file| !is_known(file))?;
+            Some((times, generation, file))
+        });
+        let first = opened.min_by(|(times, one, _), (other_times, other, _)| {
+            let by_name = compare_marks(&one.mark, &other.mark).unwrap_or(Ordering::Equal);
+            by_name.then_with(|| times.cmp(other_times))
+        });
+        first.map(|(_, _, file)| file)
     })
 }
 
@@ -120,25 +129,25 @@ pub(super) fn previous(names: &Names, file: &File) -> Option<File> {
     let others = names.all().flat_map(rotated).filter(|generation| inode(&generation.meta) != own);
     let timed = others.filter_map(|generation| Some((generation.meta.modified().ok()?, generation)));
     let older = timed.filter(|(modified, _)| *modified <= last);
-    let is_later = |one: &Generation, other: &Generation| is_named_later(&one.mark, &other.mark);
     let order = |(time, one): &(SystemTime, Generation), (other_time, other): &(SystemTime, Generation)| {
-        time.cmp(other_time).then_with(|| is_later(one, other).cmp(&is_later(other, one)))
+        let by_name = || compare_marks(&one.mark, &other.mark).unwrap_or(Ordering::Equal);
+        time.cmp(other_time).then_with(by_name)
     };
     older.max_by(order).and_then(|(_, generation)| open_regular(&generation.path).ok())
 }
 
-/// Whether a rotation gives this mark to what came behind the file with the other one: numbers grow with the age of a file,
-/// dates with the time that it is from.
-fn is_named_later(mark: &[u8], other: &[u8]) -> bool {
+/// Which file came later, by the marks that a rotation gives: numbers grow with the age of a file, dates with the time that it
+/// is from. `None` where the one has a number and the other a date.
+fn compare_marks(mark: &[u8], other: &[u8]) -> Option<Ordering> {
     const LONGEST_NUMBER: usize = 5;
     let number = |mark: &[u8]| {
         let digits = std::str::from_utf8(mark.get(1..)?).ok()?;
         if digits.len() <= LONGEST_NUMBER { digits.parse::<u32>().ok() } else { None }
     };
     match (number(mark), number(other)) {
-        (Some(number), Some(other)) => number < other,
-        (None, None) => mark > other,
-        _ => false,
+        (Some(number), Some(other)) => Some(other.cmp(&number)),
+        (None, None) => Some(mark.cmp(other)),
+        _ => None,
     }
 }
 
@@ -164,15 +173,16 @@ fn with(names: &Names, length: u64, is_wanted: impl Fn(&File) -> bool) -> Looked
     })
 }
 
-/// The first generation that somebody has written to since.
-pub(super) fn written_since(names: &Names, since: SystemTime) -> Looked {
+/// The first generation that somebody has written to since, of those that are not known.
+pub(super) fn written_since(names: &Names, since: SystemTime, is_known: impl Fn(&File) -> bool) -> Looked {
     Looked::at(names, || {
         let files = names.all().flat_map(rotated).filter(|generation| generation.meta.len() > 0);
         let files = files.filter_map(|generation| {
             let modified = generation.meta.modified().ok().filter(|modified| *modified > since)?;
-            Some((times(&generation.meta).unwrap_or((modified, modified)), generation))
+            let file = open_regular(&generation.path).ok().filter(|file| !is_known(file))?;
+            Some((times(&generation.meta).unwrap_or((modified, modified)), file))
         });
-        files.min_by_key(|(times, _)| *times).and_then(|(_, first)| open_regular(&first.path).ok())
+        files.min_by_key(|(times, _)| *times).map(|(_, file)| file)
     })
 }
 
@@ -277,7 +287,7 @@ mod tests {
 
     #[test]
     fn numbers_grow_with_age_and_dates_with_time() {
-        let is_later = |mark: &str, other: &str| is_named_later(mark.as_bytes(), other.as_bytes());
+        let compare = |mark: &str, other: &str| compare_marks(mark.as_bytes(), other.as_bytes());
         for (mark, other) in [
             (".1", ".2"),
             (".9", ".10"),
@@ -285,10 +295,10 @@ mod tests {
             ("-2026-11-02", "-2026-11-01"),
             (".2026-11-25_12", ".2026-11-25_09"),
         ] {
-            assert!(is_later(mark, other) && !is_later(other, mark), "{mark} {other}");
+            assert_eq!(compare(mark, other), Some(Ordering::Greater), "{mark} {other}");
+            assert_eq!(compare(other, mark), Some(Ordering::Less), "{mark} {other}");
+            assert_eq!(compare(mark, mark), Some(Ordering::Equal));
         }
-        for (mark, other) in [(".1", "-20261125"), (".1", ".1"), ("-20261125", ".1")] {
-            assert!(!is_later(mark, other), "{mark} {other}");
-        }
+        assert_eq!(compare(".1", "-20261125"), None);
     }
 }

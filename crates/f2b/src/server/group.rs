@@ -309,12 +309,15 @@ impl Group {
     }
 
     /// Has the database told of another file than it knows of: it has to know before a crash comes, since nothing else
-    /// leads to this one once it is renamed.
-    pub(super) fn save_if_another(&mut self, jails: &[Jail], core: &Sender<Msg>) {
+    /// leads to this one once it is renamed. Answers whether it knows now; it does not as long as failures in the file before
+    /// do not count yet.
+    pub(super) fn save_if_another(&mut self, jails: &[Jail], core: &Sender<Msg>) -> bool {
         let hash = self.log.place().hash;
-        if self.members.iter().any(|member| member.saved.hash != hash) {
+        let is_known = |members: &[Member]| members.iter().all(|member| member.saved.hash == hash);
+        if !is_known(&self.members) {
             self.save(None, |key| jails.iter().find(|jail| jail.key == key), core);
         }
+        is_known(&self.members)
     }
 
     /// Has the database told how far reading has come, behind the failures that were found up to there, and not beyond one that

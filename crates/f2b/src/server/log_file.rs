@@ -68,7 +68,7 @@ impl Looks {
 pub(super) struct LogFile {
     names: Names,
     tail: Option<Tail>,
-    /// The file that has been emptied, while the rest of its copy is read.
+    /// The file that has been emptied, while the rest of its copy is read, and of what has been copied since.
     emptied: Option<Tail>,
     /// In place of a file.
     fifo: Option<Fifo>,
@@ -169,6 +169,7 @@ impl LogFile {
         let is_read_by_both = |tail: &Tail| {
             other.retired.iter().any(|old| (old.inode, old.position) == (tail.inode, tail.position))
         };
+        let is_there = |tail: &Tail| tail.was_rewritten(tail.end()).is_ok_and(|is| is == Some(false));
         let is_same = tail.inode == others.inode
             && self.in_operation == other.in_operation
             && self.rotated.is_none()
@@ -177,6 +178,8 @@ impl LogFile {
             && other.emptied.is_none()
             && !tail.buffer.is_skipping()
             && !others.buffer.is_skipping()
+            && is_there(tail)
+            && is_there(others)
             && self.retired.iter().all(is_read_by_both);
         if is_same { others.position.checked_sub(tail.position) } else { None }
     }
@@ -344,6 +347,10 @@ impl LogFile {
             if limit == Some(tail.position) {
                 return Ok(Progress::Met);
             }
+            if let Some(progress) = self.look_for_copy()? {
+                return Ok(progress);
+            }
+            let Some(tail) = &mut self.tail else { return Ok(Progress::Missing) };
             let behind = match tail.fill(limit)? {
                 Filled::More => {
                     self.changed = Instant::now();
@@ -412,7 +419,7 @@ impl LogFile {
             false => generations::with_hash(&self.names, &hash, position),
         };
         let unread = match (&known.found, self.read) {
-            (None, Some(read)) => generations::written_since(&self.names, read),
+            (None, Some(read)) => generations::written_since(&self.names, read, |_| false),
             _ => Looked::nothing(),
         };
         if !(known.is_sure && unread.is_sure || self.has_waited()) {
@@ -425,34 +432,53 @@ impl LogFile {
         Ok(None)
     }
 
-    /// The file has been emptied: it is read from its start, but before the rest of what was in it, if somebody has made a copy
-    /// of that. `None` means to go on.
-    fn begin_anew(&mut self) -> io::Result<Option<Progress>> {
-        let Some(tail) = &self.tail else { return Ok(None) };
-        let Looked { found, is_sure } = generations::copy_of(&self.names, &tail.read());
+    /// What was written since the file was found empty, and was copied before it was emptied again, is read first. `None` means to
+    /// go on.
+    fn look_for_copy(&mut self) -> io::Result<Option<Progress>> {
+        let Some((tail, empty)) = self.tail.as_ref().and_then(|tail| Some((tail, tail.empty?))) else {
+            return Ok(None);
+        };
+        let known = || self.retired.iter().chain([tail]).chain(&self.emptied);
+        let is_known = |file: &File| known().any(|known| known.is_of(file));
+        let Looked { found, is_sure } = generations::written_since(&self.names, empty, is_known);
         if found.is_none() && !is_sure && !self.has_waited() {
             return Ok(Some(Progress::Unsettled));
         }
-        let place = self.place();
         self.rotated = None;
-        self.tail.as_mut().map_or(Ok(()), Tail::rewind)?;
-        if let (Some(copy), None) = (found, &self.emptied) {
-            // Whatever was in that file before.
-            self.retired.forget(inode(&copy.metadata()?));
-            self.emptied = self.tail.take();
-            self.start = place.clone();
-            self.begin(copy, place.position)?;
+        if let Some(copy) = found {
+            self.begin_copy(copy, self.place(), 0)?;
         }
         Ok(None)
     }
 
+    /// The file has been emptied: it is read from its start, but before the rest of what was in it, if somebody has made a copy
+    /// of that. `None` means to go on.
+    fn begin_anew(&mut self) -> io::Result<Option<Progress>> {
+        let Some(tail) = &self.tail else { return Ok(None) };
+        let (place, position) = (tail.place(), tail.position);
+        let Looked { found, is_sure } = generations::copy_of(&self.names, &tail.read());
+        if found.is_none() && !is_sure && !self.has_waited() {
+            return Ok(Some(Progress::Unsettled));
+        }
+        self.rotated = None;
+        self.tail.as_mut().map_or(Ok(()), Tail::rewind)?;
+        if let (Some(copy), None) = (found, &self.emptied) {
+            self.begin_copy(copy, place, position)?;
+        }
+        Ok(None)
+    }
+
+    /// Goes on in a copy of what was in the file, which is read when that has come to its end. A restart goes on at `place`.
+    fn begin_copy(&mut self, copy: File, place: Place, position: u64) -> io::Result<()> {
+        // Whatever was in that file before.
+        self.retired.forget(inode(&copy.metadata()?));
+        self.emptied = self.tail.take();
+        self.start = place;
+        self.begin(copy, position)
+    }
+
     /// At the end of the file: whether it is still the one under its name. `None` means to go on.
     fn look_behind(&mut self) -> io::Result<Option<Progress>> {
-        if let Some(emptied) = self.emptied.take() {
-            // Nobody writes to a copy.
-            self.tail = Some(Tail { before: self.place(), ..emptied });
-            return Ok(None);
-        }
         let Some(tail) = &self.tail else { return Ok(None) };
         let is_tail = |meta: io::Result<Metadata>| meta.is_ok_and(|meta| inode(&meta) == tail.inode);
         if is_tail(fs::metadata(self.names.own())) {
@@ -483,7 +509,8 @@ impl LogFile {
         if !is_sure && !self.has_waited() {
             return Ok(Some(Progress::Unsettled));
         }
-        let Some(next) = found.or(named) else { return Ok(Some(Progress::Missing)) };
+        let emptied = || self.emptied.as_ref().and_then(|tail| tail.file.try_clone().ok());
+        let Some(next) = found.or_else(emptied).or(named) else { return Ok(Some(Progress::Missing)) };
         self.begin(next, 0)?;
         Ok(None)
     }
@@ -501,7 +528,9 @@ impl LogFile {
         if fs::metadata(self.names.own()).is_ok_and(|meta| inode(&meta) == own) {
             self.names.follow();
         }
-        let (known, closed) = (self.retired.take(own), self.retired.take_closed(own));
+        let emptied = self.emptied.take_if(|tail| tail.inode == own);
+        let emptied = emptied.map(|tail| Tail { empty: Some(SystemTime::now()), ..tail });
+        let (known, closed) = (self.retired.take(own).or(emptied), self.retired.take_closed(own));
         self.retire();
         let before = self.place();
         self.tail = Some(match (known, closed) {

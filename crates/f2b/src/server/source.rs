@@ -22,6 +22,9 @@ use super::ways::{Warned, Ways};
 use super::{JailKey, Msg};
 use crate::logging::ServerLog;
 
+/// How soon it is looked again whether the database can be told of a new file.
+const UNCOUNTED_INTERVAL: Duration = Duration::from_millis(20);
+
 /// A log file, and all jails that watch it.
 pub(super) struct Source {
     pub(super) path: PathBuf,
@@ -202,7 +205,10 @@ impl Source {
         let again = match group.state(jails) {
             State::Full => Some(BACKLOG_INTERVAL),
             State::Idle => None,
-            State::Ready if !group.log.has_news() => Some(group.pause(*notified, jails)),
+            State::Ready if !group.log.has_news() => {
+                let is_saved = group.save_if_another(jails, &ways.core);
+                Some(if is_saved { group.pause(*notified, jails) } else { UNCOUNTED_INTERVAL })
+            }
             State::Ready => {
                 let progress = group.read(path, next.map(|(distance, _)| distance), (jails, warned), ways);
                 let again = match progress {
@@ -213,7 +219,8 @@ impl Source {
                 };
                 let has_met = matches!(progress, Ok(Progress::Met));
                 group.report(path, &progress, jails, &ways.log);
-                group.save_if_another(jails, &ways.core);
+                let is_saved = group.save_if_another(jails, &ways.core);
+                let again = if is_saved { again } else { again.min(UNCOUNTED_INTERVAL) };
                 if let (true, Some((_, other))) = (has_met, next)
                     && self.distance(index, other, jails) == Some(0)
                 {

@@ -8,6 +8,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::rc::Rc;
+use std::time::SystemTime;
 
 use f2b_filter::Encoding;
 use nix::fcntl::OFlag;
@@ -72,12 +73,13 @@ pub(super) struct Emptied {
 }
 
 impl Emptied {
-    /// Whether the file has it: a copy was made before. The first line alone does not tell, it may be empty in many files.
+    /// Whether the file has it: a copy was made before. The first line alone does not tell, it may be empty in many files, and
+    /// it may not have been read to its end.
     pub(super) fn is_in(&self, file: &File) -> bool {
         let mut there = vec![0; self.trace.len()];
         let at = self.end.saturating_sub(there.len() as u64);
         !there.is_empty()
-            && first_line_hash_of(file).is_ok_and(|hash| hash == self.hash)
+            && (self.hash.is_empty() || first_line_hash_of(file).is_ok_and(|hash| hash == self.hash))
             && file.read_exact_at(&mut there, at).is_ok()
             && there == self.trace
     }
@@ -125,6 +127,8 @@ pub(super) struct Tail {
     pub(super) head: Vec<u8>,
     /// The last bytes that have been read.
     pub(super) trace: Vec<u8>,
+    /// When it was found empty, or emptied, if nothing has been read since.
+    pub(super) empty: Option<SystemTime>,
 }
 
 impl Tail {
@@ -143,6 +147,7 @@ impl Tail {
             buffer: LineBuffer::new(MAX_LINE),
             head: Vec::new(),
             trace: Vec::new(),
+            empty: None,
         };
         tail.go_to(position)?;
         Ok(tail)
@@ -161,14 +166,14 @@ impl Tail {
             buffer: self.buffer.fork(),
             head: self.head.clone(),
             trace: Vec::new(),
+            empty: self.empty,
         };
         let traced = match self.was_rewritten(self.end()) {
             Ok(Some(false)) => fork.trace_back(),
-            // What it has to find out is known by what stood before its own place.
+            // It has to find that out by itself.
             Ok(_) => {
-                let known = self.trace.len().saturating_sub(self.buffer.len());
-                fork.trace.extend_from_slice(&self.trace[..known]);
-                if known == 0 { fork.rewind() } else { Ok(()) }
+                (fork.buffer, fork.trace) = (self.buffer.clone(), self.trace.clone());
+                Ok(())
             }
             Err(error) => Err(error),
         };
@@ -221,6 +226,7 @@ impl Tail {
         self.emptied = Some(self.read());
         (self.first_line, self.trace) = (FirstLine::default(), Vec::new());
         self.head.clear();
+        self.empty = Some(SystemTime::now());
         self.go_to(0)
     }
 
@@ -229,13 +235,22 @@ impl Tail {
         Closed { inode: self.inode, position: self.position, read: self.read(), emptied: self.emptied }
     }
 
-    /// Goes on where reading was when the file was closed, or at the start if what had been read is not in it any more.
+    /// Goes on where reading was when the file was closed. If what had been read is not in it any more, this is found when it is
+    /// read.
     pub(super) fn resume(mut self, closed: Closed) -> io::Result<Self> {
         let Closed { position, read, emptied, .. } = closed;
-        let is_there = read.trace.is_empty() || read.is_in(&self.file);
-        let (position, emptied) = if is_there { (position, emptied) } else { (0, Some(read)) };
         self.emptied = emptied;
-        self.go_to(position)?;
+        if read.trace.is_empty() || read.is_in(&self.file) {
+            self.go_to(position)?;
+        } else {
+            self.first_line = FirstLine::known(read.hash);
+            let unfinished = usize::try_from(read.end - position).unwrap_or(usize::MAX);
+            (self.position, self.trace) = (position, read.trace);
+            self.trace.truncate(self.trace.len().saturating_sub(unfinished));
+            if self.trace.is_empty() {
+                self.rewind()?;
+            }
+        }
         Ok(self)
     }
 
@@ -276,7 +291,12 @@ impl Tail {
             limit.and_then(|limit| limit.checked_sub(end)).filter(|room| *room > 0).unwrap_or(u64::MAX);
         let count = self.buffer.fill(&mut At { file: &self.file, at: end }.take(room))?;
         match (count, self.was_rewritten(end)?) {
-            (0, Some(false)) => return Ok(Filled::End),
+            (0, Some(false)) => {
+                if end == 0 {
+                    self.empty.get_or_insert_with(SystemTime::now);
+                }
+                return Ok(Filled::End);
+            }
             (0, None) | (_, Some(true)) => {
                 self.buffer.take_back(count);
                 return Ok(Filled::Emptied);
@@ -284,6 +304,7 @@ impl Tail {
             // If it is emptied at this moment, it was not before.
             (_, Some(false) | None) => {}
         }
+        self.empty = None;
         self.first_line.read_on(&self.file)?;
         let bytes = self.buffer.bytes();
         let new = &bytes[bytes.len() - count.min(TRACE)..];

@@ -325,11 +325,12 @@ fn what_had_not_been_read_of_a_file_that_was_emptied_is_read_in_its_copy() {
     file.append("ee\nfour\n");
     make_copy();
     fs::write(&log, "five\n").expect("a write");
-    let mut fork = file.log.fork().expect("another reader");
-    assert_eq!(read(&mut fork, Some(10)).0, ["three", "four", "five"]);
+    let fork = file.log.fork().expect("another reader");
     file.expect(&["three", "four", "five"], Progress::End);
+    let read = std::mem::replace(&mut file.log, fork);
+    file.expect(&["three", "four", "five"], Progress::End);
+    assert_eq!(file.log.distance_to(&read), Some(0));
     assert_ne!(file.log.place().hash, old.hash);
-    assert_eq!(file.log.open_files(), 1);
     // While nothing stands in the file, a restart goes on behind the copy.
     file.append("six\n");
     make_copy();
@@ -341,6 +342,102 @@ fn what_had_not_been_read_of_a_file_that_was_emptied_is_read_in_its_copy() {
     file.expect(&[], Progress::End);
     file.append("seven\n");
     file.expect(&["seven"], Progress::End);
+}
+
+#[test]
+fn what_was_written_and_copied_before_anything_was_read_is_read_in_the_copy() {
+    let mut file = Fixture::new();
+    let (log, copy) = (file.dir.path().join("log"), file.dir.path().join("log.1"));
+    let rotate = || {
+        pass_time();
+        fs::copy(&log, &copy).expect("a copy");
+        fs::write(&log, "").expect("an emptied log");
+        pass_time();
+    };
+    file.append("");
+    file.expect(&[], Progress::End);
+    pass_time();
+    file.append("one\ntwo\n");
+    rotate();
+    file.expect(&["one", "two"], Progress::End);
+    pass_time();
+    file.append("three\n");
+    rotate();
+    file.append("four\n");
+    file.expect(&["three", "four"], Progress::End);
+    // The beginning of the first line only.
+    fs::write(&log, "").expect("an emptied log");
+    file.append("fi");
+    file.expect(&[], Progress::End);
+    file.append("ve\nsix\n");
+    rotate();
+    file.append("seven\n");
+    file.expect(&["five", "six", "seven"], Progress::End);
+    // Several times before anybody looks.
+    for (number, text) in [(3, "eight\n"), (2, "nine\n")] {
+        file.append(text);
+        pass_time();
+        fs::copy(&log, file.dir.path().join(format!("log.{number}"))).expect("a copy");
+        fs::write(&log, "").expect("an emptied log");
+        pass_time();
+    }
+    file.append("ten\n");
+    file.expect(&["eight", "nine", "ten"], Progress::End);
+}
+
+#[test]
+fn a_copy_is_looked_for_when_a_file_that_was_closed_has_been_emptied() {
+    let mut file = Fixture::new();
+    let log = file.dir.path().join("log");
+    file.append("one\ntwo\nth");
+    file.expect(&["one", "two"], Progress::End);
+    file.log.close();
+    file.append("ree\nfour\n");
+    fs::copy(&log, file.dir.path().join("log.1")).expect("a copy");
+    fs::write(&log, "five\n").expect("a write");
+    file.expect(&["three", "four", "five"], Progress::End);
+}
+
+/// A reader that has not noticed yet that the file was emptied is not at the place of one that has.
+#[test]
+fn readers_of_different_texts_do_not_meet() {
+    let mut file = Fixture::new();
+    file.append("one\ntwo\n");
+    file.expect(&["one", "two"], Progress::End);
+    let mut late = file.log.fork().expect("another reader");
+    fs::write(file.dir.path().join("log"), "six\n888\n").expect("a write");
+    file.expect(&["six", "888"], Progress::End);
+    assert_eq!(late.place().position, file.log.place().position);
+    assert_eq!((late.distance_to(&file.log), file.log.distance_to(&late)), (None, None));
+    assert_eq!(read(&mut late, None).0, ["six", "888"]);
+    assert_eq!(late.distance_to(&file.log), Some(0));
+}
+
+#[test]
+fn a_restart_goes_on_from_a_copy_to_the_file_that_was_emptied_and_renamed() {
+    for (first, second, third) in [
+        ("log-20261125", "log-20261125", "log-20261126"),
+        ("log.1", "log.2", "log.1"),
+        ("log.1", "log.1", "log-20261126"),
+    ] {
+        let mut file = Fixture::new();
+        let path = |name: &str| file.dir.path().join(name);
+        let (log, first, second, third) = (path("log"), path(first), path(second), path(third));
+        file.append("one\ntwo\n");
+        file.expect(&["one", "two"], Progress::End);
+        let place = file.log.place();
+        file.append("three\n");
+        fs::copy(&log, &first).expect("a copy");
+        pass_time();
+        fs::write(&log, "").expect("an emptied log");
+        file.append("four\n");
+        fs::rename(first, second).expect("a rotation");
+        fs::rename(&log, third).expect("a rotation");
+        pass_time();
+        file.append("five\n");
+        file.log = LogFile::new(log, place, false);
+        file.expect(&["three", "four", "five"], Progress::End);
+    }
 }
 
 /// It is a copy of what is read under the name.
