@@ -464,6 +464,39 @@ fn a_broken_file_of_several_is_left_out() {
     drop(server);
 }
 
+/// The system's journal is rotated beside the one of a user, which is read on meanwhile.
+#[test]
+fn a_file_that_comes_back_beside_others_is_read_from_its_beginning() {
+    if !journal::can_be_made() {
+        return;
+    }
+    let place = place("");
+    let dir = place.path().display();
+    let jail = format!("backend = systemd[journalfiles=\"{dir}/journal/system.journal\"]");
+    let all = format!("backend = systemd[journalpath=\"{dir}/journal\"]");
+    place.write("jail.conf", &place.read("jail.conf").replace(&jail, &all));
+    let user = place.file("journal/user-1000.journal");
+    fail(&place, "prog", 2, [1]);
+    write_failures(&user, "prog", 1, [2]);
+    let server = place.start();
+    wait_for_found_in_any_order(&place, &[1, 2]);
+    for (round, next) in [3, 6, 9].into_iter().enumerate() {
+        let rotated = place.file(&format!("journal/system@{round}.journal"));
+        fs::rename(file(&place), rotated).expect("a rotation");
+        // Long enough for the server to go on without it.
+        thread::sleep(Duration::from_millis(1500));
+        write_failures(&user, "prog", 0, [next]);
+        wait_until("the other one is read on", || found(&place).contains(&next));
+        fail(&place, "prog", 0, [next + 1]);
+        write_failures(&user, "prog", 0, [next + 2]);
+        wait_for_found_in_any_order(&place, &(1..=next + 2).collect::<Vec<_>>());
+    }
+    // Nothing comes twice later on.
+    fail(&place, "prog", 0, [12]);
+    wait_for_found_in_any_order(&place, &(1..=12).collect::<Vec<_>>());
+    stop(&place, server);
+}
+
 /// Where a server finds no file, since a rotation is under way, it does not read the system's journal in its place; and it
 /// goes on where it was.
 #[test]

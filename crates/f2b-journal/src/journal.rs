@@ -7,12 +7,12 @@
 
 use std::ffi::{CStr, CString};
 use std::os::fd::BorrowedFd;
-use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::entry::{Entry, MAX_VALUE};
 use crate::error::JournalError;
-use crate::sd::Handle;
+use crate::sd::{Handle, Place};
 use crate::source::{Broken, OpenFile, Source};
 
 /// What `sd_journal_process` answers when files were added or removed.
@@ -42,6 +42,10 @@ pub struct Journal {
     stale: bool,
     /// Until when it was read before; what has been rotated out of use since is not read to its end yet.
     until: Option<SystemTime>,
+    /// When the files were known to be all that there are.
+    complete: SystemTime,
+    /// Files that have come since, while others were read on: what they have from before the place.
+    newcomers: Option<Handle>,
 }
 
 /// Where reading began, as long as nothing has been read.
@@ -97,6 +101,8 @@ impl Journal {
             place: None,
             repeats: false,
             until,
+            complete: SystemTime::now(),
+            newcomers: None,
         })
     }
 
@@ -132,15 +138,30 @@ impl Journal {
     /// [`JournalError::CutShort`] until the files are opened anew ([`Journal::news`]); another one for an entry that can't be
     /// read, behind which the next one may be.
     pub fn read(&mut self) -> Result<Option<Entry>, JournalError> {
+        if let Some(entry) = self.read_newcomers() {
+            return Ok(Some(entry));
+        }
         if !self.advance()? {
             self.until = None;
             return Ok(None);
         }
-        // An entry may come from a start of the machine of which nothing more is known.
-        let mut entry = Entry::new(self.handle.realtime()?, self.handle.monotonic().unwrap_or(0));
-        self.handle.each_field(MAX_FIELD, |field| entry.take(field))?;
+        let entry = entry_of(&self.handle)?;
         self.place = Some(self.handle.cursor()?);
         Ok(Some(entry))
+    }
+
+    /// The next entry of a file that has come late, up to the place; from there on it is read with the others.
+    fn read_newcomers(&mut self) -> Option<Entry> {
+        let (handle, place) = (self.newcomers.as_mut()?, self.place.as_deref().and_then(received)?);
+        let mut next = || {
+            let is_before = handle.next()? && handle.realtime()? <= place;
+            if is_before { entry_of(handle).map(Some) } else { Ok::<_, JournalError>(None) }
+        };
+        let entry = next().ok().flatten();
+        if entry.is_none() {
+            self.newcomers = None;
+        }
+        entry
     }
 
     fn advance(&mut self) -> Result<bool, JournalError> {
@@ -231,15 +252,15 @@ impl Journal {
     ///
     /// [`JournalError::CutShort`] if there is such a file.
     pub fn check(&mut self) -> Result<(), JournalError> {
-        let mut files = self.files.iter().flatten();
-        if files.clone().any(OpenFile::is_beheaded) {
+        let files = self.files.as_deref().unwrap_or_default();
+        if files.iter().any(OpenFile::is_beheaded) {
             self.stale = true;
             return Err(JournalError::CutShort);
         }
-        self.stale |= match &self.files {
-            Some(_) => files.any(OpenFile::has_changed),
-            None => self.source.have_changed(&[]),
-        };
+        self.stale |= self.source.have_changed(files);
+        if !self.stale && !files.iter().any(OpenFile::is_left_out) {
+            self.complete = SystemTime::now();
+        }
         Ok(())
     }
 
@@ -257,9 +278,35 @@ impl Journal {
             return Err(JournalError::System(nix::errno::Errno::ENOENT.into()));
         }
         apply(&mut handle, &self.matches)?;
+        let newcomers = self.newcomers_among(files.as_deref().unwrap_or_default());
+        if !newcomers.is_empty() {
+            self.newcomers = self.look_behind(&newcomers).ok();
+        }
         self.stale = starts_late(&self.source, &handle, files.as_deref());
         (self.handle, self.files) = (handle, files);
         self.go_back()
+    }
+
+    /// Files that have come while others were read on.
+    fn newcomers_among(&self, files: &[OpenFile]) -> Vec<PathBuf> {
+        let known: Vec<_> = self.files.iter().flatten().filter(|file| !file.is_left_out()).collect();
+        let is_known = |file: &OpenFile| known.iter().any(|known| known.is_same(file));
+        let (old, new): (Vec<_>, Vec<_>) =
+            files.iter().filter(|file| !file.is_left_out()).partition(|file| is_known(file));
+        if old.is_empty() || self.place.is_none() {
+            return Vec::new();
+        }
+        new.into_iter().map(|file| file.path.clone()).collect()
+    }
+
+    /// Opens files at what they have got since all were known.
+    fn look_behind(&self, files: &[PathBuf]) -> Result<Handle, JournalError> {
+        let mut handle = Handle::open(&Place::Files(files), 0)?;
+        apply(&mut handle, &self.matches)?;
+        let since = self.complete.duration_since(UNIX_EPOCH).unwrap_or_default();
+        handle.seek_time(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))?;
+        let _ = handle.previous();
+        Ok(handle)
     }
 
     /// Goes on behind the entry that was read last, or where reading began.
@@ -278,6 +325,14 @@ impl Journal {
         }
         Ok(())
     }
+}
+
+/// The entry that the handle is at.
+fn entry_of(handle: &Handle) -> Result<Entry, JournalError> {
+    // It may come from a start of the machine of which nothing more is known.
+    let mut entry = Entry::new(handle.realtime()?, handle.monotonic().unwrap_or(0));
+    handle.each_field(MAX_FIELD, |field| entry.take(field))?;
+    Ok(entry)
 }
 
 /// From now on the library takes note of what happens to the files. Whether something has happened before.

@@ -229,6 +229,11 @@ impl OpenFile {
         !self.is_left_out() && meta.is_some_and(|meta| is_same(&meta) && meta.len() < MIN_HEADER)
     }
 
+    /// Whether that is the same file.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.inode == other.inode
+    }
+
     /// Whether it could not be opened.
     pub(crate) fn is_left_out(&self) -> bool {
         self.left_out.is_some()

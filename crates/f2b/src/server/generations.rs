@@ -116,7 +116,7 @@ pub(super) fn next(names: &Names, old: &File, is_known: impl Fn(&File) -> bool) 
         });
         let first = opened.min_by(|(times, one, _), (other_times, other, _)| {
             let by_name = compare_marks(&one.mark, &other.mark).unwrap_or(Ordering::Equal);
-            by_name.then_with(|| times.cmp(other_times))
+            by_name.then_with(|| times.1.cmp(&other_times.1)).then_with(|| times.0.cmp(&other_times.0))
         });
         first.map(|(_, _, file)| file)
     })

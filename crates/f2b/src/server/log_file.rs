@@ -25,7 +25,7 @@ use super::fifo::{self, Fifo};
 use super::generations::{self, Inode, Looked, Names, inode};
 use super::retired::Retired;
 use super::seek::{self, Sought};
-use super::tail::{Filled, Place, RawLine, Tail, first_line_hash_of, open_if_there};
+use super::tail::{Filled, Place, RawLine, Tail, first_line_hash_of, open_if_there, unread_since_now};
 
 /// Chunks after which the reader takes care of other files before it goes on with this one.
 pub(super) const BUDGET: usize = 16;
@@ -432,21 +432,25 @@ impl LogFile {
         Ok(None)
     }
 
-    /// What was written since the file was found empty, and was copied before it was emptied again, is read first. `None` means to
-    /// go on.
+    /// Before the first byte of a file is read: if it has been written to since it was begun, it may have been copied and emptied,
+    /// and the copy comes first. `None` means to go on.
     fn look_for_copy(&mut self) -> io::Result<Option<Progress>> {
-        let Some((tail, empty)) = self.tail.as_ref().and_then(|tail| Some((tail, tail.empty?))) else {
+        let unread = self.tail.as_ref().and_then(|tail| Some((tail, tail.unread?)));
+        let Some((tail, since)) = unread.filter(|(tail, since)| tail.was_written_since(*since)) else {
             return Ok(None);
         };
+        let now = unread_since_now();
         let known = || self.retired.iter().chain([tail]).chain(&self.emptied);
         let is_known = |file: &File| known().any(|known| known.is_of(file));
-        let Looked { found, is_sure } = generations::written_since(&self.names, empty, is_known);
+        let Looked { found, is_sure } = generations::written_since(&self.names, since, is_known);
         if found.is_none() && !is_sure && !self.has_waited() {
             return Ok(Some(Progress::Unsettled));
         }
         self.rotated = None;
-        if let Some(copy) = found {
-            self.begin_copy(copy, self.place(), 0)?;
+        match (found, &mut self.tail) {
+            (Some(copy), _) => self.begin_copy(copy, self.place(), 0)?,
+            (None, Some(tail)) => tail.unread = now,
+            (None, None) => {}
         }
         Ok(None)
     }
@@ -529,7 +533,7 @@ impl LogFile {
             self.names.follow();
         }
         let emptied = self.emptied.take_if(|tail| tail.inode == own);
-        let emptied = emptied.map(|tail| Tail { empty: Some(SystemTime::now()), ..tail });
+        let emptied = emptied.map(|tail| Tail { unread: unread_since_now(), ..tail });
         let (known, closed) = (self.retired.take(own).or(emptied), self.retired.take_closed(own));
         self.retire();
         let before = self.place();

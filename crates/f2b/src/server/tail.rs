@@ -8,7 +8,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::rc::Rc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use f2b_filter::Encoding;
 use nix::fcntl::OFlag;
@@ -127,8 +127,8 @@ pub(super) struct Tail {
     pub(super) head: Vec<u8>,
     /// The last bytes that have been read.
     pub(super) trace: Vec<u8>,
-    /// When it was found empty, or emptied, if nothing has been read since.
-    pub(super) empty: Option<SystemTime>,
+    /// If nothing has been read, since when that may be for another reason than that nothing was written.
+    pub(super) unread: Option<SystemTime>,
 }
 
 impl Tail {
@@ -147,7 +147,7 @@ impl Tail {
             buffer: LineBuffer::new(MAX_LINE),
             head: Vec::new(),
             trace: Vec::new(),
-            empty: None,
+            unread: unread_since_now(),
         };
         tail.go_to(position)?;
         Ok(tail)
@@ -166,7 +166,7 @@ impl Tail {
             buffer: self.buffer.fork(),
             head: self.head.clone(),
             trace: Vec::new(),
-            empty: self.empty,
+            unread: self.unread,
         };
         let traced = match self.was_rewritten(self.end()) {
             Ok(Some(false)) => fork.trace_back(),
@@ -220,13 +220,19 @@ impl Tail {
         }
     }
 
+    /// Whether somebody has written to the file since.
+    pub(super) fn was_written_since(&self, since: SystemTime) -> bool {
+        let modified = self.file.metadata().and_then(|meta| meta.modified());
+        modified.is_ok_and(|modified| modified > since)
+    }
+
     /// Another text begins in the file.
     pub(super) fn rewind(&mut self) -> io::Result<()> {
         self.before = self.place();
         self.emptied = Some(self.read());
         (self.first_line, self.trace) = (FirstLine::default(), Vec::new());
         self.head.clear();
-        self.empty = Some(SystemTime::now());
+        self.unread = unread_since_now();
         self.go_to(0)
     }
 
@@ -245,7 +251,7 @@ impl Tail {
         } else {
             self.first_line = FirstLine::known(read.hash);
             let unfinished = usize::try_from(read.end - position).unwrap_or(usize::MAX);
-            (self.position, self.trace) = (position, read.trace);
+            (self.position, self.trace, self.unread) = (position, read.trace, None);
             self.trace.truncate(self.trace.len().saturating_sub(unfinished));
             if self.trace.is_empty() {
                 self.rewind()?;
@@ -262,6 +268,7 @@ impl Tail {
     /// Goes on reading elsewhere.
     pub(super) fn go_to(&mut self, position: u64) -> io::Result<()> {
         self.position = position;
+        self.unread = self.unread.filter(|_| position == 0);
         self.buffer.clear();
         self.trace_back()
     }
@@ -291,12 +298,7 @@ impl Tail {
             limit.and_then(|limit| limit.checked_sub(end)).filter(|room| *room > 0).unwrap_or(u64::MAX);
         let count = self.buffer.fill(&mut At { file: &self.file, at: end }.take(room))?;
         match (count, self.was_rewritten(end)?) {
-            (0, Some(false)) => {
-                if end == 0 {
-                    self.empty.get_or_insert_with(SystemTime::now);
-                }
-                return Ok(Filled::End);
-            }
+            (0, Some(false)) => return Ok(Filled::End),
             (0, None) | (_, Some(true)) => {
                 self.buffer.take_back(count);
                 return Ok(Filled::Emptied);
@@ -304,7 +306,7 @@ impl Tail {
             // If it is emptied at this moment, it was not before.
             (_, Some(false) | None) => {}
         }
-        self.empty = None;
+        self.unread = None;
         self.first_line.read_on(&self.file)?;
         let bytes = self.buffer.bytes();
         let new = &bytes[bytes.len() - count.min(TRACE)..];
@@ -330,6 +332,11 @@ impl Tail {
         self.position = end - self.buffer.len() as u64;
         Ok(())
     }
+}
+
+/// Now, or a little earlier: the times of files are not as fine as the clock.
+pub(super) fn unread_since_now() -> Option<SystemTime> {
+    SystemTime::now().checked_sub(Duration::from_millis(10))
 }
 
 pub(super) fn open_if_there(path: &Path) -> io::Result<Option<File>> {
