@@ -386,6 +386,32 @@ fn failures_that_wait_for_a_command_survive_a_kill() {
     stop(&place, server);
 }
 
+/// What comes first in a log that had nothing to read at the start counts at its own time, however late that is.
+#[test]
+fn what_comes_first_is_no_news() {
+    for (backend, text) in [("polling", ""), ("pyinotify", ""), ("polling", "no failure\n")] {
+        for is_ours in servers() {
+            if !is_ours && backend == "pyinotify" {
+                continue;
+            }
+            let place = place(backend, "DIR/f.log");
+            place.write("f.log", text);
+            let server = start(&place, is_ours);
+            place.wait_for_log("Jail 'j' started");
+            std::thread::sleep(std::time::Duration::from_secs(1));
+            let old = format!("{} fail from {}\n", Timestamp::now().as_second() - 7200, address(1));
+            place.append("f.log", &old);
+            std::thread::sleep(std::time::Duration::from_secs(1));
+            place.append("f.log", &(failure(2) + &old));
+            place.append("f.log", &failure(3));
+            wait_until("the last one is found", || found_in(&place.log()).contains(&3));
+            let expected: &[u32] = if text.is_empty() { &[2, 1, 3] } else { &[1, 2, 1, 3] };
+            assert_eq!(found_in(&place.log()), expected, "{backend}, {text:?}, ours: {is_ours}");
+            stop(&place, server);
+        }
+    }
+}
+
 /// The database learns of a new log as soon as what was found in the old one counts: when that one is gone, nothing else tells
 /// which of the files that were renamed since comes behind it.
 #[test]

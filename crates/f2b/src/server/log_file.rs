@@ -88,7 +88,10 @@ pub(super) struct LogFile {
     openings: u64,
     /// When there was something new last.
     changed: Instant,
-    /// The end has been reached once: what comes now is news.
+    /// Something has been read.
+    has_read: bool,
+    /// The end has been reached after that: what comes now is news. So upstream has it (`FileFilter.getFailures`): where there was
+    /// nothing to read at the start, what comes first is none.
     pub(super) in_operation: bool,
 }
 
@@ -108,6 +111,7 @@ impl LogFile {
             looks_now: None,
             openings: 0,
             changed: Instant::now(),
+            has_read: false,
             in_operation,
         }
     }
@@ -150,6 +154,7 @@ impl LogFile {
             looks_now: None,
             openings: self.openings,
             changed: self.changed,
+            has_read: self.has_read,
             in_operation: self.in_operation,
         })
     }
@@ -354,12 +359,13 @@ impl LogFile {
             let behind = match tail.fill(limit)? {
                 Filled::More => {
                     self.changed = Instant::now();
+                    self.has_read = true;
                     tail.hand_out(encoding, self.in_operation, each)?;
                     None
                 }
                 Filled::Emptied => self.begin_anew()?,
                 Filled::End => {
-                    self.in_operation = true;
+                    self.in_operation |= self.has_read;
                     self.look_behind()?
                 }
             };
