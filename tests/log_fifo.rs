@@ -58,7 +58,9 @@ fn writers_come_and_go() {
     for backend in BACKENDS {
         let place = configure(backend);
         let server = place.start();
-        place.append("log", "fail 192.0.2.1\n");
+        // What comes first in a file counts only with a date.
+        let now = jiff::Zoned::now().strftime("%Y-%m-%d %H:%M:%S");
+        place.append("log", &format!("{now} fail 192.0.2.1\n"));
         place.wait_for_log("[other] Found 192.0.2.1");
         let mut first = writer(&place);
         first.write_all(b"fail 192.0.2.2\nfail 192.").expect("a write");
