@@ -102,6 +102,55 @@ fn whoever_starts_a_server_in_the_background_learns_that_a_jail_is_broken() {
 }
 
 #[test]
+fn a_timeout_that_is_none_costs_its_own_jail_only() {
+    let place = place(
+        "[broken]\nenabled = true\nfilter = login\nlogpath = DIR/healthy.log\naction = note[file=x, timeout=x]\n",
+    );
+    let message = "action: 'x' is no duration";
+    expect_failure(&client(&place, &["-t"]), &["jail.conf:13:10", message]);
+    expect_failure(&client(&place, &["start"]), &["jail.conf:13:10", message, "Server ready"]);
+    expect_ban(&place, "healthy", "192.0.2.1");
+    place.ask(&["stop"]);
+}
+
+/// All options that are durations, with a comment behind each.
+#[test]
+fn durations_have_comments() {
+    let options = "bantime = 1h # c\nfindtime = 10m#c\nbantime.increment = true\nbantime.maxtime = 5w # c\n\
+        bantime.rndtime = '60' # c\nbantime.factor = 2 # c\nbantime.formula = ban.Time * 2 # c\n\
+        ignorecache = key=\"<ip>\", max-time=\"1_0m # c\"\n\
+        action = note[file=DIR/healthy.bans, timeout=\"1h # c\"]\n";
+    let place = place("");
+    let dir = place.path().display().to_string();
+    place.write("jail.local", &("[healthy]\n".to_owned() + &options.replace("DIR", &dir)));
+    place.write("fail2ban.local", "[Definition]\ndbpurgeage = 1d # one day\n");
+    let mut programs = vec![binary("f2b-client")];
+    if available("fail2ban", has_program("fail2ban-client")) {
+        programs.push("fail2ban-client".into());
+    }
+    for program in programs {
+        run(&mut place.client(&program, &["start"]));
+        for (question, answer) in [
+            ("get healthy bantime", "3600"),
+            ("get healthy findtime", "600"),
+            ("get healthy bantime.maxtime", "3024000"),
+            ("get healthy bantime.rndtime", "60"),
+            ("get healthy bantime.factor", "2 # c"),
+            ("get healthy bantime.formula", "ban.Time * 2 # c"),
+            ("get healthy ignorecache", "['<ip>', 100, 600]"),
+            ("get healthy action note timeout", "3600"),
+            ("get dbpurgeage", "Current database purge age is:\n`- 86400seconds"),
+        ] {
+            let words: Vec<&str> = question.split(' ').collect();
+            let said = run(&mut place.client(&program, &words));
+            assert_eq!(said.trim(), answer, "{} {question}", program.display());
+        }
+        run(&mut place.client(&program, &["stop"]));
+        wait_until("the server has gone", || !place.file("f2b.sock").exists());
+    }
+}
+
+#[test]
 fn unknown_filters_and_actions_are_named_and_left_out() {
     let place = place(
         "[nofilter]\nenabled = true\nfilter = nope\nlogpath = DIR/healthy.log\naction = note[file=x]\n\

@@ -247,7 +247,14 @@ const COMMAND_LINES: &str = "\
 -c ROOT/good -s ROOT/none restart j
 --str2sec 1d12h
 --str2sec=1mo
---str2sec 1y6mo30s";
+--str2sec 1y6mo30s
+--str2sec=1h#c
+--str2sec=1h#5m
+--str2sec='5'
+--str2sec='5'#c
+--str2sec=1_000
+--str2sec=1_000h
+--str2sec=1_0.5_0h";
 
 #[test]
 fn options_are_taken_alike() {

@@ -2,8 +2,10 @@
 //!
 //! Upstream (`mytime.MyTime.str2seconds`) rewrites the abbreviations to factors by regular expressions and evaluates
 //! what comes out as a Python expression. So `1h 30m` is a sum, `1year-6mo` a difference, a month a float, and a
-//! unit is only read where a digit or a blank stands right before it. The same happens here in two steps: a rewriting
-//! that knows the units, and a grammar of the arithmetic; anything else that Python could evaluate is an error.
+//! unit is only read where a digit or a blank stands right before it; so also is what follows a `#` a comment, and a whole
+//! number in quotes a text that becomes a number. The same happens here in three steps: a rewriting that knows the units,
+//! the one line that is left without comments, and a grammar of the arithmetic; anything else that Python could
+//! evaluate is an error.
 
 use std::error::Error;
 use std::fmt;
@@ -12,7 +14,7 @@ use pest::Parser;
 use pest::iterators::{Pair, Pairs};
 use pest_derive::Parser;
 
-use crate::Number;
+use crate::{Number, int};
 
 /// A text that is no duration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,7 +61,10 @@ pub fn str2seconds(text: &str) -> Result<Number, DurationError> {
     if text.len() > MAX_LEN {
         return Err(fail());
     }
-    let arithmetic = join_neighbours(&replace_units(text));
+    let arithmetic = logical_line(&join_neighbours(&replace_units(text))).ok_or_else(fail)?;
+    if let Some(quoted) = unquote(arithmetic.trim()) {
+        return int(quoted).map(Number::Int).ok_or_else(fail);
+    }
     let mut pairs = Arithmetic::parse(Rule::expression, &arithmetic).map_err(|_| fail())?;
     pairs.next().and_then(evaluate).filter(|n| n.as_f64().is_finite()).ok_or_else(fail)
 }
@@ -100,23 +105,58 @@ fn factor_of(word: &str, before: Option<char>, tail: &str) -> Option<&'static st
     UNITS.iter().find(|(names, _)| names.contains(&word.as_str())).map(|(_, factor)| *factor)
 }
 
-/// Puts `+` in place of the blanks between two numbers.
+/// Puts `+` in place of the blanks between two numbers. A digit that has been joined to the number before it is not joined
+/// to the one behind it (`1 2 3` is a sum and a number too many).
 fn join_neighbours(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    let mut chars = text.chars().peekable();
-    let mut last = None;
-    while let Some(c) = chars.next() {
-        if !c.is_whitespace() {
-            out.push(c);
-            last = Some(c);
-            continue;
+    let mut rest = text;
+    let mut after_digit = false;
+    while let Some(c) = rest.chars().next() {
+        let behind = rest.trim_start();
+        match behind.chars().next().filter(|next| after_digit && c.is_whitespace() && next.is_ascii_digit()) {
+            Some(digit) => {
+                out.extend(['+', digit]);
+                after_digit = false;
+                rest = &behind[1..];
+            }
+            None => {
+                out.push(c);
+                after_digit = c.is_ascii_digit();
+                rest = &rest[c.len_utf8()..];
+            }
         }
-        while chars.next_if(|c| c.is_whitespace()).is_some() {}
-        let between =
-            last.is_some_and(|c: char| c.is_ascii_digit()) && chars.peek().is_some_and(char::is_ascii_digit);
-        out.push(if between { '+' } else { ' ' });
     }
-    out.trim().to_owned()
+    out
+}
+
+/// What an expression has besides comments. It ends with its line, unless a bracket is open; `None` if something follows.
+fn logical_line(text: &str) -> Option<String> {
+    let mut out = String::with_capacity(text.len());
+    let (mut depth, mut quote, mut is_comment) = (0_usize, None, false);
+    for c in text.chars() {
+        match c {
+            '\n' => is_comment = false,
+            _ if is_comment => continue,
+            '#' if quote.is_none() => {
+                is_comment = true;
+                continue;
+            }
+            '(' if quote.is_none() => depth += 1,
+            ')' if quote.is_none() => depth = depth.saturating_sub(1),
+            '\'' | '"' if quote == Some(c) => quote = None,
+            '\'' | '"' if quote.is_none() => quote = Some(c),
+            _ => {}
+        }
+        out.push(if c == '\n' && depth > 0 { ' ' } else { c });
+    }
+    let out = out.trim();
+    (!out.contains('\n')).then(|| out.to_owned())
+}
+
+/// The inside of a text in quotes.
+fn unquote(text: &str) -> Option<&str> {
+    let quote = text.chars().next().filter(|c| matches!(c, '\'' | '"'))?;
+    text.strip_prefix(quote)?.strip_suffix(quote).filter(|inside| !inside.contains([quote, '\\']))
 }
 
 /// The value of a node of the grammar; `None` for a division by zero or a result beyond the numbers.
@@ -142,6 +182,7 @@ fn evaluate(pair: Pair<'_, Rule>) -> Option<Number> {
 }
 
 fn parse_number(text: &str) -> Option<Number> {
+    let text = text.replace('_', "");
     if text.bytes().all(|b| b.is_ascii_digit()) {
         // Python refuses a leading zero in a whole number, unless it is zero.
         let zero_led = text.len() > 1 && text.starts_with('0') && text.bytes().any(|b| b != b'0');
@@ -297,10 +338,52 @@ mod tests {
     }
 
     #[test]
+    fn a_comment_ends_with_its_line() {
+        check("1h # one hour", 3600);
+        check("1h#c", 3600);
+        check("1h # 5m 30s", 3600);
+        check("10 # c1\n20", 10);
+        check("10 # c\n  # d", 10);
+        check("(1h # one\n + 5) # two", 3605);
+    }
+
+    #[test]
+    fn numbers_have_underscores_and_quotes() {
+        check("1_000", 1000);
+        check("1_0.5_0", 10.5);
+        check("'5'", 5);
+        check("\" -6_00 \" # c", -600);
+        check("0_0", 0);
+    }
+
+    #[test]
     fn everything_else_is_an_error_that_quotes_it() {
-        for text in
-            ["", "one hour", "1x", "h", "1//0", "010", "__import__('os')", "1_d", "1e3", "9**99", "((("]
-        {
+        for text in [
+            "",
+            "one hour",
+            "1x",
+            "h",
+            "1//0",
+            "010",
+            "__import__('os')",
+            "1_d",
+            "1e3",
+            "9**99",
+            "(((",
+            "# c",
+            "10 # c\n+1",
+            "10\n+1",
+            "1 2 3",
+            "'1h'",
+            "'5",
+            "'5' * 2",
+            "\"5'",
+            "'5 # c'",
+            "1__0",
+            "_1",
+            "1_",
+            "0_1",
+        ] {
             assert_eq!(str2seconds(text), Err(DurationError { text: text.into() }), "{text}");
         }
         assert!(str2seconds(&"(".repeat(100_000)).is_err());

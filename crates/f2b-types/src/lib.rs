@@ -5,6 +5,7 @@
 //! | [`Id`] | what gets banned: an address, a subnet or any text | `ipdns.IPAddr` |
 //! | [`Time`] | a moment, in seconds since the epoch | the float of `MyTime.time()` |
 //! | [`Number`] | an integer or a float, as Python keeps them apart | `int`, `float` |
+//! | [`int`] | a whole number as Python reads it, `1_000` | `int()` |
 //! | [`str2seconds`], [`seconds2str`] | `1d12h` and back | `mytime.MyTime` |
 //! | [`Failure`], [`FailData`] | what a matching line says | the data of `ticket.FailTicket` |
 //! | [`Ticket`] | failures of one id, counted, and the ban they led to | `ticket.FailTicket`, `BanTicket` |
@@ -24,7 +25,7 @@ pub use crate::duration::{DurationError, seconds2str, str2seconds};
 pub use crate::failure::{FailData, Failure, Fields, MatchedLine};
 pub use crate::id::{Family, Id};
 pub use crate::log::{Level, Log, Record, Recorder};
-pub use crate::number::Number;
+pub use crate::number::{Number, int};
 pub use crate::ticket::{MAX_TIME, Ticket, surplus_matches};
 pub use crate::time::{Time, local_time, time2str};
 

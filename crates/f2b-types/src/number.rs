@@ -109,6 +109,15 @@ fn float_repr(x: f64) -> String {
     if text.contains('.') { text } else { text + ".0" }
 }
 
+/// Python's `int()`: blanks around, and single underscores between digits.
+pub fn int(text: &str) -> Option<i64> {
+    let text = text.trim();
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let grouped =
+        digits.split('_').all(|group| !group.is_empty() && group.bytes().all(|b| b.is_ascii_digit()));
+    if grouped { text.replace('_', "").parse().ok() } else { None }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

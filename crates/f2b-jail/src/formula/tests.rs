@@ -64,6 +64,14 @@ fn functions_and_lists_are_pythons() {
 }
 
 #[test]
+fn comments_say_what_a_formula_is_for() {
+    check("ban.Time * 2 # twice", 1200.0);
+    check("ban.Time*2#twice (and", 1200.0);
+    check("(ban.Time # first\n * 2) # 'then'\n", 1200.0);
+    check_error("# nothing", "something is missing at character 10 of the formula '# nothing'");
+}
+
+#[test]
 fn what_is_no_formula_is_told_with_its_place() {
     check_error("", "something is missing at character 1 of the formula ''");
     check_error("ban.Time *", "something is missing at character 11 of the formula 'ban.Time *'");

@@ -5,12 +5,12 @@
 
 use f2b_config::extract_options;
 use f2b_protocol::Value;
-use f2b_types::{Id, Level, Number, Record};
+use f2b_types::{Id, Level, Number, Record, int};
 
 use super::errors::{general, key_error, lookup_error, no_text, regex_error, value_error};
 use super::jails::Running;
 use super::transmitter::Result;
-use super::words::{Words, int, seconds};
+use super::words::{Words, seconds};
 
 /// Options that can be set and, under the same name, asked for.
 const PLAIN: &[&str] = &[

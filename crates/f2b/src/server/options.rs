@@ -18,7 +18,7 @@ use super::jails::WatchedFile;
 use super::reader::Watch;
 use super::tail::{self, Place};
 use super::transmitter::{Answer, Outcome, Result};
-use super::words::Words;
+use super::words::{Words, seconds};
 use super::worker::{Change, Work};
 use crate::logging::syslog_socket;
 
@@ -334,6 +334,8 @@ impl Core {
             "delaction" => Change::Delete(action),
             _ => match change_of(&action, words) {
                 Ok(change) => change,
+                // In a stream the action is there already, and what is wrong with its jail is to be known now.
+                Err(exception) if answer.is_none() => return Err(exception),
                 Err(exception) => Change::Refuse { action, exception },
             },
         };
@@ -377,9 +379,18 @@ pub(super) fn list_of(entry: &str) -> Result<Option<ListSource>> {
 fn change_of(action: &str, mut words: Words<'_>) -> Result<Change> {
     let action = action.to_owned();
     Ok(match words.next_value()? {
-        Value::List(properties) => Change::Set { action, properties: pairs(properties)? },
+        Value::List(properties) => Change::Set { action, properties: action_settings(properties)? },
         name => Change::Tell { action, name: name.to_text(), value: words.next_value().ok().cloned() },
     })
+}
+
+/// The properties that the configuration gives an action, if it can take them.
+pub(super) fn action_settings(properties: &[Value]) -> Result<Vec<(String, Value)>> {
+    let properties = pairs(properties)?;
+    for (_, timeout) in properties.iter().filter(|(name, _)| name == "timeout") {
+        timeout.as_str().map_or(Ok(()), |text| seconds(text).map(drop))?;
+    }
+    Ok(properties)
 }
 
 /// `[[name, value], ...]`

@@ -10,7 +10,7 @@ use f2b_protocol::{Command, Exception, Value};
 
 use super::errors::{journal_error, type_error, value_error};
 use super::jail_options::ignore_cache;
-use super::options::list_of;
+use super::options::{action_settings, list_of};
 use super::words::Words;
 
 /// How often a journal is opened before it is certain that it can't be, and the pause in between.
@@ -123,6 +123,11 @@ pub(crate) fn refusal(command: &Command) -> Option<Refusal> {
             let entry = word.as_str()?;
             list_of(entry).err().map(|error| refused("ignoreip", entry.into(), error))
         }),
+        ("multi-set", "action") => {
+            let name = words.first().map(Value::to_text).unwrap_or_default();
+            let settings = words.get(1).and_then(Value::as_items)?;
+            action_settings(settings).err().map(|error| refused("action", name, error))
+        }
         _ => None,
     }
 }

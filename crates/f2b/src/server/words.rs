@@ -1,7 +1,7 @@
 //! The words of a command, taken one by one, with Python's complaints about those that don't fit.
 
 use f2b_protocol::Value;
-use f2b_types::{Id, Number, str2seconds};
+use f2b_types::{Id, Number, int, str2seconds};
 
 use super::errors::{
     attribute_error, no_text, too_short, type_error, type_name, unknown_jail_value, value_error,
@@ -126,15 +126,6 @@ fn jail_name(name: &Value) -> Result<&str> {
 /// The seconds that a text stands for.
 pub(super) fn seconds(text: &str) -> Result<Number> {
     str2seconds(text).map_err(|error| value_error(error.to_string()))
-}
-
-/// Python's `int()`: blanks around, and single underscores between digits.
-pub(super) fn int(text: &str) -> Option<i64> {
-    let text = text.trim();
-    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
-    let grouped =
-        digits.split('_').all(|group| !group.is_empty() && group.bytes().all(|b| b.is_ascii_digit()));
-    if grouped { text.replace('_', "").parse().ok() } else { None }
 }
 
 #[cfg(test)]
