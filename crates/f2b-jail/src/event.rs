@@ -1,5 +1,7 @@
 //! What goes into a jail and what comes out of it.
 
+use std::collections::HashMap;
+
 use f2b_types::{Failure, Id, Record, Ticket, Time};
 
 use crate::Counts;
@@ -31,6 +33,9 @@ pub enum Asked {
     Ban(u64),
 }
 
+/// The addresses of host names.
+pub type Names = HashMap<Box<str>, Vec<Id>>;
+
 /// Something happened.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
@@ -56,6 +61,8 @@ pub enum Event {
     Unban {
         /// Whom, with the words as they were typed; everybody where there is no list.
         ids: Option<Vec<Id>>,
+        /// What stands for whom of the words that are host names.
+        names: Names,
         /// An id that isn't banned is an error.
         report_absent: bool,
         /// Waits for the number of bans that ended.

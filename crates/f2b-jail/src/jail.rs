@@ -149,8 +149,8 @@ impl Jail {
             Event::Attempt { id, lines, token } => self.attempt(id, lines, token, now, &mut out),
             Event::Ban { ids, token } => self.ban_by_hand(ids, token, now, &mut out),
             Event::Unban { ids: None, token, .. } => self.unban_all(token, &mut out),
-            Event::Unban { ids: Some(ids), report_absent, token } => {
-                self.unban(ids, report_absent, token, &mut out)
+            Event::Unban { ids: Some(ids), names, report_absent, token } => {
+                self.unban(ids, &names, report_absent, token, &mut out)
             }
             Event::Restore(tickets) => self.restore(tickets, now, &mut out),
             Event::Told(Asked::Failure { ticket, opened }, history) => {

@@ -26,7 +26,7 @@ mod list_source;
 mod ordered;
 
 pub use crate::ban_manager::{BanManager, Banned};
-pub use crate::event::{Act, Asked, Effect, Event, History, Token};
+pub use crate::event::{Act, Asked, Effect, Event, History, Names, Token};
 pub use crate::fail_manager::FailManager;
 pub use crate::formula::FormulaError;
 pub use crate::id_set::IdSet;

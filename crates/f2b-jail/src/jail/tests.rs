@@ -1,5 +1,5 @@
 use super::*;
-use crate::Act;
+use crate::{Act, Names};
 
 /// A jail with a database that answers from memory, driven over made-up time.
 struct World {
@@ -198,7 +198,7 @@ fn a_new_ban_is_not_prolonged_by_the_one_before() {
     world.history.insert(Id::parse("192.0.2.1"), history);
     world.fail("192.0.2.1", 1000.0);
     let ids = Some(ids(&["192.0.2.1"]));
-    world.step(Event::Unban { ids, report_absent: false, token: Token(1) }, 1001.0);
+    world.step(Event::Unban { ids, names: Names::new(), report_absent: false, token: Token(1) }, 1001.0);
     world.fail("192.0.2.1", 1002.0);
     world.seen.clear();
     world.step(Event::Tick, 1011.0);
@@ -276,6 +276,7 @@ fn bans_end_by_hand_one_by_one_by_subnet_or_all() {
     world.seen.clear();
     let unban = |texts: &[&str], report_absent, token| Event::Unban {
         ids: Some(ids(texts)),
+        names: [("home.example".into(), ids(&["192.0.2.9", "203.0.113.1"]))].into(),
         report_absent,
         token: Token(token),
     };
@@ -291,8 +292,21 @@ fn bans_end_by_hand_one_by_one_by_subnet_or_all() {
     ]);
     world.step(unban(&["192.0.2.1"], true, 4), 1001.0);
     world.expect(&["forget 192.0.2.1", "answer 4 Err(\"not banned: ['192.0.2.1']\")"]);
-    world.step(Event::Unban { ids: None, report_absent: false, token: Token(5) }, 1001.0);
-    world.expect(&["forget all", "act flush 1", "answer 5 Ok(1)"]);
+    let asked = ids(&["203.0.113.1", "192.0.2.0/24", "home.example", "a:b"]);
+    assert_eq!(world.jail.names_among(&asked).collect::<Vec<_>>(), ["home.example"]);
+    world.step(unban(&["other.example", "home.example"], true, 5), 1001.0);
+    world.expect(&[
+        "forget other.example home.example",
+        "forget 203.0.113.1",
+        "act unban 203.0.113.1",
+        "answer 5 Err(\"not banned: ['other.example']\")",
+    ]);
+    assert_eq!(world.jail.names_among(&asked).count(), 0, "nobody is banned");
+    world.step(Event::Ban { ids: ids(&["192.0.2.1"]), token: Token(6) }, 1001.0);
+    world.seen.clear();
+    world
+        .step(Event::Unban { ids: None, names: Names::new(), report_absent: false, token: Token(7) }, 1001.0);
+    world.expect(&["forget all", "act flush 1", "answer 7 Ok(1)"]);
 }
 
 #[test]
@@ -301,7 +315,12 @@ fn a_ban_that_ends_on_its_way_through_the_database_never_reaches_the_actions() {
     jail.has_database = true;
     let effects = jail.step(Event::Ban { ids: ids(&["192.0.2.1"]), token: Token(1) }, Time(1000.0));
     let [Effect::Remember { ban, .. }] = effects[..] else { panic!("{effects:?}") };
-    let unban = Event::Unban { ids: Some(ids(&["192.0.2.1"])), report_absent: false, token: Token(2) };
+    let unban = Event::Unban {
+        ids: Some(ids(&["192.0.2.1"])),
+        names: Names::new(),
+        report_absent: false,
+        token: Token(2),
+    };
     let effects = jail.step(unban, Time(1000.0));
     assert!(effects.contains(&Effect::Answer { token: Token(1), result: Ok(1) }), "{effects:?}");
     let runs = |effect: &Effect| matches!(effect, Effect::Act(act) if !matches!(act, Act::Banned { .. }));

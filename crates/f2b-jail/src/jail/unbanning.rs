@@ -3,17 +3,33 @@
 use f2b_types::{Id, Level, Ticket, Time};
 
 use super::{CLEANUP_INTERVAL, Jail};
-use crate::{Act, Effect, Token};
+use crate::ignore::is_name;
+use crate::{Act, Effect, Names, Token};
 
 impl Jail {
+    /// Those of `ids` that may be host names of somebody who is banned.
+    pub fn names_among<'a>(&self, ids: &'a [Id]) -> impl Iterator<Item = &'a str> {
+        ids.iter().filter(|id| self.bans.size() > 0 && !self.bans.contains(id)).filter_map(|id| match id {
+            Id::Text(name) => Some(&**name).filter(|name| is_name(name)),
+            Id::Net { .. } => None,
+        })
+    }
+
     /// Ends bans by hand (`actions.removeBannedIP`).
-    pub(super) fn unban(&mut self, ids: Vec<Id>, report_absent: bool, token: Token, out: &mut Vec<Effect>) {
+    pub(super) fn unban(
+        &mut self,
+        ids: Vec<Id>,
+        names: &Names,
+        report_absent: bool,
+        token: Token,
+        out: &mut Vec<Effect>,
+    ) {
         let (mut count, mut missed) = (0, Vec::new());
         if self.has_database {
             out.push(Effect::Forget(Some(ids.clone())));
         }
         for id in ids {
-            let covered = self.banned_by(&id);
+            let covered = self.banned_by(&id, names);
             if covered.is_empty() {
                 self.log(out, Level::MSG, "actions", |_| format!("{id} is not banned"));
                 missed.push(format!("'{id}'"));
@@ -34,15 +50,20 @@ impl Jail {
         out.push(Effect::Answer { token, result });
     }
 
-    /// The bans that `id` names: itself, or those that it covers as a subnet.
-    fn banned_by(&self, id: &Id) -> Vec<Id> {
+    /// The bans that `id` names: itself, or those that it covers as a subnet or is a host name of.
+    fn banned_by(&self, id: &Id, names: &Names) -> Vec<Id> {
         if self.bans.contains(id) {
             return vec![id.clone()];
         }
         if id.is_single() {
             return Vec::new();
         }
-        self.bans.iter().filter(|ticket| id.contains(&ticket.id)).map(|ticket| ticket.id.clone()).collect()
+        let addresses = match id {
+            Id::Text(name) => names.get(&**name).map_or(&[][..], Vec::as_slice),
+            Id::Net { .. } => &[],
+        };
+        let banned = self.bans.iter().map(|ticket| &ticket.id);
+        banned.filter(|banned| id.contains(banned) || addresses.contains(banned)).cloned().collect()
     }
 
     fn end_ban(&mut self, id: &Id, out: &mut Vec<Effect>) {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::mem;
 
-use f2b_jail::{Act, Effect, Event, History, Jail, Token};
+use f2b_jail::{Act, Effect, Event, History, Jail, Names, Token};
 use f2b_store::{CurrentBans, NewBan, Store};
 use f2b_types::{FailData, Failure, Id, Level, Recorder, Ticket, Time};
 use jiff::tz::TimeZone;
@@ -97,7 +97,7 @@ impl<'a> World<'a> {
             Happening::Unban { ids } => {
                 (self.by_hand, self.was_by_hand) = (true, true);
                 let (ids, token) = (ids.clone(), self.token());
-                self.happen(Event::Unban { ids, report_absent: false, token });
+                self.happen(Event::Unban { ids, names: Names::new(), report_absent: false, token });
                 self.settle();
                 self.by_hand = false;
             }

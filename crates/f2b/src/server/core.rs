@@ -1,13 +1,13 @@
 //! The core thread: owns the jails, hears everything, decides, and waits for nobody.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
 use std::time::Duration;
 
 use f2b_jail::{Asked, Effect, Event, Token};
-use f2b_protocol::{Command, Reply, Value};
-use f2b_types::{Id, Level, Log, Record, Ticket, Time};
+use f2b_protocol::{Reply, Value};
+use f2b_types::{Level, Log, Record, Ticket, Time};
 use jiff::tz::TimeZone;
 
 use super::database::{Ask, Database};
@@ -19,15 +19,18 @@ use super::lists::Lists;
 use super::patience::{Patience, Step};
 use super::reader::{Reader, Watch};
 use super::resolver::Resolver;
-use super::transmitter::{Answer, Outcome, Result};
+use super::transmitter::{self, Answer, Outcome, Result};
 use super::worker::{Work, earlier_bans};
-use super::{JailKey, Msg};
+use super::{JailKey, Msg, Unbanning};
 use crate::clock;
 use crate::logging::ServerLog;
 
 /// How often the host names that jails ignore are looked up anew, in seconds. The resolver keeps what it knows for longer;
 /// this is how soon it is noticed that an answer has gone stale.
 const LOOK_UP_INTERVAL: f64 = 30.0;
+
+/// How many host names are looked up for one command that ends bans.
+const MAX_NAMES: usize = 1000;
 
 /// How often the database forgets what is too old, in seconds.
 const PURGE_INTERVAL: f64 = 3600.0;
@@ -52,7 +55,7 @@ pub(super) struct Core {
     next_token: u64,
     waiting: HashMap<u64, SyncSender<Reply>>,
     /// Commands that came while another one was under way.
-    held: VecDeque<(Command, SyncSender<Reply>)>,
+    held: VecDeque<Msg>,
     busy: bool,
     /// Names of jails that a reload has not touched yet; `None` outside of a reload.
     pub(super) reloading: Option<Vec<String>>,
@@ -115,7 +118,7 @@ impl Core {
     pub(super) fn run(&mut self) {
         while !self.quitting {
             match self.held.pop_front() {
-                Some((command, answer)) => self.command(&command, answer),
+                Some(msg) => self.hear(msg),
                 None => self.pump(None),
             }
         }
@@ -152,9 +155,15 @@ impl Core {
     fn hear(&mut self, msg: Msg) {
         match msg {
             // Whoever asks may be an action for which the end of the server waits.
-            Msg::Command { answer, .. } if self.quitting => drop(answer),
-            Msg::Command { command, answer } if self.busy => self.held.push_back((command, answer)),
-            Msg::Command { command, answer } => self.command(&command, answer),
+            Msg::Command { .. } | Msg::Unban { .. } if self.quitting => {}
+            Msg::Command { .. } | Msg::Unban { .. } if self.busy => self.held.push_back(msg),
+            Msg::Command { command, answer } => self.busily(|core| core.transmit(&command, answer)),
+            Msg::Unban { unbanning, answer } => self.busily(|core| {
+                let outcome = core.unban(unbanning, answer.as_ref());
+                if let Some(answer) = answer {
+                    transmitter::reply(outcome, &answer);
+                }
+            }),
             Msg::Found { jail, failure, uncounted } => {
                 let asked = self.by_key(jail).map(|running| running.jail.questions().end);
                 self.step(jail, Event::Found(failure));
@@ -215,9 +224,10 @@ impl Core {
         }
     }
 
-    fn command(&mut self, command: &Command, answer: SyncSender<Reply>) {
+    /// Does what a client wants, while other clients wait.
+    fn busily(&mut self, work: impl FnOnce(&mut Self)) {
         self.busy = true;
-        self.transmit(command, answer);
+        work(self);
         self.ship_changes();
         self.busy = false;
     }
@@ -393,22 +403,37 @@ impl Core {
         Ok(Outcome::Later)
     }
 
+    /// Ends bans in one jail or in all of them, once the host names among them have been looked up.
+    pub(super) fn find_and_unban(&mut self, unbanning: Unbanning, answer: Answer<'_>) -> Result<Outcome> {
+        let is_concerned =
+            |jail: &&Running| unbanning.jail.is_none() || unbanning.jail.as_deref() == Some(jail.jail.name());
+        let ids = unbanning.ids.as_deref().unwrap_or_default();
+        let jails = self.jails.iter().filter(is_concerned);
+        let names: BTreeSet<Box<str>> =
+            jails.flat_map(|jail| jail.jail.names_among(ids)).map(Box::from).take(MAX_NAMES).collect();
+        if names.is_empty() {
+            return self.unban(unbanning, answer);
+        }
+        let (sender, answer) = (self.sender.clone(), answer.cloned());
+        self.resolver.find(names, move |names| {
+            let _ = sender.send(Msg::Unban { unbanning: Unbanning { names, ..unbanning }, answer });
+        });
+        Ok(Outcome::Later)
+    }
+
     /// Ends bans in one jail or in all of them.
-    pub(super) fn unban(
-        &mut self,
-        name: Option<&str>,
-        ids: Option<Vec<Id>>,
-        report_absent: bool,
-        answer: Answer<'_>,
-    ) -> Result<Outcome> {
-        if let Some(name) = name {
-            return self.step_with_answer(name, answer, |token| Event::Unban { ids, report_absent, token });
+    pub(super) fn unban(&mut self, unbanning: Unbanning, answer: Answer<'_>) -> Result<Outcome> {
+        let Unbanning { jail, ids, names, report_absent } = unbanning;
+        if let Some(name) = jail {
+            let event = |token| Event::Unban { ids, names, report_absent, token };
+            return self.step_with_answer(&name, answer, event);
         }
         let mut total = 0;
         for name in self.names() {
             let (sender, receiver) = mpsc::sync_channel(1);
-            let ids = ids.clone();
-            self.step_with_answer(&name, Some(&sender), |token| Event::Unban { ids, report_absent, token })?;
+            let (ids, names) = (ids.clone(), names.clone());
+            let event = |token| Event::Unban { ids, names, report_absent, token };
+            self.step_with_answer(&name, Some(&sender), event)?;
             drop(sender);
             total += self.wait_for(&receiver)?;
         }

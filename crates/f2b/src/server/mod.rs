@@ -57,7 +57,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Weak};
 
-use f2b_jail::{Asked, History, IdSet, ListSource};
+use f2b_jail::{Asked, History, IdSet, ListSource, Names};
 use f2b_protocol::{Command, Reply};
 use f2b_types::{Failure, Id};
 
@@ -71,6 +71,8 @@ pub(crate) struct JailKey(u64);
 pub(crate) enum Msg {
     /// A client wants something.
     Command { command: Command, answer: SyncSender<Reply> },
+    /// A client wants bans to end; what is a host name has been looked up.
+    Unban { unbanning: Unbanning, answer: Option<SyncSender<Reply>> },
     /// A line of a jail matched.
     Found { jail: JailKey, failure: Failure, uncounted: Uncounted },
     /// An ignored host name was looked up.
@@ -95,6 +97,18 @@ pub(crate) enum Msg {
     Signal(i32),
     /// The server's own command stream could not be executed as a whole.
     Misconfigured,
+}
+
+/// Bans that are to end.
+pub(crate) struct Unbanning {
+    /// Where; in all jails if there is none.
+    jail: Option<String>,
+    /// Whose; everybody's if there is no list.
+    ids: Option<Vec<Id>>,
+    /// The addresses of host names among them.
+    names: Names,
+    /// Somebody who is not banned is an error.
+    report_absent: bool,
 }
 
 /// Counts what is on its way for one jail, between the reader and the last action.

@@ -4,9 +4,11 @@
 
 use std::sync::{Arc, mpsc};
 
+use f2b_jail::Names;
 use f2b_protocol::{Command, Value};
 use f2b_types::Level;
 
+use super::Unbanning;
 use super::core::Core;
 use super::errors::value_error;
 use super::refusal::backend_named;
@@ -36,7 +38,9 @@ impl Core {
         for name in &concerned {
             if has("--unban") {
                 let (sender, receiver) = mpsc::sync_channel(1);
-                self.unban(Some(name), None, false, Some(&sender))?;
+                let (jail, names) = (Some(name.clone()), Names::new());
+                let everybody = Unbanning { jail, ids: None, names, report_absent: false };
+                self.unban(everybody, Some(&sender))?;
                 drop(sender);
                 self.wait_for(&receiver)?;
             }

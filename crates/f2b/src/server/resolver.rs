@@ -2,7 +2,7 @@
 //!
 //! Failures of a jail count in the order of their lines: what is known already waits for names that came before it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::io;
 use std::net::{IpAddr, ToSocketAddrs};
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use f2b_jail::Names;
 use f2b_types::{Failure, Id, Level, Log, Record};
 
 use super::ipv6::Ipv6;
@@ -34,6 +35,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// How a name is looked up.
 type LookUp = Arc<dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync>;
 
+/// What is to be done with the addresses of names.
+type Then = Box<dyn FnOnce(Names) + Send>;
+
 /// What the thread hears.
 enum Note {
     /// A name that a jail ignores.
@@ -42,6 +46,8 @@ enum Note {
     Failed(Failed),
     /// Somebody waits until the failures of a jail up to here have been reported.
     Settle(JailKey),
+    /// Somebody waits for the addresses of names.
+    Find { names: BTreeSet<Box<str>>, then: Then },
     /// A lookup has ended.
     Answer { name: String, addresses: io::Result<Vec<IpAddr>> },
 }
@@ -92,6 +98,7 @@ impl Resolver {
             ignored: Vec::new(),
             failed: HashMap::new(),
             settling: Vec::new(),
+            searches: Vec::new(),
         };
         thread::Builder::new().name("f2b/resolver".into()).spawn(move || desk.run(&inbox))?;
         Ok(Self { notes })
@@ -108,6 +115,11 @@ impl Resolver {
     pub(super) fn failed(&self, failed: Failed) {
         failed.backlog.enter();
         let _ = self.notes.send(Note::Failed(failed));
+    }
+
+    /// Looks up names, and does something when all of them are known or have been given up.
+    pub(super) fn find(&self, names: BTreeSet<Box<str>>, then: impl FnOnce(Names) + Send + 'static) {
+        let _ = self.notes.send(Note::Find { names, then: Box::new(then) });
     }
 
     /// Answers with [`Msg::Settled`] behind the failures of a jail, which are reported once their names are known or have been
@@ -152,6 +164,15 @@ struct Desk {
     failed: HashMap<JailKey, VecDeque<Pending>>,
     /// Jails of which somebody waits for the last failure.
     settling: Vec<JailKey>,
+    searches: Vec<Search>,
+}
+
+/// Names that somebody waits for.
+struct Search {
+    /// Those whose addresses are not known yet.
+    open: BTreeSet<Box<str>>,
+    found: Names,
+    then: Then,
 }
 
 /// A failure with its addresses, once they are known.
@@ -187,6 +208,7 @@ impl Desk {
                     self.settling.push(jail);
                     self.say_settled();
                 }
+                Ok(Note::Find { names, then }) => self.search(names, then),
                 Ok(Note::Answer { name, addresses }) => {
                     self.threads = self.threads.saturating_sub(1);
                     if self.asked.remove(&name).is_some() {
@@ -204,6 +226,27 @@ impl Desk {
                 Err(RecvTimeoutError::Disconnected) => return,
             }
             self.give_up();
+        }
+    }
+
+    fn search(&mut self, names: BTreeSet<Box<str>>, then: Then) {
+        let mut search = Search { open: names, found: Names::new(), then };
+        for name in std::mem::take(&mut search.open) {
+            match self.known.get(&name) {
+                Some(addresses) => drop(search.found.insert(name, addresses)),
+                None => drop(search.open.insert(name)),
+            }
+        }
+        let open: Vec<String> = search.open.iter().map(|name| name.to_string()).collect();
+        self.searches.push(search);
+        open.into_iter().for_each(|name| self.ask(name));
+        self.end_searches();
+    }
+
+    /// Hands over what has been found altogether.
+    fn end_searches(&mut self) {
+        for Search { found, then, .. } in self.searches.extract_if(.., |search| search.open.is_empty()) {
+            then(found);
         }
     }
 
@@ -284,6 +327,12 @@ impl Desk {
                 let _ = self.core.send(Msg::Resolved { jail, name, addresses: addresses.to_vec() });
             }
         }
+        for search in &mut self.searches {
+            if let Some(name) = search.open.take(name) {
+                search.found.insert(name, addresses.to_vec());
+            }
+        }
+        self.end_searches();
         let mut jails = Vec::new();
         for (jail, queue) in &mut self.failed {
             for pending in queue.iter_mut().filter(|pending| pending.failed.name == name) {
@@ -440,6 +489,32 @@ mod tests {
 
     fn address(ip: &str) -> io::Result<Vec<IpAddr>> {
         Ok(vec![ip.parse().expect("an address")])
+    }
+
+    #[test]
+    fn whoever_looks_names_up_gets_them_all_at_once() {
+        let world = World::new(PATIENCE);
+        let (sender, found) = mpsc::channel();
+        for _ in 0..2 {
+            let names = ["a.example", "b.example"].map(Box::from).into();
+            let sender = sender.clone();
+            world.resolver.find(names, move |names| sender.send(names).expect("a test"));
+        }
+        let mut questions = [world.question(), world.question()];
+        questions.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let [(a, answer_a), (b, answer_b)] = questions;
+        assert_eq!((a.as_str(), b.as_str()), ("a.example", "b.example"));
+        answer_b.send(Err(io::Error::other("no such host"))).expect("somebody waits");
+        assert!(found.try_recv().is_err());
+        answer_a.send(address("192.0.2.1")).expect("somebody waits");
+        for _ in 0..2 {
+            let names = found.recv_timeout(Duration::from_secs(10)).expect("all names");
+            assert_eq!(names["a.example"], [Id::parse("192.0.2.1")]);
+            assert_eq!(names["b.example"], []);
+        }
+        // What is known already is there at once.
+        world.resolver.find(["a.example".into()].into(), move |names| sender.send(names).expect("a test"));
+        assert_eq!(found.recv_timeout(Duration::from_secs(10)).expect("the name").len(), 1);
     }
 
     #[test]

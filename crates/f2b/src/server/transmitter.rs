@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
-use f2b_jail::Event;
+use f2b_jail::{Event, Names};
 use f2b_protocol::{Command, Exception, Reply, Value};
 use f2b_types::{Id, Level, Log, VERSION};
 
+use super::Unbanning;
 use super::core::Core;
 use super::errors::{general, shown, type_error, type_name, value_error};
 use super::jail_options::check_readable;
@@ -47,18 +48,23 @@ fn jail_of(command: &Command) -> Option<&str> {
     }
 }
 
+/// Answers a client, unless that is done later.
+pub(super) fn reply(outcome: Result<Outcome>, answer: &SyncSender<Reply>) {
+    // A client that has gone away does not get its answer.
+    let _ = match outcome {
+        Ok(Outcome::Later) => return,
+        Ok(Outcome::Done(value)) => answer.send(Ok(value)),
+        Err(exception) => answer.send(Err(exception)),
+    };
+}
+
 impl Core {
     /// Executes a command of a client and answers it, now or later.
     pub(super) fn transmit(&mut self, command: &Command, answer: SyncSender<Reply>) {
         if self.logger.enabled(COMMAND) {
             self.log(COMMAND, "transmitter", format!("Command: {command}"));
         }
-        match self.execute(command, Some(&answer)) {
-            Ok(Outcome::Later) => {}
-            // A client that has gone away does not get its answer.
-            Ok(Outcome::Done(value)) => drop(answer.send(Ok(value))),
-            Err(exception) => drop(answer.send(Err(exception))),
-        }
+        reply(self.execute(command, Some(&answer)), &answer);
     }
 
     fn execute(&mut self, command: &Command, answer: Answer<'_>) -> Result<Outcome> {
@@ -196,7 +202,8 @@ impl Core {
     fn unban_everywhere(&mut self, words: Words<'_>, answer: Answer<'_>) -> Result<Outcome> {
         let all = words.texts() == ["--all"];
         let ids = if all { None } else { Some(words.ids()?) };
-        self.unban(None, ids, false, answer)
+        let unbanning = Unbanning { jail: None, ids, names: Names::new(), report_absent: false };
+        self.find_and_unban(unbanning, answer)
     }
 
     fn set(&mut self, mut words: Words<'_>, multiple: bool, answer: Answer<'_>) -> Result<Outcome> {
@@ -226,7 +233,9 @@ impl Core {
                 let mut rest = words;
                 let report_absent = rest.next_text()? == "--report-absent";
                 let ids = if report_absent { rest.ids()? } else { words.ids()? };
-                self.unban(Some(name.next_jail()?), Some(ids), report_absent, answer)
+                let jail = Some(name.next_jail()?.to_owned());
+                let unbanning = Unbanning { jail, ids: Some(ids), names: Names::new(), report_absent };
+                self.find_and_unban(unbanning, answer)
             }
             "addaction" | "delaction" | "action" => self.change_action(name, option, words, answer),
             _ => self.set_jail_option(name, option, words, multiple).map(Outcome::Done),
