@@ -1,5 +1,6 @@
 //! What gets banned: an address, a subnet, or any text that a filter captures.
 
+use std::error::Error;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -47,21 +48,48 @@ pub enum Id {
     Text(Box<str>),
 }
 
+/// A mask that has gaps: no prefix length means the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MaskError {
+    /// The mask.
+    pub mask: String,
+}
+
+impl fmt::Display for MaskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "invalid mask '{}', no plen representation", self.mask)
+    }
+}
+
+impl Error for MaskError {}
+
 impl Id {
     /// Reads an address (also in brackets), a subnet (`/24` or `/255.255.255.0`), or takes the text as it is.
     pub fn parse(text: &str) -> Self {
+        Self::parse_strictly(text).unwrap_or_else(|_| Self::Text(text.into()))
+    }
+
+    /// The same, but a mask with gaps is an error.
+    ///
+    /// # Errors
+    ///
+    /// [`MaskError`] quotes the mask.
+    pub fn parse_strictly(text: &str) -> Result<Self, MaskError> {
         let bare = match text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
             Some(inner) if !inner.is_empty() => inner,
             _ => text,
         };
-        match bare.split_once('/') {
-            None => Self::address(bare, None),
-            Some((address, mask)) => match prefix_of(mask) {
-                Some(prefix) => Self::address(address, Some(prefix)),
-                None => None,
+        let (address, prefix) = match bare.split_once('/') {
+            Some((address, mask)) if looks_like_address(address) => match prefix_of(mask)? {
+                Some(prefix) => (address, Some(prefix)),
+                None => return Ok(Self::Text(bare.into())),
             },
-        }
-        .unwrap_or_else(|| Self::Text(bare.into()))
+            Some(_) => return Ok(Self::Text(bare.into())),
+            None => (bare, None),
+        };
+        // Upstream has cut the mask off before it notices that there is no address.
+        Ok(Self::address(address, prefix).unwrap_or_else(|| Self::Text(address.into())))
     }
 
     /// Reads an address of one family only, as captured by `<IP4>` or `<IP6>`, with an optional prefix length.
@@ -71,7 +99,7 @@ impl Id {
             Family::Inet4 => text.parse::<Ipv4Addr>().ok().map(IpAddr::from),
             Family::Inet6 => text.parse::<Ipv6Addr>().ok().map(IpAddr::from),
         };
-        address.and_then(|address| Self::net(address, prefix)).unwrap_or_else(|| Self::Text(text.into()))
+        address.map_or_else(|| Self::Text(text.into()), |address| Self::net(address, prefix))
     }
 
     /// Takes the text as it is, whatever it looks like (`usedns = raw`, `<F-ID>`).
@@ -80,22 +108,21 @@ impl Id {
     }
 
     fn address(text: &str, prefix: Option<u8>) -> Option<Self> {
-        let addr: IpAddr = text.parse().ok()?;
-        Self::net(addr, prefix)
+        text.parse().ok().map(|addr| Self::net(addr, prefix))
     }
 
-    fn net(addr: IpAddr, prefix: Option<u8>) -> Option<Self> {
+    /// A subnet. A prefix that is longer than the address leaves all of it.
+    fn net(addr: IpAddr, prefix: Option<u8>) -> Self {
         match (addr, prefix) {
-            (IpAddr::V4(v4), Some(prefix)) if prefix <= 32 => {
-                let bits = u32::from(v4) & mask32(prefix);
-                Some(Self::Net { addr: Ipv4Addr::from(bits).into(), prefix })
+            (IpAddr::V4(v4), Some(prefix)) => {
+                let prefix = prefix.min(32);
+                Self::Net { addr: Ipv4Addr::from(u32::from(v4) & mask32(prefix)).into(), prefix }
             }
-            (IpAddr::V6(v6), Some(prefix)) if prefix <= 128 => {
-                let bits = u128::from(v6) & mask128(prefix);
-                Some(Self::Net { addr: Ipv6Addr::from(bits).into(), prefix })
+            (IpAddr::V6(v6), Some(prefix)) => {
+                let prefix = prefix.min(128);
+                Self::Net { addr: Ipv6Addr::from(u128::from(v6) & mask128(prefix)).into(), prefix }
             }
-            (_, Some(_)) => None,
-            (addr, None) => Some(Self::from(addr)),
+            (addr, None) => Self::from(addr),
         }
     }
 
@@ -180,16 +207,40 @@ fn write_address(f: &mut fmt::Formatter<'_>, addr: &IpAddr) -> fmt::Result {
     }
 }
 
-/// A prefix length: a number, or a mask such as `255.255.255.0` or `ffff::`.
-fn prefix_of(mask: &str) -> Option<u8> {
+/// Whether a text has the form of an address, whatever its numbers are.
+fn looks_like_address(text: &str) -> bool {
+    let groups: Vec<&str> = text.split('.').collect();
+    let is_number = |text: &str| (1..=3).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+    let is_v4 = groups.len() == 4 && groups.into_iter().all(is_number);
+    let is_group = |text: &str| text.len() <= 4 && text.bytes().all(|b| b.is_ascii_hexdigit());
+    is_v4 || text.contains(':') && text.split(':').all(is_group)
+}
+
+/// A prefix length: a number, or a mask such as `255.255.255.0` or `ffff::`; `None` for what is neither. A mask whose
+/// numbers are none covers everything, as upstream has it.
+fn prefix_of(mask: &str) -> Result<Option<u8>, MaskError> {
     if !mask.is_empty() && mask.bytes().all(|b| b.is_ascii_digit()) {
-        return mask.parse().ok();
+        return Ok(Some(mask.parse().unwrap_or(u8::MAX)));
     }
-    let (ones, zeros, width) = match mask.parse().ok()? {
-        IpAddr::V4(mask) => (u32::from(mask).leading_ones(), u32::from(mask).trailing_zeros(), 32),
-        IpAddr::V6(mask) => (u128::from(mask).leading_ones(), u128::from(mask).trailing_zeros(), 128),
+    if !looks_like_address(mask) {
+        return Ok(None);
+    }
+    let (bits, narrow) = match Id::address(mask, None) {
+        Some(Id::Net { addr: IpAddr::V4(mask), .. }) => (u32::from(mask).into(), Some(u32::from(mask))),
+        Some(Id::Net { addr: IpAddr::V6(mask), .. }) => {
+            (u128::from(mask), u32::try_from(u128::from(mask)).ok())
+        }
+        _ => (0, Some(0)),
     };
-    (ones + zeros == width).then_some(ones as u8)
+    let ones = bits.leading_ones() as u8;
+    if bits == mask128(ones) {
+        return Ok(Some(ones));
+    }
+    let ones = narrow.map(|bits| (bits, bits.leading_ones() as u8));
+    match ones.filter(|(bits, ones)| *bits == mask32(*ones)) {
+        Some((_, ones)) => Ok(Some(ones)),
+        None => Err(MaskError { mask: Id::parse(mask).to_string() }),
+    }
 }
 
 fn mask32(prefix: u8) -> u32 {
@@ -230,9 +281,27 @@ mod tests {
     }
 
     #[test]
+    fn masks_that_are_none_are_taken_as_upstream_takes_them() {
+        check("192.0.2.1/33", "192.0.2.1", true);
+        check("192.0.2.1/4096", "192.0.2.1", true);
+        check("::1/129", "::1", true);
+        check("192.0.2.1/ffff::", "192.0.0.0/16", false);
+        check("192.0.2.1/::ff00:0", "192.0.0.0/8", false);
+        check("192.0.2.1/300.0.0.0", "0.0.0.0", false);
+        check("300.0.2.1/24", "300.0.2.1", false);
+        for (text, mask) in [
+            ("10.0.0.0/255.0.255.0", "255.0.255.0"),
+            ("::1/FFFF:0:FF00::", "ffff:0:ff00::"),
+            ("[::1/::ffff:ffff:ff]", "255.255.0.255"),
+        ] {
+            assert_eq!(Id::parse_strictly(text), Err(MaskError { mask: mask.into() }), "{text}");
+        }
+    }
+
+    #[test]
     fn the_rest_is_text() {
         for text in
-            ["example.org", "300.1.2.3", "192.0.2.1/33", "192.0.2.1/255.0.255.0", "a/b", "", "[]", "[x"]
+            ["example.org", "300.1.2.3", "192.0.2.1/x", "192.0.2.1/255.0.255.0", "a/b", "a/8", "", "[]", "[x"]
         {
             assert_eq!(Id::parse(text), Id::raw(text), "{text}");
         }

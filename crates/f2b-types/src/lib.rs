@@ -23,7 +23,7 @@ mod time;
 
 pub use crate::duration::{DurationError, seconds2str, str2seconds};
 pub use crate::failure::{FailData, Failure, Fields, MatchedLine};
-pub use crate::id::{Family, Id};
+pub use crate::id::{Family, Id, MaskError};
 pub use crate::log::{Level, Log, Record, Recorder};
 pub use crate::number::{Number, int};
 pub use crate::ticket::{MAX_TIME, Ticket, surplus_matches};

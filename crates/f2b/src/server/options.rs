@@ -18,7 +18,7 @@ use super::jails::WatchedFile;
 use super::reader::Watch;
 use super::tail::{self, Place};
 use super::transmitter::{Answer, Outcome, Result};
-use super::words::{Words, seconds};
+use super::words::{Words, id, seconds};
 use super::worker::{Change, Work};
 use crate::logging::syslog_socket;
 
@@ -200,7 +200,10 @@ impl Core {
             let (shown, is_new) = match list_of(text)? {
                 _ if text.is_empty() => continue,
                 Some(list) => (list.to_string(), ignore.add_list(list)),
-                None => (Id::parse(text).to_string(), ignore.add(Id::parse(text))),
+                None => {
+                    let id = id(text)?;
+                    (id.to_string(), ignore.add(id))
+                }
             };
             let id = Value::from(shown);
             if is_new {

@@ -11,7 +11,7 @@ use f2b_protocol::{Command, Exception, Value};
 use super::errors::{journal_error, type_error, value_error};
 use super::jail_options::ignore_cache;
 use super::options::{action_settings, list_of};
-use super::words::Words;
+use super::words::{Words, id};
 
 /// How often a journal is opened before it is certain that it can't be, and the pause in between.
 const TRIES: usize = 15;
@@ -121,7 +121,8 @@ pub(crate) fn refusal(command: &Command) -> Option<Refusal> {
         }
         ("set", "addignoreip") => words.iter().find_map(|word| {
             let entry = word.as_str()?;
-            list_of(entry).err().map(|error| refused("ignoreip", entry.into(), error))
+            let known = list_of(entry).and_then(|list| list.map_or_else(|| id(entry).map(drop), |_| Ok(())));
+            known.err().map(|error| refused("ignoreip", entry.into(), error))
         }),
         ("multi-set", "action") => {
             let name = words.first().map(Value::to_text).unwrap_or_default();

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use f2b_jail::{Event, Names};
 use f2b_protocol::{Command, Exception, Reply, Value};
-use f2b_types::{Id, Level, Log, VERSION};
+use f2b_types::{Level, Log, VERSION};
 
 use super::Unbanning;
 use super::core::Core;
 use super::errors::{general, shown, type_error, type_name, value_error};
 use super::jail_options::check_readable;
-use super::words::Words;
+use super::words::{Words, id};
 use super::worker::LastAnswer;
 use crate::memory;
 
@@ -221,12 +221,12 @@ impl Core {
                 Err(type_error(missing))
             }
             "attempt" => {
-                let id = Id::parse(words.next_plain()?);
+                let id = id(words.next_plain()?)?;
                 let lines = words.texts();
                 self.step_with_answer(name.next_jail()?, answer, |token| Event::Attempt { id, lines, token })
             }
             "banip" => {
-                let ids = words.ids()?;
+                let ids = words.strict_ids()?;
                 self.step_with_answer(name.next_jail()?, answer, |token| Event::Ban { ids, token })
             }
             "unbanip" => {

@@ -96,13 +96,22 @@ impl<'a> Words<'a> {
         self.0.iter().map(Value::to_text).collect()
     }
 
-    /// All words that are left, as ids.
+    /// All words that are left, as ids; a mask with gaps makes a text.
     pub(super) fn ids(self) -> Result<Vec<Id>> {
+        self.ids_by(|text| Ok(Id::parse(text)))
+    }
+
+    /// All words that are left, as ids whose masks have no gaps.
+    pub(super) fn strict_ids(self) -> Result<Vec<Id>> {
+        self.ids_by(id)
+    }
+
+    fn ids_by(self, parse: impl Fn(&str) -> Result<Id>) -> Result<Vec<Id>> {
         let id = |word: &Value| {
             let text = word
                 .as_str()
                 .ok_or_else(|| type_error(format!("object of type '{}' has no len()", type_name(word))))?;
-            Ok(Id::parse(text))
+            parse(text)
         };
         self.0.iter().map(id).collect()
     }
@@ -121,6 +130,11 @@ fn jail_name(name: &Value) -> Result<&str> {
         }
         other => Err(unknown_jail_value(other.clone())),
     }
+}
+
+/// The id that a text stands for.
+pub(super) fn id(text: &str) -> Result<Id> {
+    Id::parse_strictly(text).map_err(|error| value_error(error.to_string()))
 }
 
 /// The seconds that a text stands for.
