@@ -33,8 +33,11 @@ fn upstream() -> PathBuf {
 /// Whether to compare with upstream for these arguments. Releases before 1.1 have other date templates, another
 /// expression for addresses, and no `--invert`.
 fn is_comparable(args: &[&str]) -> bool {
-    let version = Command::new(upstream()).arg("-V").output().unwrap().stdout;
-    version.starts_with(b"1.1") || !args.iter().any(|arg| ["-D", "-v", "-i", "(<HOST>"].contains(arg))
+    is_1_1() || !args.iter().any(|arg| ["-D", "-v", "-i", "(<HOST>"].contains(arg))
+}
+
+fn is_1_1() -> bool {
+    Command::new(upstream()).arg("-V").output().unwrap().stdout.starts_with(b"1.1")
 }
 
 /// A report without the time it took, and without the name of the filter, which 1.0 puts in other words than 1.1.
@@ -107,6 +110,49 @@ fn reports_on_the_npm_filter_are_upstreams() {
         if is_comparable(&args) {
             check_same_report(&args);
         }
+    }
+}
+
+/// Files without commands, patterns that are no dates, and forms of `--out` that are hardly any.
+#[test]
+fn what_makes_no_sense_is_taken_as_upstream_takes_it() {
+    if !available("fail2ban-regex", upstream().exists()) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    for (name, text) in [
+        ("none.conf", "[Definition]\nignoreregexp = x\n"),
+        ("lower.conf", "[definition]\nfailregex = <HOST>\n"),
+        ("jail.conf", "[DEFAULT]\nmaxretry = 3\n[j]\nenabled = true\n"),
+        ("empty.conf", ""),
+        ("ignore.conf", "[Definition]\nignoreregex = x\n"),
+    ] {
+        fs::write(dir.path().join(name), text).unwrap();
+        let file = dir.path().join(name);
+        let args = ["2005-08-14 11:59:59 x", file.to_str().unwrap()];
+        let (status, report) = ours(&args);
+        let is_none = report.ends_with(&format!("ERROR: No failure-id group in '{}'\n", file.display()));
+        let expected = if name == "ignore.conf" { (Some(0), false) } else { (Some(255), true) };
+        assert_eq!((status, is_none), expected, "{report}");
+        // Earlier releases report on no expressions.
+        if is_1_1() {
+            check_same_report(&args);
+        }
+    }
+    let line = "2005-08-14 11:59:59 a\0b from 127.0.0.1";
+    let log = dir.path().join("log");
+    fs::write(&log, line).unwrap();
+    for form in ["", "<matches>|<F-X>", "<msg>", "<ip-host> <ip>", "x", "matches"] {
+        check_same_report(&[log.to_str().unwrap(), "(?P<x>a.b) from <HOST>", "--usedns", "no", "-o", form]);
+    }
+    // Where upstream ends with a stack trace and 1.
+    for pattern in ["(", "%d"] {
+        let args = ["2005-08-14 x", "<HOST>", "-d", pattern];
+        let (status, report) = ours(&args);
+        let theirs = Command::new(upstream()).args(args).output().unwrap();
+        let last = report.lines().last().unwrap_or_default();
+        assert!(last.starts_with("ERROR: ") && !report.contains("Results"), "{pattern}: {report}");
+        assert_eq!((status, theirs.status.code()), (Some(255), Some(1)), "{pattern}: {report}");
     }
 }
 

@@ -249,7 +249,7 @@ impl Options {
             "--verbose-date" | "--VD" => self.verbose_date = true,
             "-D" | "--debuggex" => self.debuggex = true,
             "--no-check-all" => self.check_all = false,
-            "-o" | "--out" => self.out = Some(value),
+            "-o" | "--out" => self.out = Some(value).filter(|form| !form.is_empty()),
             "-i" | "--invert" => self.invert = true,
             "--print-no-missed" => self.print_no_missed = true,
             "--print-no-ignored" => self.print_no_ignored = true,

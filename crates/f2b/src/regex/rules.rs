@@ -43,10 +43,7 @@ pub(super) fn read_failregex(
         }
     };
     let rules = match source {
-        Source::Expression => {
-            out.say(&format!("Use {:>11} line : {}", "failregex", shorten(value)))?;
-            return trial.add_failregex(vec![value.to_owned()], out);
-        }
+        Source::Expression => return read_expression(trial, value, out),
         Source::Jail { name, options: given } => {
             out.say(&format!("Use {:>11} jail : {name}", ""))?;
             if !given.is_empty() {
@@ -87,7 +84,17 @@ pub(super) fn read_failregex(
         out.say(&format!("Real  filter options : {}", real_options(&rules, &given)))?;
     }
     out.log(later)?;
+    if rules.commands.is_empty() {
+        // A file that says nothing is none.
+        return read_expression(trial, value, out);
+    }
     apply(trial, &rules.commands, value, out)
+}
+
+/// Takes the word on the command line for the expression.
+fn read_expression(trial: &mut Trial, value: &str, out: &mut Output) -> Result<(), Failure> {
+    out.say(&format!("Use {:>11} line : {}", "failregex", shorten(value)))?;
+    trial.add_failregex(vec![value.to_owned()], out)
 }
 
 /// What the configuration had to say.

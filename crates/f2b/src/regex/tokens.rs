@@ -2,7 +2,7 @@
 
 use std::io;
 
-use f2b_action::{BanInfo, FixedNames, JailCounts, JailInfo, TagSource};
+use f2b_action::{BanInfo, JailCounts, JailInfo, SystemNames, TagSource};
 use f2b_filter::{Field, Fields, Found};
 use f2b_protocol::Value;
 use f2b_types::{Id, Number, Recorder, Ticket, Time};
@@ -21,8 +21,8 @@ pub(super) enum Tokens<'a> {
     Row,
     /// A field of that name.
     Field(&'a str),
-    /// A text with tags.
-    Text(&'a str),
+    /// A text with tags, and who knows the host names for them.
+    Text(&'a str, SystemNames),
 }
 
 impl<'a> Tokens<'a> {
@@ -32,7 +32,7 @@ impl<'a> Tokens<'a> {
             "ip" => Self::Ip,
             "msg" => Self::Messages,
             "row" => Self::Row,
-            form if form.contains('<') => Self::Text(form),
+            form if form.contains('<') => Self::Text(form, SystemNames::default()),
             form => Self::Field(form),
         }
     }
@@ -76,33 +76,29 @@ impl<'a> Tokens<'a> {
                 out.print(&format!("[{id},\t{},\t{rest}],", time.map_or(Value::None, Value::from)))
             }
             Self::Field(name) => out.print(&fields.get(name).map_or_else(|| "None".into(), plain)),
-            Self::Text(form) => print_text(form, id, time, fields, out),
+            Self::Text(form, names) => {
+                // A ticket without a time is of now.
+                let time = time.unwrap_or_else(|| Number::Float(crate::clock::now().0));
+                print_text((form, names), id, time, fields, out)
+            }
         }
     }
 }
 
 /// Fills in the tags. `<msg>` stands for the lines; if there are several, the text is printed for each.
 fn print_text(
-    form: &str,
+    (form, names): (&str, &SystemNames),
     id: Option<&Id>,
-    time: Option<Number>,
+    time: Number,
     fields: &Fields,
     out: &mut Output,
 ) -> io::Result<()> {
-    // A ticket without a time is of now.
-    let time = time.unwrap_or_else(|| Number::Float(crate::clock::now().0));
     let mut ticket = Ticket::new(id.cloned().unwrap_or_else(|| Id::raw("")), Time(time.as_f64()));
     ticket.data = fields.to_data();
     ticket.data.failures = 0;
-    let (names, log) = (FixedNames::default(), Recorder::default());
-    let jail = JailInfo {
-        name: "",
-        ban_time: 0.0,
-        counts: JailCounts::default(),
-        earlier: None,
-        names: &names,
-        log: &log,
-    };
+    let log = Recorder::default();
+    let jail =
+        JailInfo { name: "", ban_time: 0.0, counts: JailCounts::default(), earlier: None, names, log: &log };
     let info = BanInfo::new(&ticket, jail);
     let tag = |name: &str, message: Option<&str>| match (name, message) {
         ("msg", Some(message)) => Some(message.to_owned()),
@@ -114,6 +110,11 @@ fn print_text(
             let field = f2b_filter::group_of_field(name.strip_prefix("F-")?);
             Some(info.field(&field).unwrap_or_default())
         }),
+    };
+    // What is no line by itself is shown in one.
+    let tag = |name: &str, message: Option<&str>| {
+        let value = tag(name, message)?;
+        Some(if name == "msg" { value } else { value.replace('\0', "\\x00") })
     };
     let lines = fields.matches();
     if !form.contains("<msg>") || lines.len() <= 1 {

@@ -399,7 +399,7 @@ impl Trial {
             Ok(found) => found,
             Err(error) => {
                 out.print(&format!("ERROR: {error}"))?;
-                Vec::new()
+                return Err(Failure::Reported);
             }
         };
         if !found.iter().any(|found| matches!(found.who, Some(Who::Host(_)))) {
