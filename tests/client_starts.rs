@@ -139,3 +139,56 @@ fn compare(what: &str, spoilt: &Spoilt) {
         assert!(missing.is_empty(), "{missing:?} is missing: {told}");
     }
 }
+
+/// What a client with `-vv` says at its end, and a server where there is one already.
+#[test]
+fn the_last_words_are_upstreams() {
+    let place = place(&[]);
+    let _server = place.start();
+    let told = |mut program: Command, words: &str| {
+        program.arg("-c").arg(place.path()).args(words.split(' ')).stdin(Stdio::null());
+        let (out, err, code) = tell(&place, &program.output().expect("the program starts"));
+        let is_last = |line: &String| !line.contains(" INFO ") && !line.contains("Reading config");
+        // The time and the thread stand before the level.
+        let from_level = |line: String| match line.find(" DEBUG ").or_else(|| line.find(" ERROR ")) {
+            Some(at) => line[at..].to_owned(),
+            None => line,
+        };
+        (out, err.into_iter().filter(is_last).map(from_level).collect::<Vec<_>>(), code)
+    };
+    let nok = |words: &str, text: &str, out: &str, exception: &str| {
+        let beautify = format!(" DEBUG Beautify (error) {exception} with {words}");
+        let err = vec![format!(" ERROR NOK: {text}"), beautify, " DEBUG Exit with code 255".to_owned()];
+        (format!("{out}\n"), err, Some(255))
+    };
+    let twice = ["ERROR   Server already running", "ERROR   Async configuration of server failed"]
+        .map(str::to_owned)
+        .to_vec();
+    let twice = (String::new(), twice, Some(255));
+    let ping = ("Server replied: pong\n".to_owned(), vec![" DEBUG Exit with code 0".to_owned()], Some(0));
+    let no_jail = "Sorry but the jail 'nojail' does not exist";
+    for (is_server, words, expected) in [
+        (false, "-vv ping", ping),
+        (
+            false,
+            "-vv status nojail",
+            nok("['status', 'nojail']", "('nojail',)", no_jail, "UnknownJailException('nojail')"),
+        ),
+        (
+            false,
+            "-vv bla",
+            nok("['bla']", "('Invalid command',)", "Invalid command", "Exception('Invalid command')"),
+        ),
+        (true, "start", twice.clone()),
+        (true, "-f start", twice),
+    ] {
+        let (name, script) = match is_server {
+            true => ("f2b-server", upstream::SERVER),
+            false => ("f2b-client", upstream::CLIENT),
+        };
+        assert_eq!(told(Command::new(binary(name)), words), expected, "{words}");
+        if upstream::version().is_some() {
+            assert_eq!(told(upstream::python(script), words), expected, "upstream's {words}");
+        }
+    }
+}

@@ -13,7 +13,7 @@ use crate::support::{Place, Process, available};
 
 const PYTHON: &str = "/usr/bin/python3";
 
-const SERVER: &str = "
+pub const SERVER: &str = "
 import sys; sys.argv[0] = 'fail2ban-server'
 from fail2ban.client.fail2banserver import exec_command_line; exec_command_line(sys.argv)";
 

@@ -39,6 +39,9 @@ pub use self::start::{configure, prepare, start};
 use crate::cmdline::{self, Answer, CmdLine, Conf};
 use crate::{complete, memory};
 
+/// What a client leaves when it has failed.
+const FAILURE: u8 = 255;
+
 /// What a client says when it can't begin.
 const INIT_FAILED: &str = "Init of command line failed";
 
@@ -98,6 +101,18 @@ fn hand_over(args: &[OsString], log: &dyn Log) -> Failed {
 ///
 /// [`Failed`] when any part of it did not work.
 pub fn execute(
+    line: &CmdLine,
+    judges: Option<&'static Judges>,
+    log: &dyn Log,
+    out: &mut Output,
+) -> Result<(), Failed> {
+    let done = obey(line, judges, log, out);
+    let code = if done.is_ok() { 0 } else { FAILURE };
+    log.write(Record::new(Level::DEBUG, "", format!("Exit with code {code}")));
+    done
+}
+
+fn obey(
     line: &CmdLine,
     judges: Option<&'static Judges>,
     log: &dyn Log,
@@ -271,6 +286,6 @@ fn finish(done: Result<(), Failed>) -> ExitCode {
     let _ = io::stdout().flush();
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Failed) => ExitCode::from(255),
+        Err(Failed) => ExitCode::from(FAILURE),
     }
 }

@@ -148,7 +148,7 @@ impl<'a> Client<'a> {
             match reply {
                 Ok(Ok(value)) => self.show(command, &value, show),
                 Ok(Err(exception)) => {
-                    self.show_exception(&exception, show);
+                    self.show_exception(command, &exception, show);
                     done = Err(Failed);
                 }
                 Err(error) => {
@@ -246,11 +246,15 @@ impl<'a> Client<'a> {
         self.print(&(text + "\n"));
     }
 
-    fn show_exception(&mut self, exception: &Exception, show: Show) {
+    fn show_exception(&mut self, command: &Command, exception: &Exception, show: Show) {
         self.fail(format!("NOK: {}", Value::Tuple(exception_args(exception))));
         match show {
             Show::All if self.conf.json => self.print(&json::refusal(exception)),
-            Show::All => self.print(&(beautify_error(exception) + "\n")),
+            Show::All => {
+                let message = format!("Beautify (error) {exception} with {command}");
+                self.log.write(Record::new(Level::DEBUG, "beautifier", message));
+                self.print(&(beautify_error(exception) + "\n"));
+            }
             Show::Own => {}
         }
     }

@@ -23,7 +23,9 @@ use crate::cmdline::{Conf, program_name};
 ///
 /// [`Failed`] when the configuration has errors, when the server does not come up, or refuses a command.
 pub fn start(conf: &Conf, judges: &'static Judges, log: &dyn Log, out: &mut Output) -> Result<(), Failed> {
-    Client::new(conf.clone(), Some(judges), log, out).start()
+    let mut client = Client::new(conf.clone(), Some(judges), log, out);
+    let prepared = client.prepare_own_start()?;
+    client.start_prepared(prepared)
 }
 
 /// Reads the configuration for a server that is about to start, and sees whether it may.
@@ -32,7 +34,7 @@ pub fn start(conf: &Conf, judges: &'static Judges, log: &dyn Log, out: &mut Outp
 ///
 /// [`Failed`] when a server is running already, when its socket is in the way, or when the configuration has errors.
 pub fn prepare(conf: &Conf, judges: &'static Judges, log: &dyn Log) -> Result<Prepared, Failed> {
-    Client::new(conf.clone(), Some(judges), log, &mut Output::collected()).prepare_start()
+    Client::new(conf.clone(), Some(judges), log, &mut Output::collected()).prepare_own_start()
 }
 
 /// Waits until the server answers, hands it the command stream and prints that it is ready.
@@ -61,11 +63,20 @@ impl Client<'_> {
             let error = self.foreground_server().exec();
             return Err(self.fail(format!("Exception while starting server foreground: {error}")));
         }
-        let Prepared { stream, faulty } = self.prepare_start()?;
+        let prepared = self.prepare_start()?;
+        self.start_prepared(prepared)
+    }
+
+    fn start_prepared(&mut self, Prepared { stream, faulty }: Prepared) -> Result<(), Failed> {
         let mut launched = self.launch()?;
         self.send_stream(stream, Some(&mut launched))?;
         // The server runs with every jail that is in order; that not all of them are is the caller's to know.
         if faulty { Err(Failed) } else { Ok(()) }
+    }
+
+    /// The same as [`Client::prepare_start`], where a server and not its client is asked to start.
+    fn prepare_own_start(&mut self) -> Result<Prepared, Failed> {
+        self.prepare_start().map_err(|Failed| self.fail("Async configuration of server failed"))
     }
 
     fn prepare_start(&mut self) -> Result<Prepared, Failed> {
