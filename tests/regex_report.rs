@@ -145,6 +145,18 @@ fn what_makes_no_sense_is_taken_as_upstream_takes_it() {
     for form in ["", "<matches>|<F-X>", "<msg>", "<ip-host> <ip>", "x", "matches"] {
         check_same_report(&[log.to_str().unwrap(), "(?P<x>a.b) from <HOST>", "--usedns", "no", "-o", form]);
     }
+    let flow = "2005-08-14 11:59:59 [1] user root from 192.0.2.1\n2005-08-14 11:59:59 [1] end 192.0.2.1\n";
+    fs::write(&log, flow).unwrap();
+    let filter = dir.path().join("flow.conf");
+    fs::write(
+        &filter,
+        "[Definition]\nprefregex = ^\\s*\\[<F-MLFID>\\d+</F-MLFID>\\] <F-CONTENT>.+</F-CONTENT>$\n\
+         failregex = ^<F-NOFAIL>user</F-NOFAIL> <F-USER>\\S+</F-USER> from <HOST>$\n            ^end <HOST>$\n",
+    )
+    .unwrap();
+    for form in ["<F-USERS>", "<F-*>"] {
+        check_same_report(&[log.to_str().unwrap(), filter.to_str().unwrap(), "--usedns", "no", "-o", form]);
+    }
     // Where upstream ends with a stack trace and 1.
     for pattern in ["(", "%d"] {
         let args = ["2005-08-14 x", "<HOST>", "-d", pattern];

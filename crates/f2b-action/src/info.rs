@@ -226,7 +226,7 @@ impl TagSource for BanInfo<'_> {
                     .map(|(_, value)| value.to_text()),
                 _ => None,
             },
-            name => self.ticket.data.fields.get(name).map(|value| from_json(value).to_text()),
+            name => self.ticket.data.fields.get(name).map(|_| field_of(self.ticket, name).to_text()),
         }
     }
 }
@@ -256,11 +256,25 @@ fn data_of(ticket: &Ticket) -> Value {
     let data = &ticket.data;
     let mut entries: Vec<(Value, Value)> =
         vec![("matches".into(), matches_of(ticket)), ("failures".into(), data.failures.into())];
-    entries.extend(data.fields.iter().map(|(name, value)| (name.as_str().into(), from_json(value))));
+    entries.extend(data.fields.keys().map(|name| (name.as_str().into(), field_of(ticket, name))));
     if let Some(ip) = &data.ip {
         entries.push(("ip".into(), ip.to_string().into()));
     }
     Value::Dict(entries)
+}
+
+/// A field of the filter. What is made of several captures is a tuple and the users of a connection are a set, which the
+/// database turns into lists.
+fn field_of(ticket: &Ticket, name: &str) -> Value {
+    let tuple = |value: Value| match value {
+        Value::List(items) => Value::Tuple(items),
+        value => value,
+    };
+    match ticket.data.fields.get(name).map_or(Value::None, from_json) {
+        Value::List(items) if ticket.restored => Value::List(items),
+        Value::List(items) if name == "users" => Value::Set(items.into_iter().map(tuple).collect()),
+        value => tuple(value),
+    }
 }
 
 /// The lines are split into tuples, which the database turns into lists.
@@ -380,7 +394,7 @@ mod tests {
                 (
                     "F-*",
                     "{'matches': [('', 'Aug 14', \" it's\"), 'second'], 'failures': 3, 'user': 'root', \
-                     'users': ['a', 'b', None]}",
+                     'users': {'a', 'b', None}}",
                 ),
                 ("ipmatches", "x\ny"),
                 ("ipjailmatches", "x\ny"),
@@ -442,7 +456,7 @@ mod tests {
         };
         let info = BanInfo::new(&ticket, jail);
         assert_eq!(info.field("user").as_deref(), Some("root"));
-        assert_eq!(info.field("users").as_deref(), Some("['a', 'b', None]"));
+        assert_eq!(info.field("users").as_deref(), Some("{'a', 'b', None}"));
         assert_eq!(info.field("failures").as_deref(), Some("3"));
         assert_eq!(info.field("none"), None);
         assert_eq!(info.tag("ipfailures").as_deref(), Some("3"));

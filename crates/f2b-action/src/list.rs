@@ -85,6 +85,9 @@ pub fn parse_list(text: &str) -> Result<Vec<Id>, ListError> {
                 }
                 _ => return Err(ListError::NoAddress { line, word: quoted() }),
             };
+            if is_cut(word, prefix) {
+                return Err(ListError::NoAddress { line, word: quoted() });
+            }
             if prefix < shortest {
                 return Err(ListError::TooWide { line, word: quoted(), shortest });
             }
@@ -102,6 +105,12 @@ pub fn parse_list(text: &str) -> Result<Vec<Id>, ListError> {
 /// with `#` or `;` at the start of a line or behind a blank.
 pub fn parse_file(text: &str) -> Vec<Id> {
     text.lines().flat_map(|line| words(without_comment(line))).map(Id::parse).collect()
+}
+
+/// Whether a prefix was written that is longer than the address. Where somebody writes it by hand it leaves the whole address.
+fn is_cut(word: &str, prefix: u8) -> bool {
+    let written = word.trim_end_matches(']').rsplit_once('/').and_then(|(_, mask)| mask.parse::<u64>().ok());
+    written.is_some_and(|written| written > u64::from(prefix))
 }
 
 fn words(text: &str) -> impl Iterator<Item = &str> {
@@ -173,6 +182,7 @@ mod tests {
         check("192.0.2.1\n{\"a\":\n", Err("line 2: \"{\\\"a\\\":\" is neither an address nor a network"));
         check("192.0.2.1\n173.245.48", Err("line 2: \"173.245.48\" is neither an address nor a network"));
         check("192.0.2.0/33", Err("line 1: \"192.0.2.0/33\" is neither an address nor a network"));
+        check("[::1/129]", Err("line 1: \"[::1/129]\" is neither an address nor a network"));
         check("a\u{1b}[2J\n", Err("line 1: \"a\\u{1b}[2J\" is neither an address nor a network"));
         let long = "x".repeat(5000);
         let quoted = format!("line 1: \"{}\" is neither an address nor a network", &long[..40]);
