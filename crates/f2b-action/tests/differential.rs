@@ -74,6 +74,9 @@ def configure(settings, reload=False):
 def ticket(step):
     t = FailTicket(step["id"], 1700000000.0 + step.get("later", 0), [tuple(m) if isinstance(m, list) else m for m in step["matches"]], dict(step["data"], failures=3))
     t.restored = step.get("restored", False)
+    # As the filter has it; the database makes a list of it.
+    users = t._data.get("users")
+    if users and not t.restored: t._data["users"] = set(users)
     return t
 
 configure(scenario["actions"])
@@ -348,7 +351,7 @@ fn check(scenario: &Json) {
 
 fn ban(id: &str) -> Json {
     json!({"do": "ban", "id": id, "matches": [["", "Nov 14", " it's $(reboot) `id` \"x\" \n; rm"], "plain"],
-           "data": {"user": "ro'ot$(id)", "fid": "x y", "users": ["a", "b"], "n": 17}})
+           "data": {"user": "ro'ot$(id)", "fid": "x y", "users": ["a"], "n": 17}})
 }
 
 fn with(mut step: Json, name: &str, value: impl Into<Json>) -> Json {
