@@ -15,16 +15,17 @@ const ARENAS: libc::c_int = 2;
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const HUGE_PAGE: usize = 2 << 20;
 
+/// Where the step begins before the huge page: what is taken to make the library take it, and what goes with that.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
-const PAGE: usize = 4096;
+const BEFORE: usize = LARGE + (1 << 10);
 
 /// More than is left of the heap at the start, and less than what gets pages of its own.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const LARGE: usize = 127 << 10;
 
-/// What a client takes at once: no less than a huge page.
+/// What a client takes at once: more than a huge page.
 #[cfg(target_env = "gnu")]
-const STEP: libc::c_int = 2 << 20;
+const STEP: libc::c_int = 3 << 20;
 
 /// Takes memory in large steps and gives nothing back.
 pub(crate) fn hold() {
@@ -44,9 +45,9 @@ pub(crate) fn expect_much() {
     // the pages behind does not change what is in them.
     unsafe {
         let end = libc::sbrk(0).addr();
-        let Some(start) = end.saturating_add(PAGE).checked_next_multiple_of(HUGE_PAGE) else { return };
-        // What the library writes where its step begins must not be in the huge page, or it would become none.
-        libc::sbrk((start - PAGE - end).cast_signed());
+        let Some(start) = end.saturating_add(BEFORE).checked_next_multiple_of(HUGE_PAGE) else { return };
+        // What the library writes in front of what is taken and behind must not be in the huge page, or it would become none.
+        libc::sbrk((start - BEFORE - end).cast_signed());
         let mut taken = Vec::<u8>::new();
         // Where that is too much, so be it.
         let _ = taken.try_reserve_exact(LARGE);
