@@ -147,7 +147,8 @@ impl Tail {
             buffer: LineBuffer::new(MAX_LINE),
             head: Vec::new(),
             trace: Vec::new(),
-            unread: unread_since_now(),
+            // Before the first one nothing was read: what was written a moment ago is none of a copy.
+            unread: if number == 0 { Some(SystemTime::now()) } else { unread_since_now() },
         };
         tail.go_to(position)?;
         Ok(tail)
