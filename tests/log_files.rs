@@ -318,6 +318,15 @@ fn a_log_that_was_empty_skips_nothing_over_a_rotation() {
     stop(&place, server);
 }
 
+/// Has an `ignorecommand` wait for as long as there is a file `hold`, but for those whom it answers at once.
+fn hold_command(place: &Place, at_once: &str) {
+    let dir = place.path().display();
+    let command = format!("echo <ip> >> {dir}/asked; while test -e {dir}/hold; do sleep 0.1; done; exit 1");
+    let option = format!("ignorecommand = {at_once} {command}\n");
+    place.write("jail.conf", &(place.read("jail.conf") + &option));
+    place.write("hold", "");
+}
+
 /// Failures count when `ignorecommand` has answered. Those that it has not answered for are read again at the next start, also
 /// from before a rotation; those that count by then are not. fail2ban waits for the command, and loses the line behind unless the
 /// stop comes late.
@@ -325,10 +334,7 @@ fn a_log_that_was_empty_skips_nothing_over_a_rotation() {
 fn failures_that_wait_for_a_command_count_after_a_restart() {
     for is_ours in servers() {
         let place = place("polling", "DIR/f.log");
-        let command = "test <ip> = 10.0.0.1 && exit 1; echo <ip> >> DIR/asked; while test -e DIR/hold; do sleep 0.1; done; exit 1";
-        let command = command.replace("DIR", &place.path().display().to_string());
-        place.write("jail.conf", &(place.read("jail.conf") + &format!("ignorecommand = {command}\n")));
-        place.write("hold", "");
+        hold_command(&place, "test <ip> = 10.0.0.1 && exit 1;");
         place.append("f.log", &(failure(1) + &failure(2)));
         let mut server = start(&place, is_ours);
         wait_until("the command is asked", || place.read("asked").contains("10.0.0.2"));
@@ -367,10 +373,7 @@ fn failures_that_wait_for_a_command_count_after_a_restart() {
 #[test]
 fn failures_that_wait_for_a_command_survive_a_kill() {
     let place = place("polling", "DIR/f.log");
-    let command = "echo <ip> >> DIR/asked; while test -e DIR/hold; do sleep 0.1; done; exit 1";
-    let command = command.replace("DIR", &place.path().display().to_string());
-    place.write("jail.conf", &(place.read("jail.conf") + &format!("ignorecommand = {command}\n")));
-    place.write("hold", "");
+    hold_command(&place, "");
     place.append("f.log", &failure(1));
     let mut server = place.start();
     wait_until("the command is asked", || !place.read("asked").is_empty());
@@ -389,24 +392,29 @@ fn failures_that_wait_for_a_command_survive_a_kill() {
 /// What comes first in a log that had nothing to read at the start counts at its own time, however late that is.
 #[test]
 fn what_comes_first_is_no_news() {
-    for (backend, text) in [("polling", ""), ("pyinotify", ""), ("polling", "no failure\n")] {
+    for (backend, was_empty) in [("polling", true), ("pyinotify", true), ("polling", false)] {
         for is_ours in servers() {
             if !is_ours && backend == "pyinotify" {
                 continue;
             }
             let place = place(backend, "DIR/f.log");
-            place.write("f.log", text);
+            place.write("f.log", &if was_empty { String::new() } else { failure(9) });
             let server = start(&place, is_ours);
-            place.wait_for_log("Jail 'j' started");
-            std::thread::sleep(std::time::Duration::from_secs(1));
+            place.wait_for_log(if was_empty { "Jail 'j' started" } else { "[j] Found 10.0.0.9" });
+            std::thread::sleep(std::time::Duration::from_millis(300));
             let old = format!("{} fail from {}\n", Timestamp::now().as_second() - 7200, address(1));
             place.append("f.log", &old);
-            std::thread::sleep(std::time::Duration::from_secs(1));
+            place.wait_for_log(if was_empty {
+                "Ignoring all log entries older than"
+            } else {
+                "[j] Found 10.0.0.1"
+            });
+            std::thread::sleep(std::time::Duration::from_millis(300));
             place.append("f.log", &(failure(2) + &old));
             place.append("f.log", &failure(3));
             wait_until("the last one is found", || found_in(&place.log()).contains(&3));
-            let expected: &[u32] = if text.is_empty() { &[2, 1, 3] } else { &[1, 2, 1, 3] };
-            assert_eq!(found_in(&place.log()), expected, "{backend}, {text:?}, ours: {is_ours}");
+            let expected: &[u32] = if was_empty { &[2, 1, 3] } else { &[9, 1, 2, 1, 3] };
+            assert_eq!(found_in(&place.log()), expected, "{backend}, empty: {was_empty}, ours: {is_ours}");
             stop(&place, server);
         }
     }
@@ -417,10 +425,7 @@ fn what_comes_first_is_no_news() {
 #[test]
 fn a_new_log_is_known_as_soon_as_what_was_found_in_the_old_one_counts() {
     let place = place("pyinotify", "DIR/f.log");
-    let command = "echo <ip> >> DIR/asked; while test -e DIR/hold; do sleep 0.1; done; exit 1";
-    let command = command.replace("DIR", &place.path().display().to_string());
-    place.write("jail.conf", &(place.read("jail.conf") + &format!("ignorecommand = {command}\n")));
-    place.write("hold", "");
+    hold_command(&place, "");
     place.append("f.log", &failure(1));
     let mut server = place.start();
     wait_until("the command is asked", || !place.read("asked").is_empty());

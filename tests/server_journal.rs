@@ -420,6 +420,17 @@ fn a_journal_file_that_is_cut_short_is_opened_again() {
     stop(&place, server);
 }
 
+/// A jail that follows all files of the directory, and the journal of a user there.
+fn place_with_user() -> (Place, PathBuf) {
+    let place = place("");
+    let dir = place.path().display();
+    let file = format!("systemd[journalfiles=\"{dir}/journal/system.journal\"]");
+    let all = format!("systemd[journalpath=\"{dir}/journal\"]");
+    place.write("jail.conf", &place.read("jail.conf").replace(&file, &all));
+    let user = place.file("journal/user-1000.journal");
+    (place, user)
+}
+
 /// The library opens all files of a list or none. One that is broken does not take the others away, and is read as soon as it
 /// can be.
 #[test]
@@ -427,12 +438,7 @@ fn a_broken_file_of_several_is_left_out() {
     if !journal::can_be_made() {
         return;
     }
-    let place = place("");
-    let dir = place.path().display();
-    let jail = format!("backend = systemd[journalfiles=\"{dir}/journal/system.journal\"]");
-    let all = format!("backend = systemd[journalpath=\"{dir}/journal\"]");
-    place.write("jail.conf", &place.read("jail.conf").replace(&jail, &all));
-    let user = place.file("journal/user-1000.journal");
+    let (place, user) = place_with_user();
     let cut = || {
         let opened = fs::OpenOptions::new().write(true).open(&user).expect("the journal");
         opened.set_len(0).expect("it is cut short");
@@ -470,12 +476,7 @@ fn a_file_that_comes_back_beside_others_is_read_from_its_beginning() {
     if !journal::can_be_made() {
         return;
     }
-    let place = place("");
-    let dir = place.path().display();
-    let jail = format!("backend = systemd[journalfiles=\"{dir}/journal/system.journal\"]");
-    let all = format!("backend = systemd[journalpath=\"{dir}/journal\"]");
-    place.write("jail.conf", &place.read("jail.conf").replace(&jail, &all));
-    let user = place.file("journal/user-1000.journal");
+    let (place, user) = place_with_user();
     fail(&place, "prog", 2, [1]);
     write_failures(&user, "prog", 1, [2]);
     let server = place.start();

@@ -3,7 +3,8 @@
 //! The file stays open, so that a rotation by renaming loses nothing: it is read to its end, then the one that was begun
 //! after it (which may have been renamed as well by then), and so on up to the one that has the name now. Old ones are read
 //! on for a while, until whoever wrote them has noticed. A file that got shorter is read from its start, and so is one that
-//! was emptied and has grown as long again since: the last bytes read are no longer there.
+//! was emptied and has grown as long again since: the last bytes read are no longer there. Before that comes the rest of what was
+//! in it, if somebody made a copy.
 //!
 //! Where reading goes on is the offset of the first byte that no whole line has covered yet, in the file with a certain first
 //! line. After a restart this is found among the old ones, if it has been renamed meanwhile.
