@@ -9,7 +9,8 @@
 //! - Lines of a log that is *emptied* without that are lost for every reader that has not read them. So they are waited for.
 //! - A log that is *removed* or *replaced*, whose *link* or *directory* goes elsewhere, can be read to its end by a server
 //!   that has it open, and only by it. So nobody stops the server until the new log is known; but nobody waits for lines.
-//! - Who *goes on writing* in a log that has been renamed is heard while the server runs: as before.
+//! - Who *goes on writing* in a log that has been renamed is heard as well, also when no server runs, or another one than before:
+//!   where old logs are all named by numbers, or all by dates.
 //!
 //! `F2B_TORTURE_SEED` is the seed, `F2B_TORTURE_SECONDS` the time that each test takes.
 
@@ -29,10 +30,12 @@ use fastrand::Rng;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use rotated::{Deed, RotatedLog};
+use rotated::{Deed, Naming, RotatedLog};
 use support::{Place, Process, binary};
 
 const LOGS: [&str; 3] = ["a", "b", "c"];
+
+const NAMINGS: [Naming; 3] = [Naming::Dates, Naming::Numbers, Naming::Both];
 
 /// So many lines of a log may be on their way to the server.
 const AHEAD: u64 = 3000;
@@ -168,7 +171,10 @@ impl Torture {
 
     fn rotate(&self, log: &mut RotatedLog, rng: &mut Rng) {
         let deed = draw(&mut self.deeds.lock().expect("nobody has failed"), &Deed::ALL, rng);
-        let is_needed = deed.destroys_lines() || deed.needs_an_open_file();
+        let needs_an_open_file = deed.needs_an_open_file()
+            // Its name does not tell whether it comes before the next one, and its time tells the opposite.
+            || (deed == Deed::RenameLate && log.naming == Naming::Both);
+        let is_needed = deed.destroys_lines() || needs_an_open_file;
         let _running = is_needed.then(|| self.running.read().expect("nobody has failed"));
         if is_needed {
             // The server that runs now has this log open, and if need be has read all of it.
@@ -178,8 +184,11 @@ impl Torture {
                 log.append(rng.u64(1..200));
             }
         }
-        let looking = self.looking.read().expect("nobody has failed");
-        log.rotate(deed, &mut |log| self.wait_for(log, log.lines));
+        let mut looking = Some(self.looking.read().expect("nobody has failed"));
+        log.rotate(deed, &mut |log| {
+            looking.take_if(|_| !needs_an_open_file);
+            self.wait_for(log, log.lines);
+        });
         drop(looking);
         if is_needed {
             log.append(1);
@@ -269,6 +278,7 @@ fn torture(backend: &str, kills: bool) {
     let below = torture.place.file("logs");
     let mut logs: Vec<RotatedLog> =
         LOGS.iter().map(|name| RotatedLog::new(&below, name, rng.u64(..))).collect();
+    logs.iter_mut().zip(NAMINGS).for_each(|(log, naming)| log.naming = naming);
     let server = torture.start();
     let (mut server, done) = thread::scope(|scope| {
         for log in &mut logs {

@@ -470,6 +470,37 @@ fn a_broken_file_of_several_is_left_out() {
     drop(server);
 }
 
+/// Where the only file is broken the jail waits for another one, at a start as later on.
+#[test]
+fn a_jail_waits_for_a_journal_that_can_be_read() {
+    if !journal::can_be_made() {
+        return;
+    }
+    for content in [&b""[..], &[b'x'; 10_000]] {
+        let place = place("");
+        let told = |times: usize| {
+            wait_until("it is said", || {
+                place.log().matches("[j] Unable to read the journal: ").count() == times
+            });
+        };
+        fs::write(file(&place), content).expect("a file");
+        let server = place.start();
+        assert!(place.ask(&["status"]).contains("Jail list:\tj\n"));
+        told(1);
+        fs::remove_file(file(&place)).expect("a file");
+        fail(&place, "prog", 0, [1]);
+        wait_for_found(&place, &[1]);
+        fs::rename(file(&place), place.file("old")).expect("another name");
+        fs::write(file(&place), content).expect("a file");
+        told(2);
+        fs::remove_file(file(&place)).expect("a file");
+        fail(&place, "prog", 0, [2, 3]);
+        wait_for_found(&place, &[1, 2, 3]);
+        assert_eq!(place.log().matches("[j] The journal can be read again").count(), 2);
+        stop(&place, server);
+    }
+}
+
 /// The system's journal is rotated beside the one of a user, which is read on meanwhile.
 #[test]
 fn a_file_that_comes_back_beside_others_is_read_from_its_beginning() {
@@ -496,6 +527,37 @@ fn a_file_that_comes_back_beside_others_is_read_from_its_beginning() {
     fail(&place, "prog", 0, [12]);
     wait_for_found_in_any_order(&place, &(1..=12).collect::<Vec<_>>());
     stop(&place, server);
+}
+
+/// Early in a boot journald has its entries in `/run`, and moves them to `/var` later: the file is another one, with other numbers
+/// for the same entries. It has come by the time that the old one goes, or comes afterwards.
+#[test]
+fn entries_that_move_to_another_file_are_read_once() {
+    if !journal::can_be_made() {
+        return;
+    }
+    for is_beside in [true, false] {
+        let (place, other) = place_with_user();
+        let begun = now() - 3_000_000;
+        let write = |file: &Path, numbers: std::ops::RangeInclusive<u64>| {
+            let entries = numbers.map(|number| failure("prog", number, begun + number * 1_000_000, None));
+            journal::write(file, &entries.collect::<Vec<_>>().concat());
+        };
+        write(&other, 1..=3);
+        let server = place.start();
+        wait_for_found(&place, &[1, 2, 3]);
+        if !is_beside {
+            fs::remove_file(&other).expect("a file");
+        }
+        write(&file(&place), 1..=4);
+        wait_until("the new file is read", || found(&place).contains(&4));
+        if is_beside {
+            fs::remove_file(&other).expect("a file");
+        }
+        write(&file(&place), 5..=6);
+        wait_for_found(&place, &[1, 2, 3, 4, 5, 6]);
+        stop(&place, server);
+    }
 }
 
 /// Where a server finds no file, since a rotation is under way, it does not read the system's journal in its place; and it

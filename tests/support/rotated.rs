@@ -3,6 +3,7 @@
 
 use std::fs::{self, File};
 use std::io::Write;
+use std::mem;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -62,8 +63,18 @@ impl Deed {
 
     /// The old log can be read to its end only by somebody who has it open: its name tells nobody where it is.
     pub fn needs_an_open_file(self) -> bool {
-        !matches!(self, Self::Rename | Self::Shift | Self::CopyTruncate)
+        !matches!(self, Self::Rename | Self::Shift | Self::RenameLate | Self::CopyTruncate)
     }
+}
+
+/// How old logs are named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Naming {
+    Dates,
+    /// Each moves on by one.
+    Numbers,
+    /// Now like this, now like that, so that names do not tell which came later.
+    Both,
 }
 
 /// A log and the directory that is its own.
@@ -72,6 +83,7 @@ pub struct RotatedLog {
     name: String,
     file: File,
     rng: Rng,
+    pub naming: Naming,
     /// Lines that have been written.
     pub lines: u64,
     /// Whether somebody goes on writing in a log that has lost its name.
@@ -95,6 +107,7 @@ impl RotatedLog {
             name: name.into(),
             file,
             rng,
+            naming: Naming::Both,
             lines: 0,
             has_late_writers: true,
             history: Vec::new(),
@@ -157,38 +170,44 @@ impl RotatedLog {
 
     /// Does it. What is written meanwhile is heard of: `pause` waits for whatever has to be waited for.
     pub fn rotate(&mut self, deed: Deed, pause: &mut impl FnMut(&Self)) {
+        let deed = match (deed, self.naming) {
+            (Deed::Shift, Naming::Dates) => Deed::Rename,
+            (Deed::Rename, Naming::Numbers) => Deed::Shift,
+            _ => deed,
+        };
         self.history.push((self.lines, deed));
         match deed {
             Deed::Rename => {
-                let name = self.next_name();
+                let name = self.with_date();
                 fs::rename(&self.path, name).expect("a rotation");
                 self.file = create(&self.path);
             }
             Deed::Shift => {
-                for number in (1..=self.generations).rev() {
-                    // Those that were renamed otherwise have no number.
-                    let _ = fs::rename(self.numbered(number), self.numbered(number + 1));
-                }
-                self.generations += 1;
-                fs::rename(&self.path, self.numbered(1)).expect("a rotation");
+                let name = self.with_number();
+                fs::rename(&self.path, name).expect("a rotation");
                 self.file = create(&self.path);
             }
             Deed::RenameLate => {
-                let name = self.next_name();
+                let name = self.old_name();
                 fs::rename(&self.path, name).expect("a rotation");
-                let new = create(&self.path);
-                self.append_late(3, pause);
-                self.append_late(5, pause);
-                self.file = new;
+                let mut other = create(&self.path);
+                for count in [3, 5] {
+                    // Some are in the new one before.
+                    mem::swap(&mut self.file, &mut other);
+                    self.append_late(2, &mut |_| {});
+                    mem::swap(&mut self.file, &mut other);
+                    self.append_late(count, pause);
+                }
+                self.file = other;
             }
             Deed::RenameMissing => {
-                let name = self.next_name();
+                let name = self.old_name();
                 fs::rename(&self.path, name).expect("a rotation");
                 self.append_late(3, pause);
                 self.file = create(&self.path);
             }
             Deed::CopyTruncate => {
-                let name = self.next_name();
+                let name = self.old_name();
                 fs::copy(&self.path, name).expect("a copy");
                 self.file.set_len(0).expect("an empty log");
                 // After a restart only its time tells a copy from a log that was renamed.
@@ -257,8 +276,22 @@ impl RotatedLog {
         self.path.with_file_name(format!("f.log.{number}"))
     }
 
-    /// A name for an old log, as rotations give them.
-    fn next_name(&mut self) -> PathBuf {
+    /// A name for an old log.
+    fn old_name(&mut self) -> PathBuf {
+        if self.naming == Naming::Numbers { self.with_number() } else { self.with_date() }
+    }
+
+    /// The first number, which those before have made way for.
+    fn with_number(&mut self) -> PathBuf {
+        for number in (1..=self.generations).rev() {
+            // Those that were renamed otherwise have no number.
+            let _ = fs::rename(self.numbered(number), self.numbered(number + 1));
+        }
+        self.generations += 1;
+        self.numbered(1)
+    }
+
+    fn with_date(&mut self) -> PathBuf {
         self.others += 1;
         self.path.with_file_name(format!("f.log-20261125-{:06}", self.others))
     }

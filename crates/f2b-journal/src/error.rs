@@ -18,6 +18,17 @@ pub enum JournalError {
 }
 
 impl JournalError {
+    /// Whether it is what a file holds that keeps it from being read.
+    pub fn is_of_content(&self) -> bool {
+        match self {
+            Self::NoLibrary(_) | Self::Invalid(_) => false,
+            Self::CutShort => true,
+            Self::System(error) => {
+                !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied)
+            }
+        }
+    }
+
     /// What the negative `result` of a function means; `invalid` is said of parameters that it refuses.
     pub(crate) fn of(result: i32, invalid: &'static str) -> Self {
         match nix::errno::Errno::from_raw(-result) {

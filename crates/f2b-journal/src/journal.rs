@@ -44,8 +44,15 @@ pub struct Journal {
     until: Option<SystemTime>,
     /// When the files were known to be all that there are.
     complete: SystemTime,
-    /// Files that have come since, while others were read on: what they have from before the place.
-    newcomers: Option<Handle>,
+    /// Files that have come since, while others were read on.
+    newcomers: Option<Newcomers>,
+}
+
+/// What new files have from before the place.
+struct Newcomers {
+    handle: Handle,
+    /// The files that were read until they came. What is in these has been read: journald copies what it has in `/run` to `/var`.
+    known: Handle,
 }
 
 /// Where reading began, as long as nothing has been read.
@@ -152,12 +159,8 @@ impl Journal {
 
     /// The next entry of a file that has come late, up to the place; from there on it is read with the others.
     fn read_newcomers(&mut self) -> Option<Entry> {
-        let (handle, place) = (self.newcomers.as_mut()?, self.place.as_deref().and_then(received)?);
-        let mut next = || {
-            let is_before = handle.next()? && handle.realtime()? <= place;
-            if is_before { entry_of(handle).map(Some) } else { Ok::<_, JournalError>(None) }
-        };
-        let entry = next().ok().flatten();
+        let place = self.place.as_deref().and_then(received)?;
+        let entry = self.newcomers.as_mut()?.next_before(place).ok().flatten();
         if entry.is_none() {
             self.newcomers = None;
         }
@@ -168,12 +171,12 @@ impl Journal {
         if !self.handle.next()? {
             return Ok(false);
         }
-        match &self.place {
-            Some(seen) if std::mem::take(&mut self.repeats) && self.handle.is_at(seen).unwrap_or(false) => {
-                self.handle.next()
-            }
-            _ => Ok(true),
+        let is_seen =
+            |seen: &CString| self.handle.cursor().is_ok_and(|cursor| is_of_one_entry(seen, &cursor));
+        if std::mem::take(&mut self.repeats) && self.place.as_ref().is_some_and(is_seen) {
+            return self.handle.next();
         }
+        Ok(true)
     }
 
     /// The cursor of the entry that was read last.
@@ -279,11 +282,11 @@ impl Journal {
         }
         apply(&mut handle, &self.matches)?;
         let newcomers = self.newcomers_among(files.as_deref().unwrap_or_default());
-        if !newcomers.is_empty() {
-            self.newcomers = self.look_behind(&newcomers).ok();
-        }
+        let newcomers = if newcomers.is_empty() { None } else { self.look_behind(&newcomers).ok() };
         self.stale = starts_late(&self.source, &handle, files.as_deref());
-        (self.handle, self.files) = (handle, files);
+        let known = std::mem::replace(&mut self.handle, handle);
+        self.newcomers = newcomers.map(|handle| Newcomers { handle, known });
+        self.files = files;
         self.go_back()
     }
 
@@ -327,6 +330,31 @@ impl Journal {
     }
 }
 
+impl Newcomers {
+    /// The next entry up to the one that was received at `place` (microseconds since 1970).
+    fn next_before(&mut self, place: u64) -> Result<Option<Entry>, JournalError> {
+        while self.handle.next()? && self.handle.realtime()? <= place {
+            if !self.is_known(&self.handle.cursor()?)? {
+                return entry_of(&self.handle).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    fn is_known(&mut self, cursor: &CStr) -> Result<bool, JournalError> {
+        self.known.seek_cursor(cursor)?;
+        while self.known.next()? {
+            if is_of_one_entry(cursor, &self.known.cursor()?) {
+                return Ok(true);
+            }
+            if received(cursor).is_none_or(|micros| self.known.realtime().is_ok_and(|at| at > micros)) {
+                break;
+            }
+        }
+        Ok(false)
+    }
+}
+
 /// The entry that the handle is at.
 fn entry_of(handle: &Handle) -> Result<Entry, JournalError> {
     // It may come from a start of the machine of which nothing more is known.
@@ -352,10 +380,21 @@ fn apply(handle: &mut Handle, matches: &[Vec<String>]) -> Result<(), JournalErro
     Ok(())
 }
 
-/// When the entry with this cursor was received, in microseconds since 1970 (`sd_journal_get_cursor`: `s=...;t=...;...`).
+/// When the entry with this cursor was received, in microseconds since 1970.
 pub fn received(cursor: &CStr) -> Option<u64> {
-    let time = cursor.to_str().ok()?.split(';').find_map(|field| field.strip_prefix("t="))?;
+    let time = std::str::from_utf8(field(cursor, "t=")?).ok()?;
     u64::from_str_radix(time, 16).ok()
+}
+
+/// Whether cursors are of the same entry. In a file to which journald has moved it, it has another number there.
+fn is_of_one_entry(cursor: &CStr, other: &CStr) -> bool {
+    let is_same = |name: &str| field(cursor, name) == field(other, name);
+    cursor == other || (!is_same("s=") && ["b=", "m=", "t=", "x="].into_iter().all(is_same))
+}
+
+/// A part of a cursor (`sd_journal_get_cursor`: `s=...;i=...;b=...;m=...;t=...;x=...`).
+fn field<'c>(cursor: &'c CStr, name: &str) -> Option<&'c [u8]> {
+    cursor.to_bytes().split(|byte| *byte == b';').find_map(|field| field.strip_prefix(name.as_bytes()))
 }
 
 /// The alternatives that words with `+` between them stand for.
@@ -374,6 +413,20 @@ pub fn is_valid_match(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_entry_that_was_moved_to_another_file_is_the_same() {
+        let cursor = c"s=9ec18b30;i=4;b=7c49d7d0;m=2540be400;t=64464a2f6c8f1;x=dcb1e5a8a0a5f8a6";
+        for (other, is_same) in [
+            (cursor, true),
+            (c"s=aaaaaaaa;i=9;b=7c49d7d0;m=2540be400;t=64464a2f6c8f1;x=dcb1e5a8a0a5f8a6", true),
+            (c"s=9ec18b30;i=5;b=7c49d7d0;m=2540be400;t=64464a2f6c8f1;x=dcb1e5a8a0a5f8a6", false),
+            (c"s=aaaaaaaa;i=4;b=7c49d7d0;m=2540be400;t=64464a2f6c8f1;x=dcb1e5a8a0a5f8a7", false),
+            (c"s=aaaaaaaa;i=4;b=7c49d7d0;m=2540be401;t=64464a2f6c8f1;x=dcb1e5a8a0a5f8a6", false),
+        ] {
+            assert_eq!(is_of_one_entry(cursor, other), is_same, "{other:?}");
+        }
+    }
 
     #[test]
     fn a_cursor_tells_when_its_entry_was_received() {

@@ -63,7 +63,6 @@ functions! {
     sd_journal_seek_realtime_usec(Raw, u64) -> c_int;
     sd_journal_seek_cursor(Raw, *const c_char) -> c_int;
     sd_journal_get_cursor(Raw, *mut *mut c_char) -> c_int;
-    sd_journal_test_cursor(Raw, *const c_char) -> c_int;
     sd_journal_next(Raw) -> c_int;
     sd_journal_previous(Raw) -> c_int;
     sd_journal_get_realtime_usec(Raw, *mut u64) -> c_int;
@@ -240,13 +239,6 @@ impl Handle {
         let function = self.functions.sd_journal_seek_cursor;
         // SAFETY: the handle is open; the cursor is a terminated string.
         self.run(INVALID, |raw| unsafe { function(raw, cursor.as_ptr()) }).map(|_| ())
-    }
-
-    /// Whether the entry at hand has this cursor.
-    pub(crate) fn is_at(&self, cursor: &CStr) -> Result<bool, JournalError> {
-        let function = self.functions.sd_journal_test_cursor;
-        // SAFETY: the handle is open; the cursor is a terminated string.
-        self.run(INVALID, |raw| unsafe { function(raw, cursor.as_ptr()) }).map(|same| same > 0)
     }
 
     /// The cursor of the entry at hand.

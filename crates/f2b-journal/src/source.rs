@@ -159,6 +159,11 @@ impl Source {
         is_named && self.choose().is_ok_and(|chosen| chosen.files.is_empty())
     }
 
+    /// Whether there are files, whatever is in them.
+    pub fn finds_files(&self) -> bool {
+        self.choose().is_ok_and(|chosen| !chosen.files.is_empty())
+    }
+
     /// Whether other files would be opened now, or any of these has been replaced or might be opened where it was not before.
     pub(crate) fn have_changed(&self, files: &[OpenFile]) -> bool {
         let chosen = self.choose().map(|chosen| chosen.files).unwrap_or_default();

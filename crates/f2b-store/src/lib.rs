@@ -16,5 +16,5 @@ mod store;
 
 pub use crate::bans::{CurrentBans, History, NewBan};
 pub use crate::error::StoreError;
-pub use crate::logs::KnownLog;
+pub use crate::logs::{KnownLog, OldLog};
 pub use crate::store::Store;

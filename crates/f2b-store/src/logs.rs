@@ -23,6 +23,15 @@ pub struct KnownLog {
     pub is_same: bool,
 }
 
+/// How far a jail has read a file that had the name of a log before.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OldLog {
+    /// What tells it from others.
+    pub md5: String,
+    /// Where reading goes on.
+    pub position: Number,
+}
+
 impl Store {
     /// How far the jail has read the log before; takes note of the log where there is something to note. (fail2ban gives
     /// the position of the same log only.)
@@ -68,6 +77,50 @@ impl Store {
         Ok(())
     }
 
+    /// How far the jail has read files that had the name of the log and are still written to, as far as it has told
+    /// ([`Self::update_old_log`]).
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Query`].
+    pub fn old_logs(&self, jail: &str, path: &str) -> Result<Vec<OldLog>, StoreError> {
+        let logs = || -> rusqlite::Result<Vec<OldLog>> {
+            let sql =
+                "SELECT firstlinemd5, lastfilepos FROM logs WHERE jail = ?1 AND path = ?2 || firstlinemd5";
+            let mut statement = self.connection.prepare_cached(sql)?;
+            let mut rows = statement.query((jail, old_log(path, "")))?;
+            let mut logs = Vec::new();
+            while let Some(row) = rows.next()? {
+                let md5 = row.get_ref(0)?.as_str().ok().map(str::to_owned);
+                let log = md5.zip(number(row.get_ref(1)?));
+                logs.extend(log.map(|(md5, position)| OldLog { md5, position }));
+            }
+            Ok(logs)
+        };
+        logs().doing("list the old files of a log")
+    }
+
+    /// Takes note of the position up to which the jail has read a file that had the name of the log. fail2ban, which has no
+    /// such rows, takes it for another log that is not watched any more.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Query`], for example where there is no such jail.
+    pub fn update_old_log(&mut self, jail: &str, path: &str, old: &OldLog) -> Result<(), StoreError> {
+        self.update_log(jail, &old_log(path, &old.md5), old.position, Some(&old.md5))
+    }
+
+    /// Forgets a file that had the name of the log.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Query`].
+    pub fn del_old_log(&mut self, jail: &str, path: &str, md5: &str) -> Result<(), StoreError> {
+        let sql = "DELETE FROM logs WHERE jail = ?1 AND path = ?2";
+        let delete = || self.connection.prepare_cached(sql)?.execute((jail, old_log(path, md5)));
+        delete().doing("forget an old file of a log").map(drop)
+    }
+
     /// The paths of the logs of one jail, or of all.
     ///
     /// # Errors
@@ -111,6 +164,11 @@ impl Store {
             })
             .optional()
     }
+}
+
+/// What stands for a file that had the name of a log: no path that somebody would give.
+fn old_log(path: &str, md5: &str) -> String {
+    format!("{path}//{md5}")
 }
 
 /// A number with the type that Python gives it.
@@ -175,6 +233,24 @@ mod tests {
         store.update_log("sshd", path, time, Some("2005-08-14 09:40:00")).expect("noted");
         let known = store.add_log("sshd", path, Number::Int(0), None).expect("an answer").expect("a place");
         assert_eq!((known.position, known.is_same), (time, true));
+    }
+
+    #[test]
+    fn old_files_of_a_log_are_known_apart() {
+        let mut store = store();
+        let old = |md5: &str, position| OldLog { md5: md5.into(), position: Number::Int(position) };
+        store.update_log("sshd", LOG, Number::Int(1), Some("now")).expect("noted");
+        for log in [old("abc", 7), old("def", 8), old("abc", 9)] {
+            store.update_old_log("sshd", LOG, &log).expect("noted");
+        }
+        store.update_old_log("sshd", "/var/log/auth", &old("xyz", 3)).expect("noted");
+        let known = store.old_logs("sshd", LOG).expect("a list");
+        assert_eq!(known, [old("abc", 9), old("def", 8)]);
+        store.del_old_log("sshd", LOG, "abc").expect("forgotten");
+        assert_eq!(store.old_logs("sshd", LOG).expect("a list"), [old("def", 8)]);
+        let known = KnownLog { position: Number::Int(1), md5: Some("now".into()), is_same: true };
+        assert_eq!(store.add_log("sshd", LOG, Number::Int(0), Some("now")).expect("known"), Some(known));
+        assert!(store.old_logs("nobody", LOG).expect("a list").is_empty());
     }
 
     #[test]

@@ -14,9 +14,10 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::anyhow;
 use f2b_jail::{Asked, History};
-use f2b_store::{CurrentBans, NewBan, Store};
+use f2b_store::{CurrentBans, NewBan, OldLog, Store};
 use f2b_types::{FailData, Id, Level, Log, Number, Record, Ticket};
 
+use super::tail::Place;
 use super::{JailKey, Msg, listener};
 use crate::clock;
 use crate::logging::ServerLog;
@@ -37,6 +38,10 @@ pub(crate) enum Ask {
     },
     /// Reading has come this far.
     UpdateLog { jail: String, path: String, position: Number, hash: String },
+    /// In a file that had the name of this log reading has come this far.
+    UpdateOldLog { jail: String, path: String, place: Place },
+    /// Such a file, known by the hash of its first line, is not read on any more.
+    ForgetOldLog { jail: String, path: String, hash: String },
     /// What is known of this id?
     History { key: JailKey, jail: String, asked: Asked, id: Id, overall: bool },
     /// Keep this ban.
@@ -66,6 +71,8 @@ pub(crate) struct LastRead {
     pub(super) md5: Option<String>,
     /// When that was, if it is known: what was written later has not been read.
     pub(super) at: Option<SystemTime>,
+    /// The same in files that had the name before and were read on.
+    pub(super) old: Vec<Place>,
 }
 
 /// Which bans a jail wants back at its start.
@@ -230,7 +237,11 @@ impl Keeper {
                 let known = self.check("add log", result).flatten();
                 let log = (jail, path);
                 let at = self.read.get(&log).copied().or(self.written);
-                let known = known.map(|known| LastRead { position: known.position, md5: known.md5, at });
+                let (jail, path) = &log;
+                let old = self.store.old_logs(jail, path);
+                let old = self.check("get old logs", old).unwrap_or_default();
+                let old = old.into_iter().filter_map(place_of).collect();
+                let known = known.map(|known| LastRead { position: known.position, md5: known.md5, at, old });
                 if known.is_none() {
                     self.read.insert(log, SystemTime::now());
                 }
@@ -240,6 +251,15 @@ impl Keeper {
                 let result = self.store.update_log(&jail, &path, position, Some(&hash));
                 self.check("update log", result);
                 self.read.insert((jail, path), SystemTime::now());
+            }
+            Ask::UpdateOldLog { jail, path, place: Place { position, hash } } => {
+                let position = Number::Int(i64::try_from(position).unwrap_or(i64::MAX));
+                let result = self.store.update_old_log(&jail, &path, &OldLog { md5: hash, position });
+                self.check("update old log", result);
+            }
+            Ask::ForgetOldLog { jail, path, hash } => {
+                let result = self.store.del_old_log(&jail, &path, &hash);
+                self.check("forget old log", result);
             }
             Ask::History { key, jail, asked, id, overall } => {
                 let result = self.store.history(&id, Some(&jail), overall);
@@ -295,6 +315,11 @@ impl Keeper {
             }
         }
     }
+}
+
+fn place_of(old: OldLog) -> Option<Place> {
+    let position = u64::try_from(old.position.as_i64()).ok()?;
+    Some(Place { position, hash: old.md5 })
 }
 
 impl Unwritten {

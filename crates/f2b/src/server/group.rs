@@ -14,7 +14,7 @@ use super::jails::WatchedFile;
 use super::log_file::{LogFile, Progress};
 use super::reader::{POLL_INTERVAL, QUIET_POLL_INTERVAL, RECHECK_INTERVAL};
 use super::reading::{self, Jail, LineDates, State};
-use super::tail::{Place, RawLine};
+use super::tail::{LineStart, Place, RawLine};
 use super::ways::{Warned, Ways};
 use super::{JailKey, Msg, Outcome};
 use crate::logging::ServerLog;
@@ -48,8 +48,10 @@ pub(super) struct Member {
     jail: JailKey,
     /// The place that the database has been told of.
     saved: Place,
-    /// Lines with failures that may not count yet, oldest first.
-    uncounted: VecDeque<(Outcome, Place)>,
+    /// The same of the places in files that have lost the name.
+    saved_old: Vec<Place>,
+    /// Lines with failures that may not count yet, oldest first, and whether they came in a file that had lost the name.
+    uncounted: VecDeque<(Outcome, Place, bool)>,
     /// The file is to be searched for the first line that counts, before anything is read; until then it is alone.
     unsought: bool,
     /// The last look found no file, or one that can't be read; said in the log once.
@@ -63,12 +65,14 @@ impl Group {
         let member = Member {
             jail: jail.key,
             saved: file.place.clone(),
+            saved_old: file.old.clone(),
             uncounted: VecDeque::new(),
             unsought: !file.tail,
             troubled: false,
         };
         Self {
-            log: LogFile::new(file.path.clone().into(), file.place.clone(), file.tail).read_at(file.read),
+            log: LogFile::new(file.path.clone().into(), file.place.clone(), file.tail)
+                .read_at(file.read, file.old.clone()),
             encoding: encoding.clone(),
             format: format.cloned(),
             members: vec![member],
@@ -283,7 +287,7 @@ impl Group {
                     let outcome = jail.line(line, &mut dates, &context, ways);
                     let found = outcome.zip(start).zip(members.iter_mut().find(|of| of.jail == jail.key));
                     if let Some(((outcome, start), member)) = found {
-                        member.has_found(outcome, start.place());
+                        member.has_found(outcome, start);
                     }
                 }
             };
@@ -331,19 +335,20 @@ impl Group {
         let read = self.log.place();
         for member in &mut self.members {
             let place = member.counted_up_to(&read);
-            if member.saved == place {
+            let old = self.log.old_places(&place).into_iter().map(|old| member.counted_in_old(old));
+            let old: Vec<Place> = old.collect();
+            if member.saved == place && member.saved_old == old {
                 continue;
             }
             let jail = only.filter(|jail| jail.key == member.jail).or_else(|| find(member.jail));
             let Some(jail) = jail else { continue };
-            let position = Ask::UpdateLog {
-                jail: jail.name.clone(),
-                path: self.log.path().display().to_string(),
-                position: Number::Int(i64::try_from(place.position).unwrap_or(i64::MAX)),
-                hash: place.hash.clone(),
-            };
-            member.saved = place;
-            let _ = core.send(Msg::ReadUpTo(position));
+            let log = (jail.name.as_str(), self.log.path());
+            // First those of which nothing would be known otherwise.
+            let mut asks = new_old_places(log, &mut member.saved_old, old);
+            asks.extend(new_place(log, &mut member.saved, place));
+            for ask in asks {
+                let _ = core.send(Msg::ReadUpTo(ask));
+            }
         }
     }
 
@@ -378,18 +383,50 @@ impl Group {
 
 impl Member {
     /// A line was one of failures, which may have to be waited for.
-    fn has_found(&mut self, outcome: Outcome, place: Place) {
+    fn has_found(&mut self, outcome: Outcome, start: LineStart<'_>) {
         if self.uncounted.len() == self.uncounted.capacity() {
-            self.uncounted.retain(|(outcome, _)| !outcome.is_known());
+            self.uncounted.retain(|(outcome, ..)| !outcome.is_known());
         }
-        self.uncounted.push_back((outcome, place));
+        self.uncounted.push_back((outcome, start.place(), start.is_late));
     }
 
     /// Where reading has to go on after a restart if it has come to `read`.
     fn counted_up_to(&mut self, read: &Place) -> Place {
-        while self.uncounted.pop_front_if(|(outcome, _)| outcome.is_known()).is_some() {}
-        self.uncounted.front().map_or(read, |(_, place)| place).clone()
+        while self.uncounted.pop_front_if(|(outcome, ..)| outcome.is_known()).is_some() {}
+        let mut uncounted = self.uncounted.iter();
+        let first = uncounted.find(|(_, place, is_late)| !is_late || place.hash == read.hash);
+        first.map_or(read, |(_, place, _)| place).clone()
     }
+
+    /// The same in a file that has lost the name.
+    fn counted_in_old(&self, read: Place) -> Place {
+        let first = self.uncounted.iter().find(|(_, place, _)| place.hash == read.hash);
+        first.map_or(read, |(_, place, _)| place.clone())
+    }
+}
+
+/// What the database is to be told of a place in the log of a jail, unless it knows.
+fn new_place((jail, path): (&str, &Path), saved: &mut Place, place: Place) -> Option<Ask> {
+    if *saved == place {
+        return None;
+    }
+    *saved = place.clone();
+    let position = Number::Int(i64::try_from(place.position).unwrap_or(i64::MAX));
+    Some(Ask::UpdateLog { jail: jail.into(), path: path.display().to_string(), position, hash: place.hash })
+}
+
+/// The same of the places in files that have lost the name.
+fn new_old_places((jail, path): (&str, &Path), saved: &mut Vec<Place>, old: Vec<Place>) -> Vec<Ask> {
+    let (jail, path) = (jail.to_owned(), path.display().to_string());
+    let saved = std::mem::replace(saved, old.clone());
+    let is_gone = |known: &Place| old.iter().all(|place| place.hash != known.hash);
+    let gone: Vec<String> =
+        saved.iter().filter(|known| is_gone(known)).map(|known| known.hash.clone()).collect();
+    let new = old.into_iter().filter(|place| !saved.contains(place));
+    let update = new.map(|place| Ask::UpdateOldLog { jail: jail.clone(), path: path.clone(), place });
+    let forget =
+        gone.into_iter().map(|hash| Ask::ForgetOldLog { jail: jail.clone(), path: path.clone(), hash });
+    update.chain(forget).collect()
 }
 
 fn state_of(member: &Member, jails: &[Jail]) -> State {

@@ -60,6 +60,8 @@ pub(super) struct WatchedFile {
     pub(super) place: Place,
     /// When reading had come there: what was written later has not been read.
     pub(super) read: Option<SystemTime>,
+    /// The places in files that had the name before and were read on.
+    pub(super) old: Vec<Place>,
     pub(super) tail: bool,
 }
 

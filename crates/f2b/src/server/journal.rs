@@ -288,10 +288,14 @@ impl FollowedJournal {
         self.trouble.is_some_and(|since| since.elapsed() >= PATIENCE)
     }
 
-    /// Says in the log, once, that it can't be read. That a file can't be opened which is just begun is not worth a word.
+    /// Says in the log, once, that it can't be read, or that it can be again. That a file can't be opened which is just begun is not worth a word.
     pub(super) fn report(&mut self, jail: &str, progress: &Result<Progress, JournalError>, log: &ServerLog) {
         let Err(error) = progress else {
-            (self.trouble, self.is_told) = (None, false);
+            self.trouble = None;
+            if std::mem::take(&mut self.is_told) {
+                let message = format!("[{jail}] The journal can be read again");
+                log.write(Record::new(Level::NOTICE, "filtersystemd", message));
+            }
             return;
         };
         self.trouble.get_or_insert_with(Instant::now);

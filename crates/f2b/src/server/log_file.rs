@@ -77,6 +77,8 @@ pub(super) struct LogFile {
     start: Place,
     /// When reading had come there, if that was before this reader, or before the file was closed.
     read: Option<SystemTime>,
+    /// The same in files that had lost the name before this reader and were read on.
+    old: Vec<Place>,
     /// Files that have lost the name and have been read.
     retired: Retired,
     /// Since when the file under the name has been another one.
@@ -106,6 +108,7 @@ impl LogFile {
             fifo: None,
             start,
             read: None,
+            old: Vec::new(),
             retired: Retired::default(),
             rotated: None,
             looks: None,
@@ -118,9 +121,9 @@ impl LogFile {
     }
 
     /// The same, where `start` was the place at that time: what was written later has not been read, though there is no file to be
-    /// found any more with that place in it.
-    pub(super) fn read_at(self, read: Option<SystemTime>) -> Self {
-        Self { read, ..self }
+    /// found any more with that place in it. At the `old` places files were read on that had lost the name.
+    pub(super) fn read_at(self, read: Option<SystemTime>, old: Vec<Place>) -> Self {
+        Self { read, old, ..self }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -129,7 +132,21 @@ impl LogFile {
 
     /// Where reading goes on after a restart.
     pub(super) fn place(&self) -> Place {
-        self.tail.as_ref().map_or_else(|| self.start.clone(), Tail::place)
+        if let Some(tail) = self.tail.as_ref().filter(|tail| tail.has_begun()) {
+            return tail.place();
+        }
+        // It leads to the file from where reading was before, which may have been read on since.
+        let before = self.tail.as_ref().map_or(&self.start, |tail| &tail.before);
+        let mut retired = self.retired.iter().map(Tail::place);
+        retired.find(|old| !old.hash.is_empty() && old.hash == before.hash).unwrap_or_else(|| before.clone())
+    }
+
+    /// Where reading goes on after a restart in files that have lost the name, oldest first, those that are read again from
+    /// `place` on left out.
+    pub(super) fn old_places(&self, place: &Place) -> Vec<Place> {
+        let retired = self.retired.iter().map(Tail::place);
+        let all = self.old.iter().cloned().chain(retired).take_while(|old| old.hash != place.hash);
+        all.filter(|old| !old.hash.is_empty()).collect()
     }
 
     /// Changes whenever another file than before is read under the name.
@@ -149,6 +166,7 @@ impl LogFile {
             fifo: None,
             start: self.start.clone(),
             read: self.read,
+            old: self.old.clone(),
             retired: self.retired.fork(),
             rotated: self.rotated,
             looks: None,
@@ -335,7 +353,8 @@ impl LogFile {
     ) -> io::Result<Progress> {
         let limit =
             self.tail.as_ref().zip(distance).map(|(tail, distance)| (tail.number, tail.position + distance));
-        if self.retired.read_lines(encoding, self.in_operation, each)? {
+        let is_copy = |old: &Tail| self.tail.iter().chain(&self.emptied).any(|tail| tail.is_copied_in(old));
+        if self.retired.read_lines(encoding, self.in_operation, is_copy, each)? {
             return Ok(Progress::More);
         }
         if let Some(progress) = self.read_fifo(encoding, each)? {
@@ -405,6 +424,9 @@ impl LogFile {
     /// first.
     fn open_first(&mut self) -> io::Result<Option<Progress>> {
         let Some(file) = open_if_there(self.names.own())? else { return Ok(Some(Progress::Missing)) };
+        if !self.find_old()? {
+            return Ok(Some(Progress::Unsettled));
+        }
         let Place { position, hash } = self.start.clone();
         let id = inode(&file.metadata()?);
         if self.retired.has_closed(id) {
@@ -426,7 +448,9 @@ impl LogFile {
             false => generations::with_hash(&self.names, &hash, position),
         };
         let unread = match (&known.found, self.read) {
-            (None, Some(read)) => generations::written_since(&self.names, read, |_| false),
+            (None, Some(read)) => {
+                generations::written_since(&self.names, read, |file| self.retired.has(file))
+            }
             _ => Looked::nothing(),
         };
         if !(known.is_sure && unread.is_sure || self.has_waited()) {
@@ -437,6 +461,34 @@ impl LogFile {
             None => self.begin(unread.found.unwrap_or(file), 0)?,
         }
         Ok(None)
+    }
+
+    /// Takes up the files that had lost the name before this reader and were read on, as far as they can be found. Answers whether
+    /// that is certain.
+    fn find_old(&mut self) -> io::Result<bool> {
+        if self.old.is_empty() {
+            return Ok(true);
+        }
+        self.names.follow();
+        let is_old = |place: &&Place| place.hash != self.start.hash;
+        let looked: Vec<(Looked, u64)> = self
+            .old
+            .iter()
+            .filter(is_old)
+            .map(|place| (generations::with_hash(&self.names, &place.hash, place.position), place.position))
+            .collect();
+        if !(looked.iter().all(|(looked, _)| looked.is_sure) || self.has_waited()) {
+            return Ok(false);
+        }
+        self.rotated = None;
+        for (looked, position) in looked {
+            if let Some(file) = looked.found {
+                self.retired.push(Tail::new(file, (position, self.openings), self.start.clone())?);
+                self.openings += 1;
+            }
+        }
+        self.old.clear();
+        Ok(true)
     }
 
     /// Before the first byte of a file is read: if it has been written to since it was begun, it may have been copied and emptied,

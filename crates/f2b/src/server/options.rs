@@ -272,17 +272,19 @@ impl Core {
         });
         let known = known.filter(|_| !tail).and_then(|known| {
             let position = u64::try_from(known.position.as_i64()).ok()?;
-            Some((Place { position, hash: known.md5.unwrap_or_else(|| hash.clone()) }, known.at))
+            let place = Place { position, hash: known.md5.unwrap_or_else(|| hash.clone()) };
+            Some((place, known.at, known.old))
         });
-        let (place, read) = known
-            .unwrap_or_else(|| (Place { position: if tail { size } else { 0 }, hash: hash.clone() }, None));
+        let (place, read, old) = known.unwrap_or_else(|| {
+            (Place { position: if tail { size } else { 0 }, hash: hash.clone() }, None, Vec::new())
+        });
         // Of another file the reader looks for what is left of it.
         let position = if place.hash == hash { place.position } else { 0 };
         let name_of_file = Value::from(path.as_str());
         let message = format!("Added logfile: {name_of_file} (pos = {position}, hash = {hash})");
         self.log(Level::INFO, "filter", message);
         let running = self.jail(name)?;
-        running.files.push(WatchedFile { path, place, read, tail });
+        running.files.push(WatchedFile { path, place, read, old, tail });
         running.changed = true;
         Ok(())
     }

@@ -67,7 +67,7 @@ pub(super) fn backend_named(backend: &str) -> Result<Backend, BackendError> {
     Ok(Backend { name, options, journal })
 }
 
-/// The journal by the parameters of the backend, once it could be opened.
+/// The journal by the parameters of the backend, once it could be opened, or for as long as there are files.
 fn journal_of(options: &NamedValues) -> Result<Source, BackendError> {
     f2b_journal::load().map_err(|error| BackendError::Missing("systemd", error.to_string()))?;
     let source = Source::parse(options).map_err(|error| {
@@ -79,6 +79,8 @@ fn journal_of(options: &NamedValues) -> Result<Source, BackendError> {
     })?;
     match open(&source) {
         Ok(_) => Ok(source),
+        // It is broken. Another one is going to take its place, and the reader waits for that.
+        Err(error) if error.is_of_content() && source.finds_files() => Ok(source),
         Err(error) => Err(BackendError::Unusable(journal_error(&error))),
     }
 }

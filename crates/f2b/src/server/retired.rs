@@ -2,6 +2,7 @@
 //! not have noticed. Then they are closed; the place in them is known for longer, since a file may get its name back.
 
 use std::collections::VecDeque;
+use std::fs::File;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,7 @@ use f2b_filter::Encoding;
 
 use super::generations::Inode;
 use super::log_file::BUDGET;
-use super::tail::{Closed, Filled, RawLine, Tail};
+use super::tail::{Closed, Filled, LineStart, RawLine, Tail};
 
 /// How long a file is read on after the last line that came in it.
 pub(super) const GRACE: Duration = Duration::from_secs(30);
@@ -40,6 +41,11 @@ impl Retired {
     /// Those that are read on.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Tail> {
         self.open.iter().map(|(tail, _)| tail)
+    }
+
+    /// Whether it is one of those.
+    pub(super) fn has(&self, file: &File) -> bool {
+        self.iter().any(|tail| tail.is_of(file))
     }
 
     /// Another reader of the same files.
@@ -97,7 +103,7 @@ impl Retired {
     }
 
     /// Hands out the lines that have come, up to a budget for each file, and closes files in which none has come for long
-    /// enough. Answers whether there is more.
+    /// enough. Answers whether there is more. `is_copy` says whether what comes in one that was empty is what is in another one.
     ///
     /// # Errors
     ///
@@ -106,16 +112,18 @@ impl Retired {
         &mut self,
         encoding: &Encoding,
         is_news: bool,
+        is_copy: impl Fn(&Tail) -> bool,
         each: &mut impl FnMut(RawLine<'_>),
     ) -> io::Result<bool> {
         let mut broken = None;
         let mut overwritten = Vec::new();
         for (index, (tail, since)) in self.open.iter_mut().enumerate() {
             for round in 0.. {
+                let was_empty = tail.trace.is_empty();
                 match tail.fill(None) {
                     Ok(Filled::End) => break,
-                    Ok(Filled::More) => {}
-                    Ok(Filled::Emptied) => {
+                    Ok(Filled::More) if !(was_empty && is_copy(tail)) => {}
+                    Ok(Filled::More | Filled::Emptied) => {
                         overwritten.push(tail.inode);
                         break;
                     }
@@ -125,8 +133,9 @@ impl Retired {
                     }
                 }
                 *since = Instant::now();
-                // After a restart it is the file with the name that reading goes on in.
-                tail.hand_out(encoding, is_news, &mut |line| each(RawLine { start: None, ..line }))?;
+                tail.hand_out(encoding, is_news, &mut |line| {
+                    each(RawLine { start: line.start.map(LineStart::late), ..line });
+                })?;
                 if round == BUDGET {
                     return Ok(true);
                 }

@@ -46,9 +46,16 @@ pub(super) struct LineStart<'l> {
     /// The hash of the first line of its file.
     hash: &'l str,
     position: u64,
+    /// The file had lost its name when it was read up to here.
+    pub(super) is_late: bool,
 }
 
 impl LineStart<'_> {
+    /// The same of a file that has lost its name.
+    pub(super) fn late(self) -> Self {
+        Self { is_late: true, ..self }
+    }
+
     pub(super) fn place(self) -> Place {
         Place { position: self.position, hash: self.hash.into() }
     }
@@ -56,7 +63,7 @@ impl LineStart<'_> {
 
 /// How far a log has been read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Place {
+pub(crate) struct Place {
     /// Offset of the first byte that has not been handed out.
     pub(super) position: u64,
     /// The hash of the first line of the file that this is an offset in; empty if it had none.
@@ -191,18 +198,30 @@ impl Tail {
         is_this || self.emptied.as_ref().is_some_and(|emptied| emptied.is_in(file))
     }
 
+    /// Whether another file, of which the first bytes have been read, is a copy of what it holds, or held.
+    pub(super) fn is_copied_in(&self, other: &Self) -> bool {
+        let mut beginning = vec![0; other.buffer.len()];
+        let is_like = self.file.read_exact_at(&mut beginning, 0).is_ok() && beginning == other.buffer.bytes();
+        is_like || self.read().is_in(&other.file) || self.is_of(&other.file)
+    }
+
     /// The hash of its first line, as far as that was there when it was looked for.
     pub(super) fn hash(&self) -> &str {
         self.first_line.hash()
     }
 
-    /// How far reading has come. Before its first line is there, nothing tells a file from others; but the way leads to it
-    /// from where reading was before.
+    /// Whether its first line is there: before, nothing tells a file from others.
+    pub(super) fn has_begun(&self) -> bool {
+        self.position > 0 || !self.hash().is_empty()
+    }
+
+    /// How far reading has come.
     pub(super) fn place(&self) -> Place {
-        if self.position == 0 && self.hash().is_empty() {
-            return self.before.clone();
+        if self.has_begun() {
+            Place { position: self.position, hash: self.hash().into() }
+        } else {
+            self.before.clone()
         }
-        Place { position: self.position, hash: self.hash().into() }
     }
 
     /// Offset behind the last byte that has been read.
@@ -327,8 +346,8 @@ impl Tail {
         loop {
             let position = end - self.buffer.len() as u64;
             let Some(bytes) = self.buffer.next_line(&encoding) else { break };
-            let start = Some(LineStart { hash: self.first_line.hash(), position });
-            each(RawLine { bytes, encoding: &encoding, is_news, start });
+            let start = LineStart { hash: self.first_line.hash(), position, is_late: false };
+            each(RawLine { bytes, encoding: &encoding, is_news, start: Some(start) });
         }
         self.position = end - self.buffer.len() as u64;
         Ok(())
