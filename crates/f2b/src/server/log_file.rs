@@ -26,7 +26,7 @@ use super::fifo::{self, Fifo};
 use super::generations::{self, Inode, Looked, Names, inode};
 use super::retired::Retired;
 use super::seek::{self, Sought};
-use super::tail::{Filled, Place, RawLine, Tail, first_line_hash_of, open_if_there, unread_since_now};
+use super::tail::{Filled, Place, RawLine, TRACE, Tail, first_line_hash_of, open_if_there, unread_since_now};
 
 /// Chunks after which the reader takes care of other files before it goes on with this one.
 pub(super) const BUDGET: usize = 16;
@@ -569,12 +569,15 @@ impl LogFile {
         let is_known = |file: &File| known().any(|known| known.is_of(file));
         // The file is open already: another rotation at this moment takes no generation away.
         let Looked { found, is_sure } = generations::next(&self.names, &tail.file, is_known);
+        let (read, position) = (tail.read(), tail.position);
         if !is_sure && !self.has_waited() {
             return Ok(Some(Progress::Unsettled));
         }
         let emptied = || self.emptied.as_ref().and_then(|tail| tail.file.try_clone().ok());
         let Some(next) = found.or_else(emptied).or(named) else { return Ok(Some(Progress::Missing)) };
-        self.begin(next, 0)?;
+        // Somebody may have put a copy in its place, as an editor does. A few bytes do not tell.
+        let is_copy = read.trace.len() == TRACE && read.is_in(&next);
+        self.begin(next, if is_copy { position } else { 0 })?;
         Ok(None)
     }
 

@@ -20,7 +20,7 @@ use super::seek::At;
 use crate::line_buffer::LineBuffer;
 
 /// As many bytes before the place in the file tell whether it is still the same text.
-const TRACE: usize = 64;
+pub(super) const TRACE: usize = 64;
 
 /// Bytes of a line that count.
 pub(super) const MAX_LINE: usize = 1 << 20;

@@ -455,6 +455,29 @@ fn a_renamed_file_that_is_overwritten_is_left_alone() {
     file.expect(&["four", "five"], Progress::End);
 }
 
+/// As an editor leaves it; fail2ban reads all of it again.
+#[test]
+fn a_copy_in_place_of_a_file_is_read_on() {
+    let mut file = Fixture::new();
+    let lines: Vec<String> = (0..20).map(|number| format!("line {number}")).collect();
+    let content = lines.join("\n") + "\nhalf a";
+    file.append(&content);
+    file.expect(&lines.iter().map(String::as_str).collect::<Vec<_>>(), Progress::End);
+    let new = file.dir.path().join("new");
+    let replace = |content: &str| {
+        fs::write(&new, content).expect("a file");
+        fs::rename(&new, new.with_file_name("log")).expect("another file");
+        pass_time();
+    };
+    replace(&(content + " line\nanother one\n"));
+    file.expect(&["half a line", "another one"], Progress::End);
+    replace("of another text\n");
+    file.expect(&["of another text"], Progress::End);
+    // So little is not known again.
+    replace("of another text\nand on\n");
+    file.expect(&["of another text", "and on"], Progress::End);
+}
+
 #[test]
 fn an_old_file_that_can_not_be_read_any_more_is_left_alone() {
     let mut file = Fixture::new();
