@@ -39,6 +39,11 @@ impl LineBuffer {
         self.bytes.get(self.start..self.end).unwrap_or(&[])
     }
 
+    /// As many bytes, at most, that were handed out last since the last chunk came.
+    pub(crate) fn before(&self, count: usize) -> &[u8] {
+        self.bytes.get(self.start.saturating_sub(count)..self.start).unwrap_or(&[])
+    }
+
     /// Forgets everything.
     pub(crate) fn clear(&mut self) {
         *self = Self::new(self.longest);

@@ -3,12 +3,15 @@
 //! Which of them comes behind which is told by when they were made and when they were written to: names say it in too
 //! many ways. A compressed one is of no use, since another rotation has made it of one that could be read.
 
+use std::cell::RefCell;
 use std::cmp::Ordering;
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
 use super::tail::{Emptied, first_line_hash_of, open_regular};
@@ -31,16 +34,36 @@ fn times(meta: &Metadata) -> io::Result<Times> {
     Ok((meta.created()?, meta.modified()?))
 }
 
+/// The names of all logs that are followed. However it is called, none of them is an old file of another one
+/// (`app.log`, `app-2026-11-25.log`).
+#[derive(Debug, Clone, Default)]
+pub(super) struct Logs(Rc<RefCell<HashSet<PathBuf>>>);
+
+impl Logs {
+    pub(super) fn insert(&self, path: &Path) {
+        self.0.borrow_mut().insert(path.into());
+    }
+
+    pub(super) fn remove(&self, path: &Path) {
+        self.0.borrow_mut().remove(path);
+    }
+
+    fn have(&self, path: &Path) -> bool {
+        self.0.borrow().contains(path)
+    }
+}
+
 /// Where the generations of a log are: beside its name, and beside what that leads to if it is a link.
 #[derive(Debug, Clone)]
 pub(super) struct Names {
     own: PathBuf,
     target: Option<PathBuf>,
+    logs: Logs,
 }
 
 impl Names {
-    pub(super) fn new(own: PathBuf) -> Self {
-        Self { own, target: None }
+    pub(super) fn new(own: PathBuf, logs: Logs) -> Self {
+        Self { own, target: None, logs }
     }
 
     /// The name of the log itself.
@@ -89,15 +112,22 @@ impl Looked {
     }
 }
 
-/// The generation that was begun next after `old` and is not under the log's own name any more. Where the file system
-/// does not tell when a file was made, there is none.
-pub(super) fn next(names: &Names, old: &File, is_known: impl Fn(&File) -> bool) -> Looked {
+/// The generation that was begun next after `old` and is not under the log's own name any more, nor was there already at the
+/// time when `old` had that name. Where the file system does not tell when a file was made, there is none.
+pub(super) fn next(
+    names: &Names,
+    old: &File,
+    had_name: Option<SystemTime>,
+    is_known: impl Fn(&File) -> bool,
+) -> Looked {
     let old = old.metadata().and_then(|meta| Ok((inode(&meta), times(&meta)?)));
     let Ok((own, (created, modified))) = old else {
         return Looked::nothing();
     };
     Looked::at(names, || {
         let all: Vec<Generation> = names.all().flat_map(rotated).collect();
+        let is_log = |generation: &Generation| names.logs.have(&generation.path);
+        let is_new = |times: &Times| had_name.is_none_or(|at| times.0 >= at);
         let old = all.iter().find(|generation| inode(&generation.meta) == own);
         // A copy of the old one is younger, but has not been written to since. Where the old one is a copy itself, the file that
         // was emptied then is older; where somebody goes on writing in the old one, all others seem to be: then names tell.
@@ -109,7 +139,9 @@ pub(super) fn next(names: &Names, old: &File, is_known: impl Fn(&File) -> bool) 
             None => times.1 > modified || (times.0 >= created && times.1 >= modified),
         };
         let timed = all.iter().filter_map(|generation| Some((times(&generation.meta).ok()?, generation)));
-        let later = timed.filter(|(times, generation)| is_later(generation, times));
+        let later = timed.filter(|(times, generation)| {
+            is_new(times) && is_later(generation, times) && !is_log(generation)
+        });
         let opened = later.filter_map(|(times, generation)| {
             let file = open_regular(&generation.path).ok().filter(|file| !is_known(file))?;
             Some((times, generation, file))
@@ -173,14 +205,23 @@ fn with(names: &Names, length: u64, is_wanted: impl Fn(&File) -> bool) -> Looked
     })
 }
 
-/// The first generation that somebody has written to since, of those that are not known.
-pub(super) fn written_since(names: &Names, since: SystemTime, is_known: impl Fn(&File) -> bool) -> Looked {
+/// The first generation that somebody has written to since, of those that are not known. It was made since as well, unless it
+/// `may_be_older`.
+pub(super) fn written_since(
+    names: &Names,
+    since: SystemTime,
+    may_be_older: impl Fn(Inode) -> bool,
+    is_known: impl Fn(&File) -> bool,
+) -> Looked {
     Looked::at(names, || {
         let files = names.all().flat_map(rotated).filter(|generation| generation.meta.len() > 0);
+        let files = files.filter(|generation| !names.logs.have(&generation.path));
         let files = files.filter_map(|generation| {
             let modified = generation.meta.modified().ok().filter(|modified| *modified > since)?;
-            let file = open_regular(&generation.path).ok().filter(|file| !is_known(file))?;
-            Some((times(&generation.meta).unwrap_or((modified, modified)), file))
+            let file = open_regular(&generation.path).ok()?;
+            let times = times(&generation.meta).unwrap_or((modified, modified));
+            let may_be = times.0 >= since || may_be_older(inode(&generation.meta));
+            (may_be && !is_known(&file)).then_some((times, file))
         });
         files.min_by_key(|(times, _)| *times).map(|(_, file)| file)
     })

@@ -10,6 +10,7 @@ use f2b_filter::{Encoding, Entry, LineContext, LogFormat, OpenMessages};
 use f2b_types::{Level, Log, Number, Record};
 
 use super::database::Ask;
+use super::generations::Logs;
 use super::jails::WatchedFile;
 use super::log_file::{LogFile, Progress};
 use super::reader::{POLL_INTERVAL, QUIET_POLL_INTERVAL, RECHECK_INTERVAL};
@@ -60,7 +61,7 @@ pub(super) struct Member {
 
 impl Group {
     /// One of a jail that begins to watch a file.
-    pub(super) fn new(file: &WatchedFile, jail: &Jail) -> Self {
+    pub(super) fn new(file: &WatchedFile, jail: &Jail, logs: &Logs) -> Self {
         let (encoding, format) = way_of(jail);
         let member = Member {
             jail: jail.key,
@@ -72,6 +73,7 @@ impl Group {
         };
         Self {
             log: LogFile::new(file.path.clone().into(), file.place.clone(), file.tail)
+                .among(logs)
                 .read_at(file.read, file.old.clone()),
             encoding: encoding.clone(),
             format: format.cloned(),

@@ -23,10 +23,10 @@ use f2b_types::Number;
 use nix::libc::ESTALE;
 
 use super::fifo::{self, Fifo};
-use super::generations::{self, Inode, Looked, Names, inode};
-use super::retired::Retired;
+use super::generations::{self, Inode, Logs, Looked, Names, inode};
+use super::retired::{GRACE, Retired};
 use super::seek::{self, Sought};
-use super::tail::{Filled, Place, RawLine, TRACE, Tail, first_line_hash_of, open_if_there, unread_since_now};
+use super::tail::{Filled, Place, RawLine, TRACE, Tail, a_moment_ago, first_line_hash_of, open_if_there};
 
 /// Chunks after which the reader takes care of other files before it goes on with this one.
 pub(super) const BUDGET: usize = 16;
@@ -102,7 +102,7 @@ impl LogFile {
     /// The file at `path`, to be read from `start` on. `in_operation` where everything from there on is news.
     pub(super) fn new(path: PathBuf, start: Place, in_operation: bool) -> Self {
         Self {
-            names: Names::new(path),
+            names: Names::new(path, Logs::default()),
             tail: None,
             emptied: None,
             fifo: None,
@@ -124,6 +124,11 @@ impl LogFile {
     /// found any more with that place in it. At the `old` places files were read on that had lost the name.
     pub(super) fn read_at(self, read: Option<SystemTime>, old: Vec<Place>) -> Self {
         Self { read, old, ..self }
+    }
+
+    /// The same, one of these.
+    pub(super) fn among(self, logs: &Logs) -> Self {
+        Self { names: Names::new(self.names.own().into(), logs.clone()), ..self }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -193,7 +198,6 @@ impl LogFile {
         let is_read_by_both = |tail: &Tail| {
             other.retired.iter().any(|old| (old.inode, old.position) == (tail.inode, tail.position))
         };
-        let is_there = |tail: &Tail| tail.was_rewritten(tail.end()).is_ok_and(|is| is == Some(false));
         let is_same = tail.inode == others.inode
             && self.in_operation == other.in_operation
             && self.rotated.is_none()
@@ -202,8 +206,8 @@ impl LogFile {
             && other.emptied.is_none()
             && !tail.buffer.is_skipping()
             && !others.buffer.is_skipping()
-            && is_there(tail)
-            && is_there(others)
+            && tail.is_unchanged()
+            && others.is_unchanged()
             && self.retired.iter().all(is_read_by_both);
         if is_same { others.position.checked_sub(tail.position) } else { None }
     }
@@ -449,7 +453,9 @@ impl LogFile {
         };
         let unread = match (&known.found, self.read) {
             (None, Some(read)) => {
-                generations::written_since(&self.names, read, |file| self.retired.has(file))
+                // If the log is another file by now, the one before may be any of those with other names.
+                let is_new = file.metadata().and_then(|meta| meta.created()).is_ok_and(|made| made > read);
+                generations::written_since(&self.names, read, |_| is_new, |file| self.retired.has(file))
             }
             _ => Looked::nothing(),
         };
@@ -498,10 +504,11 @@ impl LogFile {
         let Some((tail, since)) = unread.filter(|(tail, since)| tail.was_written_since(*since)) else {
             return Ok(None);
         };
-        let now = unread_since_now();
+        let now = a_moment_ago();
         let known = || self.retired.iter().chain([tail]).chain(&self.emptied);
         let is_known = |file: &File| known().any(|known| known.is_of(file));
-        let Looked { found, is_sure } = generations::written_since(&self.names, since, is_known);
+        let was_old = |inode| self.retired.has_overwritten(inode);
+        let Looked { found, is_sure } = generations::written_since(&self.names, since, was_old, is_known);
         if found.is_none() && !is_sure && !self.has_waited() {
             return Ok(Some(Progress::Unsettled));
         }
@@ -544,8 +551,10 @@ impl LogFile {
     fn look_behind(&mut self) -> io::Result<Option<Progress>> {
         let Some(tail) = &self.tail else { return Ok(None) };
         let is_tail = |meta: io::Result<Metadata>| meta.is_ok_and(|meta| inode(&meta) == tail.inode);
+        let now = a_moment_ago();
         if is_tail(fs::metadata(self.names.own())) {
             self.rotated = None;
+            self.tail.iter_mut().for_each(|tail| tail.had_name = now);
             return Ok(Some(Progress::End));
         }
         // Whoever renamed it may have written to it just before, but since it was read.
@@ -568,13 +577,19 @@ impl LogFile {
         let known = || self.retired.iter().chain([tail]);
         let is_known = |file: &File| known().any(|known| known.is_of(file));
         // The file is open already: another rotation at this moment takes no generation away.
-        let Looked { found, is_sure } = generations::next(&self.names, &tail.file, is_known);
+        let Looked { found, is_sure } = generations::next(&self.names, &tail.file, tail.had_name, is_known);
         let (read, position) = (tail.read(), tail.position);
         if !is_sure && !self.has_waited() {
             return Ok(Some(Progress::Unsettled));
         }
         let emptied = || self.emptied.as_ref().and_then(|tail| tail.file.try_clone().ok());
-        let Some(next) = found.or_else(emptied).or(named) else { return Ok(Some(Progress::Missing)) };
+        let Some(next) = found.or_else(emptied).or(named) else {
+            if self.changed.elapsed() >= GRACE && self.rotated.is_some_and(|since| since.elapsed() >= GRACE) {
+                // Nobody writes in it any more, and its file system may have better use for the room.
+                self.close();
+            }
+            return Ok(Some(Progress::Missing));
+        };
         // Somebody may have put a copy in its place, as an editor does. A few bytes do not tell.
         let is_copy = read.trace.len() == TRACE && read.is_in(&next);
         self.begin(next, if is_copy { position } else { 0 })?;
@@ -595,7 +610,7 @@ impl LogFile {
             self.names.follow();
         }
         let emptied = self.emptied.take_if(|tail| tail.inode == own);
-        let emptied = emptied.map(|tail| Tail { unread: unread_since_now(), ..tail });
+        let emptied = emptied.map(|tail| Tail { unread: a_moment_ago(), ..tail });
         let (known, closed) = (self.retired.take(own).or(emptied), self.retired.take_closed(own));
         self.retire();
         let before = self.place();

@@ -26,6 +26,7 @@ use indexmap::IndexMap;
 use jiff::tz::TimeZone;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use super::generations::Logs;
 use super::jails::WatchedFile;
 use super::journal::{FollowedJournal, WatchedJournal};
 use super::notify::Notify;
@@ -117,6 +118,7 @@ impl Reader {
                 ways,
                 jails: Vec::new(),
                 sources: IndexMap::new(),
+                logs: Logs::default(),
                 room: usize::MAX,
                 begun: Instant::now(),
                 has_changes: false,
@@ -143,6 +145,8 @@ struct Follower {
     jails: Vec<Jail>,
     /// The log files by their names.
     sources: IndexMap<PathBuf, Source>,
+    /// The same names, as the files know them.
+    logs: Logs,
     /// How many files may be open at once.
     room: usize,
     /// Intervals count from here, so that all files are looked at together.
@@ -280,7 +284,7 @@ impl Follower {
         self.room = descriptors::make_room(self.sources.len() + files.len(), &*self.ways.log);
         for file in &files {
             let source = self.sources.entry(PathBuf::from(&file.path));
-            let source = source.or_insert_with_key(|path| Source::new(path.clone()));
+            let source = source.or_insert_with_key(|path| Source::new(path.clone(), &self.logs));
             if !source.is_watched_by(key) {
                 source.add(file, jail);
             }
@@ -293,10 +297,10 @@ impl Follower {
     /// Lets go of logs that no jail follows any more.
     fn drop_unwatched(&mut self) {
         let Self { sources, notify, .. } = self;
-        sources.retain(|path, source| {
+        sources.retain(|_, source| {
             let is_watched = !source.groups.is_empty();
             if !is_watched {
-                notify.remove(path);
+                source.let_go(notify);
             }
             is_watched
         });

@@ -25,6 +25,8 @@ pub(super) struct Retired {
     pub(super) open: VecDeque<(Tail, Instant)>,
     /// Those that are closed.
     closed: VecDeque<Closed>,
+    /// Those that were overwritten.
+    overwritten: VecDeque<Inode>,
 }
 
 impl Retired {
@@ -51,7 +53,7 @@ impl Retired {
     /// Another reader of the same files.
     pub(super) fn fork(&self) -> Self {
         let open = self.open.iter().map(|(tail, since)| (tail.fork(), *since)).collect();
-        Self { open, closed: self.closed.clone() }
+        Self { open, closed: self.closed.clone(), overwritten: self.overwritten.clone() }
     }
 
     /// A file has lost the name; of too many the oldest is closed.
@@ -95,6 +97,17 @@ impl Retired {
     pub(super) fn forget(&mut self, inode: Inode) {
         self.open.retain(|(tail, _)| tail.inode != inode);
         self.closed.retain(|closed| closed.inode != inode);
+        if !self.overwritten.contains(&inode) {
+            self.overwritten.push_back(inode);
+        }
+        if self.overwritten.len() > MAX_RETIRED {
+            self.overwritten.pop_front();
+        }
+    }
+
+    /// Whether it is one in which there was something else before.
+    pub(super) fn has_overwritten(&self, inode: Inode) -> bool {
+        self.overwritten.contains(&inode)
     }
 
     /// Whether it is one that was closed.
@@ -119,7 +132,7 @@ impl Retired {
         let mut overwritten = Vec::new();
         for (index, (tail, since)) in self.open.iter_mut().enumerate() {
             for round in 0.. {
-                let was_empty = tail.trace.is_empty();
+                let was_empty = tail.end() == 0;
                 match tail.fill(None) {
                     Ok(Filled::End) => break,
                     Ok(Filled::More) if !(was_empty && is_copy(tail)) => {}

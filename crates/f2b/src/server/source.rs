@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
+use super::generations::Logs;
 use super::group::Group;
 use super::jails::WatchedFile;
 use super::log_file::Progress;
@@ -28,6 +29,7 @@ const UNCOUNTED_INTERVAL: Duration = Duration::from_millis(20);
 /// A log file, and all jails that watch it.
 pub(super) struct Source {
     pub(super) path: PathBuf,
+    logs: Logs,
     pub(super) groups: Vec<Group>,
     /// inotify is to report its changes.
     pub(super) wants_notify: bool,
@@ -39,9 +41,12 @@ pub(super) struct Source {
 }
 
 impl Source {
-    pub(super) fn new(path: PathBuf) -> Self {
+    /// One of `logs`.
+    pub(super) fn new(path: PathBuf, logs: &Logs) -> Self {
+        logs.insert(&path);
         Self {
             path,
+            logs: logs.clone(),
             groups: Vec::new(),
             wants_notify: false,
             notified: false,
@@ -52,13 +57,19 @@ impl Source {
 
     /// A jail begins to watch the file.
     pub(super) fn add(&mut self, file: &WatchedFile, jail: &Jail) {
-        self.groups.push(Group::new(file, jail));
+        self.groups.push(Group::new(file, jail, &self.logs));
     }
 
     /// A jail does not watch the file any more, whether it is stopped or `goes_on`.
     pub(super) fn remove(&mut self, jail: &Jail, goes_on: bool, core: &Sender<Msg>) {
         self.groups.iter_mut().for_each(|group| group.leave(jail, goes_on, core));
         self.groups.retain(|group| !group.members.is_empty());
+    }
+
+    /// No jail watches the file any more.
+    pub(super) fn let_go(&self, notify: &mut Notify) {
+        notify.remove(&self.path);
+        self.logs.remove(&self.path);
     }
 
     pub(super) fn is_watched_by(&self, jail: JailKey) -> bool {

@@ -1,7 +1,7 @@
 //! An open file and the place in it, and what tells one file from another of the same name.
 //!
-//! A file is told by its first line, as upstream tells it, and while it is being read by the last bytes that were read: where
-//! these are no longer there, it has been emptied.
+//! A file is told by its first line, as upstream tells it, and while it is being read by the bytes before the place: where
+//! these are no longer there, it has been emptied. What is behind the place may still change, as long as no line end has come.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
@@ -92,6 +92,19 @@ impl Emptied {
     }
 }
 
+/// What is left in a file of what was read of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Left {
+    /// Everything.
+    All,
+    /// The lines that were handed out, but the unfinished one behind them has been overwritten or cut off.
+    Lines,
+    /// There is something else.
+    Nothing,
+    /// It ends before.
+    Less,
+}
+
 /// What has come in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Filled {
@@ -108,6 +121,7 @@ pub(super) enum Filled {
 pub(super) struct Closed {
     pub(super) inode: Inode,
     pub(super) position: u64,
+    trace: Vec<u8>,
     pub(super) read: Emptied,
     /// What was in it before, as in [`Tail`].
     pub(super) emptied: Option<Emptied>,
@@ -132,8 +146,10 @@ pub(super) struct Tail {
     pub(super) buffer: LineBuffer,
     /// The first bytes of the file, which may tell the order of the others.
     pub(super) head: Vec<u8>,
-    /// The last bytes that have been read.
+    /// The last bytes before the place.
     pub(super) trace: Vec<u8>,
+    /// When it had the name of the log at the last look.
+    pub(super) had_name: Option<SystemTime>,
     /// If nothing has been read, since when that may be for another reason than that nothing was written.
     pub(super) unread: Option<SystemTime>,
 }
@@ -154,8 +170,9 @@ impl Tail {
             buffer: LineBuffer::new(MAX_LINE),
             head: Vec::new(),
             trace: Vec::new(),
+            had_name: None,
             // Before the first one nothing was read: what was written a moment ago is none of a copy.
-            unread: if number == 0 { Some(SystemTime::now()) } else { unread_since_now() },
+            unread: if number == 0 { Some(SystemTime::now()) } else { a_moment_ago() },
         };
         tail.go_to(position)?;
         Ok(tail)
@@ -163,7 +180,7 @@ impl Tail {
 
     /// Another reader of the same file from the same place.
     pub(super) fn fork(&self) -> Self {
-        let mut fork = Self {
+        Self {
             file: Rc::clone(&self.file),
             inode: self.inode,
             number: self.number,
@@ -171,25 +188,13 @@ impl Tail {
             before: self.before.clone(),
             emptied: self.emptied.clone(),
             position: self.position,
-            buffer: self.buffer.fork(),
+            // Without anything before it, only that tells whether it is the same text.
+            buffer: if self.position == 0 { self.buffer.clone() } else { self.buffer.fork() },
             head: self.head.clone(),
-            trace: Vec::new(),
+            trace: self.trace.clone(),
+            had_name: self.had_name,
             unread: self.unread,
-        };
-        let traced = match self.was_rewritten(self.end()) {
-            Ok(Some(false)) => fork.trace_back(),
-            // It has to find that out by itself.
-            Ok(_) => {
-                (fork.buffer, fork.trace) = (self.buffer.clone(), self.trace.clone());
-                Ok(())
-            }
-            Err(error) => Err(error),
-        };
-        if traced.is_err() {
-            // Whoever reads on gets the error.
-            fork.trace.clear();
         }
-        fork
     }
 
     /// Whether it is this file, or a copy of what was in it before it was emptied.
@@ -229,15 +234,37 @@ impl Tail {
         self.position + self.buffer.len() as u64
     }
 
-    /// Whether the bytes that were read last are no longer where they were; `None` if the file does not get there.
-    pub(super) fn was_rewritten(&self, end: u64) -> io::Result<Option<bool>> {
-        let mut there = [0; TRACE];
-        let there = &mut there[..self.trace.len()];
-        match self.file.read_exact_at(there, end.saturating_sub(there.len() as u64)) {
-            Ok(()) => Ok(Some(*there != *self.trace)),
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
-            Err(error) => Err(error),
+    /// Whether what has been read is still in the file.
+    pub(super) fn is_unchanged(&self) -> bool {
+        self.left(self.buffer.bytes()).is_ok_and(|left| left == Left::All)
+    }
+
+    /// What is left of what was read; `unfinished` is what was read behind the place.
+    fn left(&self, unfinished: &[u8]) -> io::Result<Left> {
+        let is_there = |bytes: &[u8], at: u64| {
+            let mut there = [0; TRACE];
+            let there = &mut there[..bytes.len()];
+            match self.file.read_exact_at(there, at) {
+                Ok(()) => Ok(Some(*there == *bytes)),
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+                Err(error) => Err(error),
+            }
+        };
+        match is_there(&self.trace, self.position - self.trace.len() as u64)? {
+            Some(true) => {}
+            Some(false) => return Ok(Left::Nothing),
+            None => return Ok(Left::Less),
         }
+        let length = unfinished.len().min(TRACE);
+        let (first, last) = (&unfinished[..length], &unfinished[unfinished.len() - length..]);
+        let end = self.position + unfinished.len() as u64;
+        let is_left = is_there(first, self.position)?.zip(is_there(last, end - length as u64)?);
+        Ok(match is_left {
+            Some((true, true)) => Left::All,
+            _ if self.position > 0 => Left::Lines,
+            Some(_) => Left::Nothing,
+            None => Left::Less,
+        })
     }
 
     /// Whether somebody has written to the file since.
@@ -252,27 +279,26 @@ impl Tail {
         self.emptied = Some(self.read());
         (self.first_line, self.trace) = (FirstLine::default(), Vec::new());
         self.head.clear();
-        self.unread = unread_since_now();
+        self.unread = a_moment_ago();
         self.go_to(0)
     }
 
     /// Closes the file.
     pub(super) fn close(self) -> Closed {
-        Closed { inode: self.inode, position: self.position, read: self.read(), emptied: self.emptied }
+        let read = self.read();
+        Closed { inode: self.inode, position: self.position, trace: self.trace, read, emptied: self.emptied }
     }
 
     /// Goes on where reading was when the file was closed. If what had been read is not in it any more, this is found when it is
     /// read.
     pub(super) fn resume(mut self, closed: Closed) -> io::Result<Self> {
-        let Closed { position, read, emptied, .. } = closed;
+        let Closed { position, trace, read, emptied, .. } = closed;
         self.emptied = emptied;
         if read.trace.is_empty() || read.is_in(&self.file) {
             self.go_to(position)?;
         } else {
             self.first_line = FirstLine::known(read.hash);
-            let unfinished = usize::try_from(read.end - position).unwrap_or(usize::MAX);
-            (self.position, self.trace, self.unread) = (position, read.trace, None);
-            self.trace.truncate(self.trace.len().saturating_sub(unfinished));
+            (self.position, self.trace, self.unread) = (position, trace, None);
             if self.trace.is_empty() {
                 self.rewind()?;
             }
@@ -282,7 +308,11 @@ impl Tail {
 
     /// What has been read.
     pub(super) fn read(&self) -> Emptied {
-        Emptied { hash: self.hash().into(), end: self.end(), trace: self.trace.clone() }
+        let unfinished = self.buffer.bytes();
+        let mut trace = self.trace.clone();
+        trace.extend_from_slice(&unfinished[unfinished.len().saturating_sub(TRACE)..]);
+        trace.drain(..trace.len().saturating_sub(TRACE));
+        Emptied { hash: self.hash().into(), end: self.end(), trace }
     }
 
     /// Goes on reading elsewhere.
@@ -311,28 +341,31 @@ impl Tail {
     }
 
     /// Reads the next chunk behind what is in the buffer, up to a limit in the file unless a line goes beyond it. A file that was
-    /// emptied may have grown since somebody looked: then these bytes are from its middle.
+    /// emptied may have grown since somebody looked: then these bytes are from its middle. What it holds behind the last line
+    /// may be written anew, as by somebody who puts lines in place of zeros.
     pub(super) fn fill(&mut self, limit: Option<u64>) -> io::Result<Filled> {
-        let end = self.end();
-        let room =
-            limit.and_then(|limit| limit.checked_sub(end)).filter(|room| *room > 0).unwrap_or(u64::MAX);
-        let count = self.buffer.fill(&mut At { file: &self.file, at: end }.take(room))?;
-        match (count, self.was_rewritten(end)?) {
-            (0, Some(false)) => return Ok(Filled::End),
-            (0, None) | (_, Some(true)) => {
-                self.buffer.take_back(count);
-                return Ok(Filled::Emptied);
+        for _ in 0..2 {
+            let end = self.end();
+            let room =
+                limit.and_then(|limit| limit.checked_sub(end)).filter(|room| *room > 0).unwrap_or(u64::MAX);
+            let count = self.buffer.fill(&mut At { file: &self.file, at: end }.take(room))?;
+            let bytes = self.buffer.bytes();
+            match (count, self.left(&bytes[..bytes.len() - count])?) {
+                (0, Left::All) => return Ok(Filled::End),
+                (_, Left::Nothing) | (0, Left::Less) => {
+                    self.buffer.take_back(count);
+                    return Ok(Filled::Emptied);
+                }
+                (_, Left::Lines) => self.buffer = self.buffer.fork(),
+                // If it is emptied at this moment, it was not before.
+                (_, Left::All | Left::Less) => {
+                    self.unread = None;
+                    self.first_line.read_on(&self.file)?;
+                    return Ok(Filled::More);
+                }
             }
-            // If it is emptied at this moment, it was not before.
-            (_, Some(false) | None) => {}
         }
-        self.unread = None;
-        self.first_line.read_on(&self.file)?;
-        let bytes = self.buffer.bytes();
-        let new = &bytes[bytes.len() - count.min(TRACE)..];
-        self.trace.drain(..(self.trace.len() + new.len()).saturating_sub(TRACE));
-        self.trace.extend_from_slice(new);
-        Ok(Filled::More)
+        Ok(Filled::End)
     }
 
     pub(super) fn hand_out(
@@ -350,12 +383,14 @@ impl Tail {
             each(RawLine { bytes, encoding: &encoding, is_news, start: Some(start) });
         }
         self.position = end - self.buffer.len() as u64;
+        self.trace.extend_from_slice(self.buffer.before(TRACE));
+        self.trace.drain(..self.trace.len().saturating_sub(TRACE));
         Ok(())
     }
 }
 
 /// Now, or a little earlier: the times of files are not as fine as the clock.
-pub(super) fn unread_since_now() -> Option<SystemTime> {
+pub(super) fn a_moment_ago() -> Option<SystemTime> {
     SystemTime::now().checked_sub(Duration::from_millis(10))
 }
 

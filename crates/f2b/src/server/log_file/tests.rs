@@ -1,4 +1,5 @@
 use std::io::Write;
+use std::os::unix::fs::FileExt;
 
 use super::*;
 use crate::server::retired::GRACE;
@@ -134,6 +135,73 @@ fn a_writer_that_has_not_noticed_the_rotation_is_heard() {
 /// As long as this two files are not told apart by their times.
 fn pass_time() {
     std::thread::sleep(Duration::from_millis(15));
+}
+
+/// It may be written to at any time, and be called as if a rotation had made it (`app.log`, `app-2026-11-25.log`).
+#[test]
+fn a_log_beside_it_is_no_generation() {
+    // It was there before, or is known as one that is followed.
+    for is_older in [true, false] {
+        let mut file = Fixture::new();
+        let path = file.dir.path().join("log");
+        let beside = file.dir.path().join("log-20261125");
+        let write = || fs::write(&beside, "other\nlines\n").expect("a log");
+        if is_older {
+            write();
+            pass_time();
+        } else {
+            let logs = Logs::default();
+            logs.insert(&beside);
+            file.log = LogFile::new(path.clone(), from_the_start(), false).among(&logs);
+        }
+        let append = |text: &str| {
+            let mut other = File::options().append(true).create(true).open(&beside).expect("a log");
+            other.write_all(text.as_bytes()).expect("a write");
+            pass_time();
+        };
+        file.append("");
+        file.expect(&[], Progress::End);
+        pass_time();
+        append("of another\n");
+        file.append("one\n");
+        file.expect(&["one"], Progress::End);
+        fs::write(&path, "").expect("an emptied log");
+        file.expect(&[], Progress::End);
+        pass_time();
+        append("log\n");
+        file.append("two\n");
+        file.expect(&["two"], Progress::End);
+        file.rename();
+        pass_time();
+        append("again\n");
+        file.append("three\n");
+        file.expect(&["three"], Progress::End);
+        fs::remove_file(&path).expect("a log");
+        pass_time();
+        append("and again\n");
+        file.append("four\n");
+        file.expect(&["four"], Progress::End);
+    }
+}
+
+/// A file without a name takes room for as long as somebody has it open.
+#[test]
+fn a_file_that_has_lost_its_name_for_good_is_closed_after_a_while() {
+    let mut file = Fixture::new();
+    file.append("one\n");
+    file.expect(&["one"], Progress::End);
+    file.rename();
+    file.expect(&[], Progress::Missing);
+    assert_eq!(file.log.open_files(), 1);
+    let long_ago = Instant::now().checked_sub(GRACE).expect("the machine runs for longer");
+    file.log.changed = long_ago;
+    file.log.rotated.replace(long_ago).expect("it is known that it is gone");
+    file.expect(&[], Progress::Missing);
+    assert_eq!(file.log.open_files(), 0);
+    // It is known all the same.
+    fs::rename(file.dir.path().join("log.1"), file.dir.path().join("log")).expect("its name");
+    file.append("two\n");
+    file.expect(&["two"], Progress::End);
 }
 
 #[test]
@@ -312,6 +380,46 @@ fn a_file_that_was_emptied_and_has_grown_again_is_read_from_its_start() {
     file.expect(&["six"], Progress::End);
     fs::write(file.dir.path().join("log"), "seven\neight\n").expect("a write");
     file.expect(&["seven", "eight"], Progress::End);
+}
+
+/// Some write their lines over zeros that they have put there before, or over the end of what they wrote last.
+#[test]
+fn what_is_written_over_the_end_of_a_file_is_read_once() {
+    let mut file = Fixture::new();
+    let path = file.dir.path().join("log");
+    let write = |at: u64, text: &str| {
+        let opened = File::options().write(true).open(&path).expect("the log");
+        opened.write_all_at(text.as_bytes(), at).expect("a write");
+        opened
+    };
+    file.append("one\n");
+    file.expect(&["one"], Progress::End);
+    file.append(&"\0".repeat(4096));
+    file.expect(&[], Progress::End);
+    let mut at = 4;
+    for line in [
+        "two\n",
+        "a longer line of more than a few bytes, so that all of a trace is written anew at once\n",
+        "x\n",
+    ] {
+        write(at, line);
+        at += line.len() as u64;
+        pass_time();
+        file.expect(&[line.trim_end()], Progress::End);
+        file.expect(&[], Progress::End);
+    }
+    // The end of what is there by now, and more behind; then less than was there.
+    write(at, "]").set_len(at + 1).expect("it is cut");
+    file.expect(&[], Progress::End);
+    for line in ["[1", ",2", ",3"] {
+        write(at, &format!("{line}\n]"));
+        at += line.len() as u64 + 1;
+        file.expect(&[line], Progress::End);
+    }
+    write(0, "").set_len(at).expect("it is cut");
+    file.expect(&[], Progress::End);
+    file.append("]\nlast\n");
+    file.expect(&["]", "last"], Progress::End);
 }
 
 #[test]
