@@ -11,7 +11,7 @@ mod upstream;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::Write;
+use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
@@ -352,6 +352,49 @@ fn a_rotated_journal_is_read_to_its_end_before_the_new_one() {
     expected.extend([200, 201]);
     wait_for_found(&place, &expected);
     drop(server);
+}
+
+/// Where a journal was not closed before the machine went down, journald gives it another name at the next boot: what is in it
+/// counts all the same.
+#[test]
+fn a_journal_that_was_not_closed_is_read_to_its_end() {
+    if !journal::can_be_made() {
+        return;
+    }
+    let place = place("");
+    fail(&place, "prog", 1, [1]);
+    let put_aside = |name: &str| {
+        let mut opened = fs::OpenOptions::new().write(true).open(file(&place)).expect("the journal");
+        // The byte of the header that says whether somebody is writing.
+        opened.seek(SeekFrom::Start(16)).expect("a header");
+        opened.write_all(&[1]).expect("a header");
+        fs::rename(file(&place), place.file("journal").join(name)).expect("a rotation");
+    };
+    let server = place.start();
+    wait_for_found(&place, &[1]);
+    stop(&place, server);
+    fail(&place, "prog", 0, [2, 3]);
+    put_aside("system@0001-abc.journal~");
+    fail(&place, "prog", 0, [4]);
+    let mut server = place.start();
+    wait_for_found(&place, &[1, 2, 3, 4]);
+    // While a server runs it is read to its end beside the new one.
+    place.ask(&["set", "j", "idle", "on"]);
+    fail(&place, "prog", 0, [5, 6]);
+    put_aside("system@0002-abc.journal~");
+    fail(&place, "prog", 0, [7]);
+    place.ask(&["set", "j", "idle", "off"]);
+    wait_for_found(&place, &[1, 2, 3, 4, 5, 6, 7]);
+    // After a kill something may come once more.
+    server.0.kill().expect("the server is there");
+    server.0.wait().expect("a process");
+    fail(&place, "prog", 0, [8, 9]);
+    put_aside("system@0003-abc.journal~");
+    fail(&place, "prog", 0, [10]);
+    server = place.spawn(&mut place.server_with(&["-x"]));
+    wait_until("the last entry is found", || found(&place).contains(&10));
+    assert_eq!(found(&place).into_iter().collect::<BTreeSet<_>>(), (1..=10).collect());
+    stop(&place, server);
 }
 
 /// The library maps the files into memory. One that is cut short costs nothing but what was in it, whether another one takes

@@ -293,7 +293,8 @@ fn is_rotated(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.as_encoded_bytes().contains(&b'@'))
 }
 
-/// `system@....journal` beside `system.journal`, if it was written to `since` then.
+/// `system@....journal` beside `system.journal`, and `system@....journal~` as journald names what was not closed or is
+/// corrupt, if it was written to `since` then.
 fn rotated_siblings(path: &Path, since: SystemTime) -> Vec<PathBuf> {
     let (Some(directory), Some(stem)) = (path.parent(), path.file_stem()) else { return Vec::new() };
     let directory = glob::Pattern::escape(&directory.to_string_lossy());
@@ -302,7 +303,8 @@ fn rotated_siblings(path: &Path, since: SystemTime) -> Vec<PathBuf> {
         let modified = fs::metadata(path).and_then(|meta| meta.modified());
         modified.is_ok_and(|modified| modified >= since)
     };
-    matches(&format!("{directory}/{stem}@*.journal")).into_iter().filter(is_recent).collect()
+    let named = |ending| matches(&format!("{directory}/{stem}@*.{ending}"));
+    ["journal", "journal~"].into_iter().flat_map(named).filter(is_recent).collect()
 }
 
 fn matches(pattern: &str) -> Vec<PathBuf> {
@@ -356,9 +358,14 @@ mod tests {
     #[test]
     fn rotated_files_are_left_out_unless_they_are_wanted() {
         let dir = tempfile::tempdir().unwrap();
-        for name in
-            ["system.journal", "user-7.journal", "system@1-2.journal", "user-7@x.journal", "x.journal~"]
-        {
+        for name in [
+            "system.journal",
+            "user-7.journal",
+            "system@1-2.journal",
+            "system@1-3.journal~",
+            "user-7@x.journal",
+            "x.journal~",
+        ] {
             fs::write(dir.path().join(name), "").unwrap();
         }
         let path = dir.path().to_str().unwrap();
@@ -374,6 +381,6 @@ mod tests {
         let named = source(&[("journalfiles", &format!("{path}/*@*.journal, {path}/none"))]).unwrap();
         assert_eq!(named.named_files().len(), 2);
         let siblings = rotated_siblings(&dir.path().join("system.journal"), SystemTime::UNIX_EPOCH);
-        assert_eq!(siblings, [dir.path().join("system@1-2.journal")]);
+        assert_eq!(siblings, ["system@1-2.journal", "system@1-3.journal~"].map(|name| dir.path().join(name)));
     }
 }
