@@ -187,6 +187,21 @@ fn an_unknown_backend_costs_its_own_jail_only() {
     expect_ban(&place, "healthy", "192.0.2.1");
 }
 
+/// What follows files takes no parameters: a test of the configuration and a start say so.
+#[test]
+fn a_parameter_that_a_backend_does_not_take_is_named() {
+    let place = place(
+        "[odd]\nenabled = true\nbackend = polling[rotated=1]\nfilter = login\nlogpath = DIR/healthy.log\n\
+         action = note[file=x]\n",
+    );
+    let text = "FilterPoll.__init__() got an unexpected keyword argument 'rotated'";
+    expect_failure(&client(&place, &["--test"]), &[text, "jail.conf:11:11"]);
+    let _server = start(&place);
+    let said = place.read("server.out");
+    assert!(said.contains(text) && said.contains("Errors in jail 'odd'. Skipping..."), "{said}");
+    expect_ban(&place, "healthy", "192.0.2.1");
+}
+
 #[test]
 fn a_missing_log_file_costs_its_own_jail_only_and_no_reload() {
     let place =

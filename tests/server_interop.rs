@@ -431,6 +431,7 @@ pickle.dumps(['status', 'j1', 'short'], 5)
 ['set']
 ['add', 'j3', 'polling']
 ['add', 'j4', 'odd']
+['add', 'j4', 'polling[x=1, y=2]']
 ['add', '--all']
 ['add']
 ['start', 'j3']

@@ -51,20 +51,24 @@ pub(super) fn backend_named(backend: &str) -> Result<Backend, BackendError> {
     let (wanted, options) =
         extract_options(backend).map_err(|error| BackendError::Unusable(value_error(error.to_string())))?;
     let wanted = wanted.to_lowercase();
-    let mut journal = None;
-    let name = match wanted.as_str() {
-        "auto" | "pyinotify" => "pyinotify",
-        "polling" => "polling",
-        "systemd" => {
-            journal = Some(journal_of(&options)?);
-            "systemd"
-        }
+    let (name, journal) = match wanted.as_str() {
+        "auto" | "pyinotify" => ("pyinotify", without_parameters("FilterPyinotify", &options)?),
+        "polling" => ("polling", without_parameters("FilterPoll", &options)?),
+        "systemd" => ("systemd", Some(journal_of(&options)?)),
         _ => {
             let known = "['pyinotify', 'polling', 'systemd'] or 'auto'";
             return Err(BackendError::Unknown(format!("Unknown backend {wanted}. Must be among {known}")));
         }
     };
     Ok(Backend { name, options, journal })
+}
+
+/// What follows files takes no parameters.
+fn without_parameters(class: &str, options: &NamedValues) -> Result<Option<Source>, BackendError> {
+    let Some((name, _)) = options.first() else { return Ok(None) };
+    let name = Value::from(name.as_str());
+    let message = format!("{class}.__init__() got an unexpected keyword argument {name}");
+    Err(BackendError::Unusable(type_error(message)))
 }
 
 /// The journal by the parameters of the backend, once it could be opened, or for as long as there are files.
@@ -132,5 +136,26 @@ pub(crate) fn refusal(command: &Command) -> Option<Refusal> {
             action_settings(settings).err().map(|error| refused("action", name, error))
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backend_that_follows_files_takes_no_parameters() {
+        for (backend, class) in [
+            ("polling[x=1, y=2]", "FilterPoll"),
+            ("pyinotify[x=1]", "FilterPyinotify"),
+            ("Auto[x=1]", "FilterPyinotify"),
+        ] {
+            let Err(BackendError::Unusable(error)) = backend_named(backend) else { panic!("{backend}") };
+            let message = format!("{class}.__init__() got an unexpected keyword argument 'x'");
+            assert_eq!(error, type_error(message), "{backend}");
+        }
+        for backend in ["polling[]", "pyinotify", "auto[]"] {
+            assert!(backend_named(backend).is_ok_and(|backend| backend.journal.is_none()), "{backend}");
+        }
     }
 }
