@@ -6,6 +6,7 @@
 //! a file was cut short.
 
 use std::ffi::{CStr, CString};
+use std::fs;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -21,6 +22,9 @@ const NOP: i32 = 0;
 
 /// How long ago a file may have been written to that was rotated out of use just now.
 const ROTATION: Duration = Duration::from_secs(3600);
+
+/// How much older than its file an entry may be, which journald may have made for it only when it came.
+const ON_THE_WAY: Duration = Duration::from_secs(10);
 
 /// Bytes of a field, with its name, that are read at most.
 const MAX_FIELD: usize = MAX_VALUE + 64;
@@ -260,9 +264,10 @@ impl Journal {
             self.stale = true;
             return Err(JournalError::CutShort);
         }
+        let now = SystemTime::now();
         self.stale |= self.source.have_changed(files);
         if !self.stale && !files.iter().any(OpenFile::is_left_out) {
-            self.complete = SystemTime::now();
+            self.complete = now;
         }
         Ok(())
     }
@@ -306,7 +311,12 @@ impl Journal {
     fn look_behind(&self, files: &[PathBuf]) -> Result<Handle, JournalError> {
         let mut handle = Handle::open(&Place::Files(files), 0)?;
         apply(&mut handle, &self.matches)?;
-        let since = self.complete.duration_since(UNIX_EPOCH).unwrap_or_default();
+        // The times of files are not as fine as the clock.
+        let complete = self.complete.checked_sub(Duration::from_millis(20)).unwrap_or(UNIX_EPOCH);
+        let made = |path: &PathBuf| fs::metadata(path).and_then(|meta| meta.created());
+        let are_new = files.iter().all(|path| made(path).is_ok_and(|made| made >= complete));
+        let since = if are_new { complete.checked_sub(ON_THE_WAY) } else { Some(self.complete) };
+        let since = since.and_then(|since| since.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
         handle.seek_time(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))?;
         let _ = handle.previous();
         Ok(handle)

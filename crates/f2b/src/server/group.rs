@@ -1,23 +1,22 @@
 //! Jails at the same place of a log: what they share to read it, and what each has apart.
 
-use std::collections::VecDeque;
 use std::io;
 use std::path::Path;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use f2b_filter::{Encoding, Entry, LineContext, LogFormat, OpenMessages};
-use f2b_types::{Level, Log, Number, Record};
+use f2b_types::{Level, Log, Record};
 
-use super::database::Ask;
 use super::generations::Logs;
 use super::jails::WatchedFile;
 use super::log_file::{LogFile, Progress};
+use super::places::Places;
 use super::reader::{POLL_INTERVAL, QUIET_POLL_INTERVAL, RECHECK_INTERVAL};
 use super::reading::{self, Jail, LineDates, State};
-use super::tail::{LineStart, Place, RawLine};
+use super::tail::RawLine;
 use super::ways::{Warned, Ways};
-use super::{JailKey, Msg, Outcome};
+use super::{JailKey, Msg};
 use crate::logging::ServerLog;
 
 /// A log in which nothing has come for so long is looked at less often.
@@ -47,12 +46,7 @@ pub(super) struct Group {
 /// What there is of a jail for one file.
 pub(super) struct Member {
     jail: JailKey,
-    /// The place that the database has been told of.
-    saved: Place,
-    /// The same of the places in files that have lost the name.
-    saved_old: Vec<Place>,
-    /// Lines with failures that may not count yet, oldest first, and whether they came in a file that had lost the name.
-    uncounted: VecDeque<(Outcome, Place, bool)>,
+    places: Places,
     /// The file is to be searched for the first line that counts, before anything is read; until then it is alone.
     unsought: bool,
     /// The last look found no file, or one that can't be read; said in the log once.
@@ -63,14 +57,8 @@ impl Group {
     /// One of a jail that begins to watch a file.
     pub(super) fn new(file: &WatchedFile, jail: &Jail, logs: &Logs) -> Self {
         let (encoding, format) = way_of(jail);
-        let member = Member {
-            jail: jail.key,
-            saved: file.place.clone(),
-            saved_old: file.old.clone(),
-            uncounted: VecDeque::new(),
-            unsought: !file.tail,
-            troubled: false,
-        };
+        let member =
+            Member { jail: jail.key, places: Places::new(file), unsought: !file.tail, troubled: false };
         Self {
             log: LogFile::new(file.path.clone().into(), file.place.clone(), file.tail)
                 .among(logs)
@@ -187,7 +175,7 @@ impl Group {
     /// count yet is read again at its next start.
     pub(super) fn leave(&mut self, jail: &Jail, goes_on: bool, core: &Sender<Msg>) {
         for member in self.members.iter_mut().filter(|member| goes_on && member.jail == jail.key) {
-            member.uncounted.clear();
+            member.places.let_all_count();
         }
         self.save(Some(jail), |_| None, core);
         self.members.retain(|member| member.jail != jail.key);
@@ -289,7 +277,7 @@ impl Group {
                     let outcome = jail.line(line, &mut dates, &context, ways);
                     let found = outcome.zip(start).zip(members.iter_mut().find(|of| of.jail == jail.key));
                     if let Some(((outcome, start), member)) = found {
-                        member.has_found(outcome, start);
+                        member.places.has_found(outcome, start);
                     }
                 }
             };
@@ -319,36 +307,24 @@ impl Group {
     /// do not count yet.
     pub(super) fn save_if_another(&mut self, jails: &[Jail], core: &Sender<Msg>) -> bool {
         let hash = self.log.place().hash;
-        let is_known = |members: &[Member]| members.iter().all(|member| member.saved.hash == hash);
+        let is_known = |members: &[Member]| members.iter().all(|member| member.places.is_known(&hash));
         if !is_known(&self.members) {
             self.save(None, |key| jails.iter().find(|jail| jail.key == key), core);
         }
         is_known(&self.members)
     }
 
-    /// Has the database told how far reading has come, behind the failures that were found up to there, and not beyond one that
-    /// does not count yet: after a crash they would be missed otherwise. For `only` one jail, or all that `find` finds.
+    /// Has the database told how far reading has come. For `only` one jail, or all that `find` finds.
     pub(super) fn save<'j>(
         &mut self,
         only: Option<&'j Jail>,
         find: impl Fn(JailKey) -> Option<&'j Jail>,
         core: &Sender<Msg>,
     ) {
-        let read = self.log.place();
         for member in &mut self.members {
-            let place = member.counted_up_to(&read);
-            let old = self.log.old_places(&place).into_iter().map(|old| member.counted_in_old(old));
-            let old: Vec<Place> = old.collect();
-            if member.saved == place && member.saved_old == old {
-                continue;
-            }
             let jail = only.filter(|jail| jail.key == member.jail).or_else(|| find(member.jail));
             let Some(jail) = jail else { continue };
-            let log = (jail.name.as_str(), self.log.path());
-            // First those of which nothing would be known otherwise.
-            let mut asks = new_old_places(log, &mut member.saved_old, old);
-            asks.extend(new_place(log, &mut member.saved, place));
-            for ask in asks {
+            for ask in member.places.news(&self.log, &jail.name) {
                 let _ = core.send(Msg::ReadUpTo(ask));
             }
         }
@@ -381,54 +357,6 @@ impl Group {
             log.write(Record::new(level, "filter", message));
         }
     }
-}
-
-impl Member {
-    /// A line was one of failures, which may have to be waited for.
-    fn has_found(&mut self, outcome: Outcome, start: LineStart<'_>) {
-        if self.uncounted.len() == self.uncounted.capacity() {
-            self.uncounted.retain(|(outcome, ..)| !outcome.is_known());
-        }
-        self.uncounted.push_back((outcome, start.place(), start.is_late));
-    }
-
-    /// Where reading has to go on after a restart if it has come to `read`.
-    fn counted_up_to(&mut self, read: &Place) -> Place {
-        while self.uncounted.pop_front_if(|(outcome, ..)| outcome.is_known()).is_some() {}
-        let mut uncounted = self.uncounted.iter();
-        let first = uncounted.find(|(_, place, is_late)| !is_late || place.hash == read.hash);
-        first.map_or(read, |(_, place, _)| place).clone()
-    }
-
-    /// The same in a file that has lost the name.
-    fn counted_in_old(&self, read: Place) -> Place {
-        let first = self.uncounted.iter().find(|(_, place, _)| place.hash == read.hash);
-        first.map_or(read, |(_, place, _)| place.clone())
-    }
-}
-
-/// What the database is to be told of a place in the log of a jail, unless it knows.
-fn new_place((jail, path): (&str, &Path), saved: &mut Place, place: Place) -> Option<Ask> {
-    if *saved == place {
-        return None;
-    }
-    *saved = place.clone();
-    let position = Number::Int(i64::try_from(place.position).unwrap_or(i64::MAX));
-    Some(Ask::UpdateLog { jail: jail.into(), path: path.display().to_string(), position, hash: place.hash })
-}
-
-/// The same of the places in files that have lost the name.
-fn new_old_places((jail, path): (&str, &Path), saved: &mut Vec<Place>, old: Vec<Place>) -> Vec<Ask> {
-    let (jail, path) = (jail.to_owned(), path.display().to_string());
-    let saved = std::mem::replace(saved, old.clone());
-    let is_gone = |known: &Place| old.iter().all(|place| place.hash != known.hash);
-    let gone: Vec<String> =
-        saved.iter().filter(|known| is_gone(known)).map(|known| known.hash.clone()).collect();
-    let new = old.into_iter().filter(|place| !saved.contains(place));
-    let update = new.map(|place| Ask::UpdateOldLog { jail: jail.clone(), path: path.clone(), place });
-    let forget =
-        gone.into_iter().map(|hash| Ask::ForgetOldLog { jail: jail.clone(), path: path.clone(), hash });
-    update.chain(forget).collect()
 }
 
 fn state_of(member: &Member, jails: &[Jail]) -> State {

@@ -12,27 +12,24 @@
 //! Upstream (`filter.FileContainer`) opens the file for each change, recognises it by inode, size and the hash of its
 //! first line, and loses what was written around a rotation.
 
-use std::fs::{self, File, Metadata};
+use std::fs;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use f2b_filter::Encoding;
 use f2b_types::Number;
 use nix::libc::ESTALE;
 
 use super::fifo::{self, Fifo};
-use super::generations::{self, Inode, Logs, Looked, Names, inode};
-use super::retired::{GRACE, Retired};
+use super::generations::{self, Inode, Logs, Names, inode};
+use super::retired::Retired;
 use super::seek::{self, Sought};
-use super::tail::{Filled, Place, RawLine, TRACE, Tail, a_moment_ago, first_line_hash_of, open_if_there};
+use super::tail::{Filled, Place, RawLine, Tail};
 
 /// Chunks after which the reader takes care of other files before it goes on with this one.
 pub(super) const BUDGET: usize = 16;
-
-/// How long a rotation is waited for that does not come to its end.
-const LONGEST_ROTATION: Duration = Duration::from_secs(1);
 
 /// How far reading has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -423,219 +420,8 @@ impl LogFile {
         }
         Ok(Some(Progress::More))
     }
-
-    /// Opens the file where reading was left before the start: if another one has the name by now, the old one is read on
-    /// first.
-    fn open_first(&mut self) -> io::Result<Option<Progress>> {
-        let Some(file) = open_if_there(self.names.own())? else { return Ok(Some(Progress::Missing)) };
-        if !self.find_old()? {
-            return Ok(Some(Progress::Unsettled));
-        }
-        let Place { position, hash } = self.start.clone();
-        let id = inode(&file.metadata()?);
-        if self.retired.has_closed(id) {
-            self.begin(file, 0)?;
-            return Ok(None);
-        }
-        // Nothing tells a log that was empty from others but that nothing in it has been read.
-        let was_empty = hash.is_empty() && position == 0 && self.read.is_some();
-        if !was_empty && (hash.is_empty() || first_line_hash_of(&file)? == hash) {
-            self.begin(file, position)?;
-            return Ok(None);
-        }
-        self.names.follow();
-        if !self.rotation_is_over() {
-            return Ok(Some(Progress::Unsettled));
-        }
-        let known = match was_empty {
-            true => Looked::nothing(),
-            false => generations::with_hash(&self.names, &hash, position),
-        };
-        let unread = match (&known.found, self.read) {
-            (None, Some(read)) => {
-                // If the log is another file by now, the one before may be any of those with other names.
-                let is_new = file.metadata().and_then(|meta| meta.created()).is_ok_and(|made| made > read);
-                generations::written_since(&self.names, read, |_| is_new, |file| self.retired.has(file))
-            }
-            _ => Looked::nothing(),
-        };
-        if !(known.is_sure && unread.is_sure || self.has_waited()) {
-            return Ok(Some(Progress::Unsettled));
-        }
-        match known.found {
-            Some(old) => self.begin(old, position)?,
-            None => self.begin(unread.found.unwrap_or(file), 0)?,
-        }
-        Ok(None)
-    }
-
-    /// Takes up the files that had lost the name before this reader and were read on, as far as they can be found. Answers whether
-    /// that is certain.
-    fn find_old(&mut self) -> io::Result<bool> {
-        if self.old.is_empty() {
-            return Ok(true);
-        }
-        self.names.follow();
-        let is_old = |place: &&Place| place.hash != self.start.hash;
-        let looked: Vec<(Looked, u64)> = self
-            .old
-            .iter()
-            .filter(is_old)
-            .map(|place| (generations::with_hash(&self.names, &place.hash, place.position), place.position))
-            .collect();
-        if !(looked.iter().all(|(looked, _)| looked.is_sure) || self.has_waited()) {
-            return Ok(false);
-        }
-        self.rotated = None;
-        for (looked, position) in looked {
-            if let Some(file) = looked.found {
-                self.retired.push(Tail::new(file, (position, self.openings), self.start.clone())?);
-                self.openings += 1;
-            }
-        }
-        self.old.clear();
-        Ok(true)
-    }
-
-    /// Before the first byte of a file is read: if it has been written to since it was begun, it may have been copied and emptied,
-    /// and the copy comes first. `None` means to go on.
-    fn look_for_copy(&mut self) -> io::Result<Option<Progress>> {
-        let unread = self.tail.as_ref().and_then(|tail| Some((tail, tail.unread?)));
-        let Some((tail, since)) = unread.filter(|(tail, since)| tail.was_written_since(*since)) else {
-            return Ok(None);
-        };
-        let now = a_moment_ago();
-        let known = || self.retired.iter().chain([tail]).chain(&self.emptied);
-        let is_known = |file: &File| known().any(|known| known.is_of(file));
-        let was_old = |inode| self.retired.has_overwritten(inode);
-        let Looked { found, is_sure } = generations::written_since(&self.names, since, was_old, is_known);
-        if found.is_none() && !is_sure && !self.has_waited() {
-            return Ok(Some(Progress::Unsettled));
-        }
-        self.rotated = None;
-        match (found, &mut self.tail) {
-            (Some(copy), _) => self.begin_copy(copy, self.place(), 0)?,
-            (None, Some(tail)) => tail.unread = now,
-            (None, None) => {}
-        }
-        Ok(None)
-    }
-
-    /// The file has been emptied: it is read from its start, but before the rest of what was in it, if somebody has made a copy
-    /// of that. `None` means to go on.
-    fn begin_anew(&mut self) -> io::Result<Option<Progress>> {
-        let Some(tail) = &self.tail else { return Ok(None) };
-        let (place, position) = (tail.place(), tail.position);
-        let Looked { found, is_sure } = generations::copy_of(&self.names, &tail.read());
-        if found.is_none() && !is_sure && !self.has_waited() {
-            return Ok(Some(Progress::Unsettled));
-        }
-        self.rotated = None;
-        self.tail.as_mut().map_or(Ok(()), Tail::rewind)?;
-        if let (Some(copy), None) = (found, &self.emptied) {
-            self.begin_copy(copy, place, position)?;
-        }
-        Ok(None)
-    }
-
-    /// Goes on in a copy of what was in the file, which is read when that has come to its end. A restart goes on at `place`.
-    fn begin_copy(&mut self, copy: File, place: Place, position: u64) -> io::Result<()> {
-        // Whatever was in that file before.
-        self.retired.forget(inode(&copy.metadata()?));
-        self.emptied = self.tail.take();
-        self.start = place;
-        self.begin(copy, position)
-    }
-
-    /// At the end of the file: whether it is still the one under its name. `None` means to go on.
-    fn look_behind(&mut self) -> io::Result<Option<Progress>> {
-        let Some(tail) = &self.tail else { return Ok(None) };
-        let is_tail = |meta: io::Result<Metadata>| meta.is_ok_and(|meta| inode(&meta) == tail.inode);
-        let now = a_moment_ago();
-        if is_tail(fs::metadata(self.names.own())) {
-            self.rotated = None;
-            self.tail.iter_mut().for_each(|tail| tail.had_name = now);
-            return Ok(Some(Progress::End));
-        }
-        // Whoever renamed it may have written to it just before, but since it was read.
-        if tail.file.metadata()?.len() > tail.end() {
-            return Ok(None);
-        }
-        if fifo::is_fifo(self.names.own()) {
-            self.retire();
-            return Ok(None);
-        }
-        let named = open_if_there(self.names.own())?;
-        if named.as_ref().is_some_and(|file| is_tail(file.metadata())) {
-            // It was away and has come back between the two looks.
-            return Ok(Some(Progress::Unsettled));
-        }
-        if !self.rotation_is_over() {
-            return Ok(Some(Progress::Unsettled));
-        }
-        let Some(tail) = &self.tail else { return Ok(None) };
-        let known = || self.retired.iter().chain([tail]);
-        let is_known = |file: &File| known().any(|known| known.is_of(file));
-        // The file is open already: another rotation at this moment takes no generation away.
-        let Looked { found, is_sure } = generations::next(&self.names, &tail.file, tail.had_name, is_known);
-        let (read, position) = (tail.read(), tail.position);
-        if !is_sure && !self.has_waited() {
-            return Ok(Some(Progress::Unsettled));
-        }
-        let emptied = || self.emptied.as_ref().and_then(|tail| tail.file.try_clone().ok());
-        let Some(next) = found.or_else(emptied).or(named) else {
-            if self.changed.elapsed() >= GRACE && self.rotated.is_some_and(|since| since.elapsed() >= GRACE) {
-                // Nobody writes in it any more, and its file system may have better use for the room.
-                self.close();
-            }
-            return Ok(Some(Progress::Missing));
-        };
-        // Somebody may have put a copy in its place, as an editor does. A few bytes do not tell.
-        let is_copy = read.trace.len() == TRACE && read.is_in(&next);
-        self.begin(next, if is_copy { position } else { 0 })?;
-        Ok(None)
-    }
-
-    /// The file that was read so far, if there is one, has lost its name.
-    fn retire(&mut self) {
-        let Some(tail) = self.tail.take() else { return };
-        self.start = tail.place();
-        self.retired.push(tail);
-    }
-
-    /// Goes on in another file. One that has had the name before is read on from where that was: it has got its name back.
-    fn begin(&mut self, file: File, position: u64) -> io::Result<()> {
-        let own = inode(&file.metadata()?);
-        if fs::metadata(self.names.own()).is_ok_and(|meta| inode(&meta) == own) {
-            self.names.follow();
-        }
-        let emptied = self.emptied.take_if(|tail| tail.inode == own);
-        let emptied = emptied.map(|tail| Tail { unread: a_moment_ago(), ..tail });
-        let (known, closed) = (self.retired.take(own).or(emptied), self.retired.take_closed(own));
-        self.retire();
-        let before = self.place();
-        self.tail = Some(match (known, closed) {
-            (Some(tail), _) => Tail { before, ..tail },
-            (None, None) => Tail::new(file, (position, self.openings), before)?,
-            (None, Some(closed)) => Tail::new(file, (0, self.openings), before)?.resume(closed)?,
-        });
-        self.read = None;
-        self.openings += 1;
-        self.rotated = None;
-        Ok(())
-    }
-
-    /// Whether names have stopped changing, or have gone on for too long.
-    fn rotation_is_over(&mut self) -> bool {
-        self.has_waited() || generations::is_settled(&self.names)
-    }
-
-    /// Whether it has been waited long enough for a rotation to come to its end: there are directories in which names change
-    /// all the time.
-    fn has_waited(&mut self) -> bool {
-        self.rotated.get_or_insert_with(Instant::now).elapsed() >= LONGEST_ROTATION
-    }
 }
 
+mod succession;
 #[cfg(test)]
 mod tests;

@@ -36,6 +36,7 @@ mod log_file;
 mod notify;
 mod options;
 mod patience;
+mod places;
 mod reader;
 mod reading;
 mod refusal;

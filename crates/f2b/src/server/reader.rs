@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`super::source`], [`super::group`] | a log file with all jails that watch it, and those at the same place of it |
 //! | [`super::reading`] | a jail with its filter |
+//! | [`super::places`] | how far a jail has read a log, as the database is told |
 //! | [`super::log_file`] | a place in a file, whatever happens to it |
 //! | [`super::journal`] | a place in the journal |
 

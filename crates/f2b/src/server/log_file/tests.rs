@@ -1,6 +1,9 @@
+use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::FileExt;
+use std::time::Duration;
 
+use super::succession::LONGEST_ROTATION;
 use super::*;
 use crate::server::retired::GRACE;
 use crate::server::tail::{MAX_LINE, first_line_hash};
