@@ -8,8 +8,10 @@ mod support;
 mod upstream;
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{Write, stderr};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -102,6 +104,27 @@ fn rows(place: &Place) -> String {
     let sql = "SELECT path, firstlinemd5, lastfilepos FROM logs ORDER BY path";
     support::run(sqlite.arg(place.file("f2b.sqlite3")).arg(sql))
         .replace(&place.path().display().to_string(), "DIR")
+}
+
+/// A command is a text: what can't be named in one is told wherever somebody may look, and the others are followed.
+#[test]
+fn a_log_whose_name_is_no_text_is_told() {
+    let place = place("polling", "DIR/logs/*.log");
+    place.write("logs/a.log", &failure(1));
+    let odd = place.file("logs").join(OsStr::from_bytes(b"caf\xe9.log"));
+    fs::write(&odd, failure(99)).expect("a log");
+    let told = "logs/caf\u{fffd}.log cannot be monitored, its name is not UTF-8; rename it";
+    let test = place.client(binary("f2b-client"), &["--test"]).output().expect("the client runs");
+    assert!(support::both(&test).contains(told), "{}", support::both(&test));
+    assert!(test.status.success());
+    let server = place.start();
+    wait_for_found(&place, [1]);
+    assert_eq!(messages(&place, told), [format!("ERROR   Jail 'j': File DIR/{told}")]);
+    fs::rename(odd, place.file("logs/b.log")).expect("another name");
+    place.ask(&["reload"]);
+    wait_for_found(&place, [1, 99]);
+    assert_eq!(messages(&place, told).len(), 1);
+    stop(&place, server);
 }
 
 #[test]

@@ -5,56 +5,83 @@
 //! names, so it matches single ones only.
 
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use ::glob::Pattern;
 use foldhash::fast::RandomState;
 
-use crate::python::{join, split_path};
+use crate::python::split_path;
 
 /// What patterns have matched, each looked for once: many jails follow the same logs.
 #[derive(Debug, Default)]
-pub(crate) struct Globs(HashMap<String, Rc<[String]>, RandomState>);
+pub(crate) struct Globs(HashMap<String, Rc<Found>, RandomState>);
+
+/// What a pattern has matched.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub(crate) paths: Vec<String>,
+    /// Paths that are no text, as far as they can be shown.
+    pub(crate) no_texts: Vec<String>,
+}
 
 impl Globs {
     /// The paths that match.
-    pub(crate) fn glob(&mut self, pattern: &str) -> Rc<[String]> {
+    pub(crate) fn glob(&mut self, pattern: &str) -> Rc<Found> {
         if let Some(found) = self.0.get(pattern) {
             return Rc::clone(found);
         }
-        let found: Rc<[String]> = glob(pattern).into();
+        let found = Rc::new(Found::by(pattern));
         self.0.insert(pattern.to_owned(), Rc::clone(&found));
         found
     }
 }
 
-/// The paths that match.
+impl Found {
+    fn by(pattern: &str) -> Self {
+        let mut found = Self { paths: Vec::new(), no_texts: Vec::new() };
+        for path in paths(pattern) {
+            match path.into_os_string().into_string() {
+                Ok(path) => found.paths.push(path),
+                Err(path) => found.no_texts.push(path.to_string_lossy().into_owned()),
+            }
+        }
+        found
+    }
+}
+
+/// The paths that match, as far as they are texts.
 pub(crate) fn glob(pattern: &str) -> Vec<String> {
+    Found::by(pattern).paths
+}
+
+fn paths(pattern: &str) -> Vec<PathBuf> {
     let (directory, name) = split_path(pattern);
     if !has_wildcard(pattern) {
         // What ends in a slash must be a directory.
-        let found = if name.is_empty() { Path::new(directory).is_dir() } else { is_there(pattern) };
-        return if found { vec![pattern.to_owned()] } else { Vec::new() };
+        let found =
+            if name.is_empty() { Path::new(directory).is_dir() } else { is_there(Path::new(pattern)) };
+        return if found { vec![pattern.into()] } else { Vec::new() };
     }
     if directory.is_empty() {
-        return names_in(".", name);
+        return names_in(Path::new("."), name).map(PathBuf::from).collect();
     }
     let directories = if directory != pattern && has_wildcard(directory) {
-        let mut found = glob(directory);
-        found.retain(|path| Path::new(path).is_dir());
+        let mut found = paths(directory);
+        found.retain(|path| path.is_dir());
         found
     } else {
-        vec![directory.to_owned()]
+        vec![directory.into()]
     };
     let mut found = Vec::new();
     for directory in directories {
         if has_wildcard(name) {
-            found.extend(names_in(&directory, name).iter().map(|name| join(&directory, name)));
+            found.extend(names_in(&directory, name).map(|name| directory.join(name)));
         } else {
-            let path = join(&directory, name);
-            let matches = if name.is_empty() { Path::new(&directory).is_dir() } else { is_there(&path) };
+            let path = directory.join(name);
+            let matches = if name.is_empty() { directory.is_dir() } else { is_there(&path) };
             found.extend(matches.then_some(path));
         }
     }
@@ -66,16 +93,19 @@ pub(crate) fn has_wildcard(pattern: &str) -> bool {
 }
 
 /// There is an entry, be it a link to nowhere.
-fn is_there(path: &str) -> bool {
+fn is_there(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok()
 }
 
-fn names_in(directory: &str, pattern: &str) -> Vec<String> {
-    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
-    let Some(matching) = name_pattern(pattern) else { return Vec::new() };
+fn names_in(directory: &Path, pattern: &str) -> impl Iterator<Item = OsString> {
+    let entries = name_pattern(pattern).and_then(|matching| Some((matching, fs::read_dir(directory).ok()?)));
     let hidden = pattern.starts_with('.');
-    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-    names.filter(|name| (hidden || !name.starts_with('.')) && matching.matches(name)).collect()
+    entries.into_iter().flat_map(move |(matching, entries)| {
+        entries.flatten().map(|entry| entry.file_name()).filter(move |name| {
+            let name = name.to_string_lossy();
+            (hidden || !name.starts_with('.')) && matching.matches(&name)
+        })
+    })
 }
 
 /// What matches a name as `fnmatch.fnmatchcase` does. There is a pattern for every text; should the library find fault
@@ -132,7 +162,9 @@ fn written(members: &[char]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
     use std::io::Write;
+    use std::os::unix::ffi::OsStrExt;
     use std::process::{Command, Stdio};
 
     use serde_json::{Value as Json, json};
@@ -241,5 +273,23 @@ json.dump(["".join("01"[fnmatch.fnmatchcase(name, pattern)] for name in names) f
         assert_eq!(glob(&path("d/")), [path("d/")]);
         assert_eq!(glob(&path("[d]/")), [path("d/")]);
         assert!(glob(&path("nothing")).is_empty() && glob("").is_empty());
+    }
+
+    #[test]
+    fn a_name_that_is_no_text_is_found_and_told_apart() {
+        let root = tempfile::tempdir().expect("a directory");
+        for directory in [&b"d"[..], b"caf\xe9"] {
+            let directory = root.path().join(OsStr::from_bytes(directory));
+            fs::create_dir(&directory).expect("a directory");
+            fs::write(directory.join("a.log"), "").expect("a file");
+            fs::write(directory.join(OsStr::from_bytes(b"\xff.log")), "").expect("a file");
+        }
+        let path = |name: &str| format!("{}/{name}", root.path().display());
+        let found = Found::by(&path("*/a.log"));
+        assert_eq!(found.paths, [path("d/a.log")]);
+        assert_eq!(found.no_texts, [path("caf\u{fffd}/a.log")]);
+        let found = Found::by(&path("d/*.log"));
+        assert_eq!((found.paths, found.no_texts), (vec![path("d/a.log")], vec![path("d/\u{fffd}.log")]));
+        assert_eq!(glob(&path("*/*.log")), [path("d/a.log")]);
     }
 }

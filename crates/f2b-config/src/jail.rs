@@ -266,7 +266,7 @@ impl Jail {
             match &**name {
                 "logpath" if backend.starts_with("systemd") => {}
                 "logpath" => {
-                    logs = self.log_commands(setting, globs, log);
+                    logs = self.log_commands(setting, globs, &mut stream, log);
                     if logs.is_empty() {
                         match self.without_logs(&backend, allow_no_files) {
                             NoLogs::Error(message) => {
@@ -341,8 +341,15 @@ impl Jail {
         log.say_at(Level::WARNING, logger::JAIL, message, setting.place());
     }
 
-    /// The commands for the log files that are there; behind the path can stand where to start reading.
-    fn log_commands(&self, setting: &Setting, globs: &mut Globs, log: &mut Log) -> Vec<Command> {
+    /// The commands for the log files that are there; behind the path can stand where to start reading. What can't be named in
+    /// one is told to the server, in the stream.
+    fn log_commands(
+        &self,
+        setting: &Setting,
+        globs: &mut Globs,
+        stream: &mut Vec<Command>,
+        log: &mut Log,
+    ) -> Vec<Command> {
         let mut commands = Vec::new();
         for line in setting.datum.to_text().split('\n') {
             let (path, tail) = line.rsplit_once(' ').unwrap_or((line, "head"));
@@ -354,8 +361,15 @@ impl Jail {
                 }
                 is_file
             };
-            let found = globs.glob(path);
-            let found: Vec<_> = found.iter().filter(is_file).collect();
+            let matching = globs.glob(path);
+            let found: Vec<_> = matching.paths.iter().filter(is_file).collect();
+            if let [first, others @ ..] = &*matching.no_texts {
+                let more = if others.is_empty() { "" } else { &format!(" (like {} others)", others.len()) };
+                let message =
+                    format!("File {first}{more} cannot be monitored, its name is not UTF-8; rename it");
+                stream.push(Command::words(["config-error", &format!("Jail '{}': {message}", self.name)]));
+                log.say_at(Level::WARNING, logger::JAIL, message, setting.place_of(line));
+            }
             if found.is_empty() && log.from <= Level::NOTICE {
                 let message = format!("No file(s) found for glob {path}");
                 log.say_at(Level::NOTICE, logger::JAIL, message, setting.place_of(line));
