@@ -22,6 +22,8 @@ pub struct Encoding {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Kind {
     Utf8,
+    /// With a byte order mark, which belongs to no line.
+    Utf8Marked,
     Latin1,
     Ascii,
     /// With a byte order mark, and in this order without one.
@@ -116,10 +118,8 @@ impl Encoding {
     /// The text of `bytes`, and whether all of them were valid.
     pub fn decode<'b>(&self, bytes: &'b [u8]) -> (Cow<'b, str>, bool) {
         match &self.kind {
-            Kind::Utf8 => match std::str::from_utf8(bytes) {
-                Ok(text) => (text.into(), true),
-                Err(_) => (String::from_utf8_lossy(bytes), false),
-            },
+            Kind::Utf8 => decode_utf_8(bytes),
+            Kind::Utf8Marked => decode_utf_8(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)),
             Kind::Latin1 => (bytes.iter().map(|b| char::from(*b)).collect::<String>().into(), true),
             Kind::Ascii => match std::str::from_utf8(bytes) {
                 Ok(text) if text.is_ascii() => (text.into(), true),
@@ -185,6 +185,13 @@ impl Encoding {
 /// The text without the newlines and carriage returns at its end.
 pub fn trim_line_end(text: &str) -> &str {
     text.trim_end_matches(['\r', '\n'])
+}
+
+fn decode_utf_8(bytes: &[u8]) -> (Cow<'_, str>, bool) {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => (text.into(), true),
+        Err(_) => (String::from_utf8_lossy(bytes), false),
+    }
 }
 
 fn decode_by<'b>(table: &'static Table, bytes: &'b [u8]) -> (Cow<'b, str>, bool) {
@@ -296,6 +303,7 @@ fn kind_of(name: &str) -> Option<Kind> {
     let plain: String = name.to_ascii_lowercase().replace([' ', '-'], "_");
     let kind = match plain.trim_matches('_') {
         "utf_8" | "utf8" | "u8" | "utf" | "cp65001" | "utf8_ucs2" | "utf8_ucs4" => Kind::Utf8,
+        "utf_8_sig" => Kind::Utf8Marked,
         "latin_1" | "latin1" | "latin" | "l1" | "iso_8859_1" | "iso8859_1" | "iso8859" | "8859" | "cp819" => {
             Kind::Latin1
         }
@@ -306,6 +314,7 @@ fn kind_of(name: &str) -> Option<Kind> {
         "utf_16" | "utf16" | "u16" => Kind::Utf16(Order::Little),
         "utf_16_le" | "utf_16le" | "utf16le" | "unicodelittleunmarked" => Kind::Utf16Le,
         "utf_16_be" | "utf_16be" | "utf16be" | "unicodebigunmarked" => Kind::Utf16Be,
+        "iso2022_jp" | "iso2022jp" => Kind::Table(encoding_rs::ISO_2022_JP),
         plain => {
             if let Some(wide) = Wide::named(plain) {
                 return Some(Kind::Wide(wide));
@@ -350,7 +359,9 @@ for name in sys.stdin.read().split():
                      iso8859-9 iso8859-10 iso8859-11 iso8859-13 iso8859-14 iso8859-15 iso8859-16 latin2 latin9 l5 cyrillic \
                      arabic greek hebrew cp1250 cp1251 cp1252 cp1253 cp1254 cp1255 cp1256 cp1257 cp1258 windows-1252 \
                      windows_1251 1252 cp866 ibm866 cp874 koi8-r koi8_u mac-cyrillic macroman mac_roman tis-620 ascii us-ascii \
-                     klingon cp437 cp850 cp852 cp858";
+                     klingon utf-8-sig cp437 437 ibm437 cp720 cp737 cp775 cp850 cp852 cp855 cp856 cp857 cp858 ibm858 cp860 cp861 \
+                     cp_is cp862 cp863 cp865 cp869 cp1006 cp1125 ruscii hp-roman8 koi8_t kz1048 mac_croatian mac-greek \
+                     maciceland mac_latin2 maccentraleurope mac_romanian macturkish ptcp154 cp154 koi8-t";
         let names: Vec<&str> = names.split_whitespace().collect();
         let Some(answers) = crate::oracle::python_prints(ORACLE, names.join(" ")) else { return };
         let mut differences = Vec::new();
@@ -429,7 +440,9 @@ for name in sys.stdin.read().split():
         check("shift_jis", b"\x81\x60a\x81", "\u{301c}a\u{fffd}", false);
         check("cp932", b"\x81\x60\r\n", "\u{ff5e}", true);
         check("euc-kr", b"\xb0\xa1 x\xa1", "가 x\u{fffd}", false);
-        check("iso-2022-jp", b"\x1b$B$\"\x1b(B x\n", "あ x", true);
+        for name in ["iso-2022-jp", "iso2022_jp", "iso2022jp", "csiso2022jp"] {
+            check(name, b"\x1b$B$\"\x1b(B x\n", "あ x", true);
+        }
         check("gb18030", b"\x81\x30\x81\x30", "\u{80}", true);
         // A newline ends a line, whatever stands before it.
         let line_end = Encoding::parse("gbk").unwrap().line_end(b"\xd6\n\xd0\n");
@@ -440,6 +453,9 @@ for name in sys.stdin.read().split():
     fn lines_lose_their_end() {
         check("auto", b"a b\r\n", "a b", true);
         check("utf-8", b"\n", "", true);
+        check("utf-8-sig", b"\xef\xbb\xbfa\n", "a", true);
+        check("UTF_8_SIG", b"a\xef\xbb\xbf", "a\u{feff}", true);
+        check("utf-8", b"\xef\xbb\xbfa\n", "\u{feff}a", true);
         check("Latin1", b"caf\xe9\n", "café", true);
         check("utf-16le", b"a\0\n\0", "a", true);
         check("UTF_16", b"\xfe\xff\0a", "a", true);
