@@ -234,6 +234,7 @@ fn is_network(kind: FsType) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
     use std::os::unix::fs::symlink;
 
     use super::*;
@@ -319,6 +320,28 @@ mod tests {
         notify.remove(&second);
         assert_eq!(watches(&notify), 0);
         assert!(notify.watches.is_empty() && notify.logs.is_empty() && notify.links.names.is_empty());
+    }
+
+    /// What the kernel could not note any more may have been about any log.
+    #[test]
+    fn after_an_overflow_every_log_is_looked_at() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let log = f2b_types::Recorder::default();
+        let mut notify = Notify::new(&log);
+        let logs = ["a", "b", "c"].map(|name| dir.path().join(name));
+        let mut files = logs.each_ref().map(|path| fs::File::create(path).expect("a file"));
+        logs.iter().for_each(|path| assert!(notify.add(path, &log)));
+        let limit = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").expect("a limit");
+        let limit: usize = limit.trim().parse().expect("a number");
+        // The same again and again would be one event.
+        for number in 0..=limit {
+            files[number % 2].write_all(b"x").expect("a write");
+        }
+        files[2].write_all(b"x").expect("a write that nobody hears of");
+        assert_eq!(notify.changed(), HashSet::from(logs.clone()));
+        assert!(notify.changed().is_empty());
+        files[2].write_all(b"x").expect("a write");
+        assert_eq!(notify.changed(), HashSet::from([logs[2].clone()]));
     }
 
     #[test]
