@@ -47,14 +47,14 @@ fn with_peak(args: &[&str]) -> (u64, String) {
     (peak.parse().unwrap_or_else(|_| panic!("{text}")), rest.to_owned())
 }
 
-/// A file of 100 MB without a line end but the ones around the line behind.
-fn write_endless_line(path: &Path) {
-    let mut file = fs::File::create(path).expect("a file");
+/// Adds 100 MB without a line end but the ones around the line behind.
+fn write_endless_line(path: &Path, behind: &str) {
+    let mut file = fs::File::options().append(true).create(true).open(path).expect("a file");
     let part = "x from 198.51.100.1 ".repeat(50_000);
     for _ in 0..100 {
         file.write_all(part.as_bytes()).expect("a write");
     }
-    file.write_all(format!("\n{LINE}").as_bytes()).expect("a write");
+    file.write_all(format!("\n{behind}").as_bytes()).expect("a write");
 }
 
 fn jail(place: &Place, failregex: &str) {
@@ -103,7 +103,7 @@ fn a_line_of_a_hundred_megabytes_takes_no_memory() {
     let place = Place::new();
     jail(&place, "from <HOST>$");
     let log = place.file("j.log");
-    write_endless_line(&log);
+    write_endless_line(&log, LINE);
     let (peak, text) = with_peak(&[log.to_str().expect("a name"), "from <ADDR>$", "-o", "id"]);
     assert_eq!(text, "192.0.2.1\n");
     assert!(peak < 100_000, "{peak} KiB");
@@ -113,6 +113,28 @@ fn a_line_of_a_hundred_megabytes_takes_no_memory() {
     assert!(peak < 60_000, "{peak} KiB");
     assert!(!place.log().contains("198.51.100.1"));
     drop(server);
+}
+
+/// So it is with one that comes while the log is followed, in pieces as it is written.
+#[test]
+fn a_line_of_a_hundred_megabytes_that_comes_takes_no_memory() {
+    for backend in ["polling", "pyinotify"] {
+        let place = Place::new();
+        jail(&place, "from <HOST>$");
+        let conf = place.read("jail.conf").replace("backend = auto", &format!("backend = {backend}"));
+        place.write("jail.conf", &conf);
+        place.write("j.log", LINE);
+        let server = place.start();
+        place.wait_for_log("[j] Found 192.0.2.1");
+        write_endless_line(&place.file("j.log"), &LINE.replace("192.0.2.1", "192.0.2.2"));
+        place.wait_for_log("[j] Found 192.0.2.2");
+        place.append("j.log", &LINE.replace("192.0.2.1", "192.0.2.3"));
+        place.wait_for_log("[j] Found 192.0.2.3");
+        let peak = peak_of(server.0.id());
+        assert!(peak < 60_000, "{backend}: {peak} KiB");
+        assert!(!place.log().contains("198.51.100.1"));
+        drop(server);
+    }
 }
 
 #[test]
