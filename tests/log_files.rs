@@ -106,6 +106,22 @@ fn rows(place: &Place) -> String {
         .replace(&place.path().display().to_string(), "DIR")
 }
 
+#[test]
+fn logs_are_utf_8_whatever_the_locale() {
+    for locale in ["POSIX", "de_DE.ISO-8859-1"] {
+        let place = place("polling", "DIR/f.log");
+        place.write("filter.d/f1.conf", "[Definition]\nfailregex = ^ Jos\u{e9} fail from <HOST>$\n");
+        let log = failure(1).replace(" fail", " Jos\u{e9} fail")
+            + &failure(2).replace(" fail", " Jos\u{c3}\u{a9} fail");
+        place.write("f.log", &log);
+        let server = place.spawn(place.server().env("LC_ALL", locale));
+        place.append("f.log", &failure(3).replace(" fail", " Jos\u{e9} fail"));
+        wait_for_found(&place, [1, 3]);
+        assert!(place.ask(&["get", "j", "logencoding"]).contains("UTF-8"));
+        stop(&place, server);
+    }
+}
+
 /// A command is a text: what can't be named in one is told wherever somebody may look, and the others are followed.
 #[test]
 fn a_log_whose_name_is_no_text_is_told() {
