@@ -467,6 +467,30 @@ for name in sys.stdin.read().split():
         check("utf-32-be", b"\0\0\0a\0\x11\0\0\0", "a\u{fffd}\u{fffd}", false);
     }
 
+    /// Prints for each line in hexadecimal digits what it decodes to, in such digits as well.
+    const MARKS: &str = r#"
+import sys
+for line in sys.stdin.read().split():
+    print(bytes.fromhex(line).decode("utf-8-sig", "replace").encode().hex())
+"#;
+
+    #[test]
+    fn a_mark_at_the_start_belongs_to_no_line() {
+        let lines =
+            ["61", "efbbbf61", "efbbbf", "efbbbfefbbbf61", "61efbbbf", "efbb61", "efbbbf61ff", "efbb"];
+        let Some(answers) = crate::oracle::python_prints(MARKS, lines.join(" ")) else { return };
+        let encoding = Encoding::parse("utf-8-sig").unwrap();
+        for (line, theirs) in lines.iter().zip(answers) {
+            let bytes: Vec<u8> = (0..line.len())
+                .step_by(2)
+                .map(|at| u8::from_str_radix(&line[at..at + 2], 16).expect("two digits"))
+                .collect();
+            let ours = encoding.decode(&bytes).0;
+            let ours: String = ours.bytes().map(|byte| format!("{byte:02x}")).collect();
+            assert_eq!(ours, theirs, "{line}");
+        }
+    }
+
     #[test]
     fn invalid_bytes_are_replaced() {
         check("utf-8", b"a\xff\xfeb\xe2\x82\n", "a\u{fffd}\u{fffd}b\u{fffd}", false);
