@@ -18,6 +18,8 @@ pub(crate) struct LineBuffer {
     start: usize,
     /// Where in them what was read ends. Behind is room, which is not cleared each time.
     end: usize,
+    /// As many zeros before that have been dropped, which the next line begins with.
+    hole: u64,
     /// As many bytes from there on have no line end.
     scanned: usize,
     /// The rest of an overlong line is being skipped.
@@ -26,15 +28,24 @@ pub(crate) struct LineBuffer {
 
 impl LineBuffer {
     pub(crate) fn new(longest: usize) -> Self {
-        Self { longest, bytes: Vec::new(), start: 0, end: 0, scanned: 0, skipping: false }
+        Self { longest, bytes: Vec::new(), start: 0, end: 0, hole: 0, scanned: 0, skipping: false }
     }
 
-    /// Bytes that have not been handed out.
-    pub(crate) fn len(&self) -> usize {
+    fn len(&self) -> usize {
         self.end - self.start
     }
 
-    /// Those bytes.
+    /// As many bytes of what was read have not been handed out.
+    pub(crate) fn unread(&self) -> u64 {
+        self.hole + self.len() as u64
+    }
+
+    /// As many of them, the first ones, are zeros that are not kept.
+    pub(crate) fn hole(&self) -> u64 {
+        self.hole
+    }
+
+    /// The others.
     pub(crate) fn bytes(&self) -> &[u8] {
         self.bytes.get(self.start..self.end).unwrap_or(&[])
     }
@@ -118,7 +129,7 @@ impl LineBuffer {
                 }
             };
             self.start += taken;
-            self.scanned = 0;
+            (self.scanned, self.hole) = (0, 0);
             if !std::mem::replace(&mut self.skipping, !is_whole) {
                 return Some(from..from + taken.min(self.longest));
             }
@@ -131,12 +142,13 @@ impl LineBuffer {
         let zeros = self.bytes().iter().take_while(|byte| **byte == 0).count();
         let hole = zeros / encoding.unit() * encoding.unit();
         self.start += hole;
+        self.hole += hole as u64;
         self.scanned = self.scanned.saturating_sub(hole);
     }
 
     fn take_rest(&mut self) -> Option<Range<usize>> {
         let from = std::mem::replace(&mut self.start, self.end);
-        self.scanned = 0;
+        (self.scanned, self.hole) = (0, 0);
         (from < self.end && !self.skipping).then_some(from..self.end)
     }
 }

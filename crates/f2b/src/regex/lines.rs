@@ -102,7 +102,7 @@ impl FileLines {
 
     /// Bytes of which the lines have been handed out.
     pub(super) fn read_bytes(&self) -> u64 {
-        self.filled - self.buffer.len() as u64
+        self.filled - self.buffer.unread()
     }
 
     /// Bytes of the whole file, if that is known.

@@ -210,7 +210,7 @@ impl Lines<'_> {
 
     /// Offset of the first byte that no line has covered yet.
     fn tell(&self) -> u64 {
-        self.end - self.buffer.len() as u64
+        self.end - self.buffer.unread()
     }
 
     /// Hands out the next line, and what it was answered; the last line may lack its end. `None` at the end of the file, or

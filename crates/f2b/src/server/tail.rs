@@ -205,7 +205,7 @@ impl Tail {
 
     /// Whether another file, of which the first bytes have been read, is a copy of what it holds, or held.
     pub(super) fn is_copied_in(&self, other: &Self) -> bool {
-        let mut beginning = vec![0; other.buffer.len()];
+        let mut beginning = vec![0; other.buffer.bytes().len()];
         let is_like = self.file.read_exact_at(&mut beginning, 0).is_ok() && beginning == other.buffer.bytes();
         is_like || self.read().is_in(&other.file) || self.is_of(&other.file)
     }
@@ -231,16 +231,16 @@ impl Tail {
 
     /// Offset behind the last byte that has been read.
     pub(super) fn end(&self) -> u64 {
-        self.position + self.buffer.len() as u64
+        self.position + self.buffer.unread()
     }
 
     /// Whether what has been read is still in the file.
     pub(super) fn is_unchanged(&self) -> bool {
-        self.left(self.buffer.bytes()).is_ok_and(|left| left == Left::All)
+        self.left(0).is_ok_and(|left| left == Left::All)
     }
 
-    /// What is left of what was read; `unfinished` is what was read behind the place.
-    fn left(&self, unfinished: &[u8]) -> io::Result<Left> {
+    /// What is left of what was read before so many bytes came.
+    fn left(&self, new: usize) -> io::Result<Left> {
         let is_there = |bytes: &[u8], at: u64| {
             let mut there = [0; TRACE];
             let there = &mut there[..bytes.len()];
@@ -255,10 +255,13 @@ impl Tail {
             Some(false) => return Ok(Left::Nothing),
             None => return Ok(Left::Less),
         }
+        let bytes = self.buffer.bytes();
+        let (unfinished, hole) = (&bytes[..bytes.len() - new], self.buffer.hole());
         let length = unfinished.len().min(TRACE);
         let (first, last) = (&unfinished[..length], &unfinished[unfinished.len() - length..]);
-        let end = self.position + unfinished.len() as u64;
-        let is_left = is_there(first, self.position)?.zip(is_there(last, end - length as u64)?);
+        let first = if hole > 0 { &[0; TRACE] } else { first };
+        let behind = self.position + hole + (unfinished.len() - length) as u64;
+        let is_left = is_there(first, self.position)?.zip(is_there(last, behind)?);
         Ok(match is_left {
             Some((true, true)) => Left::All,
             _ if self.position > 0 => Left::Lines,
@@ -310,6 +313,7 @@ impl Tail {
     pub(super) fn read(&self) -> Emptied {
         let unfinished = self.buffer.bytes();
         let mut trace = self.trace.clone();
+        trace.extend([0; TRACE].iter().take(usize::try_from(self.buffer.hole()).unwrap_or(TRACE)));
         trace.extend_from_slice(&unfinished[unfinished.len().saturating_sub(TRACE)..]);
         trace.drain(..trace.len().saturating_sub(TRACE));
         Emptied { hash: self.hash().into(), end: self.end(), trace }
@@ -349,8 +353,7 @@ impl Tail {
             let room =
                 limit.and_then(|limit| limit.checked_sub(end)).filter(|room| *room > 0).unwrap_or(u64::MAX);
             let count = self.buffer.fill(&mut At { file: &self.file, at: end }.take(room))?;
-            let bytes = self.buffer.bytes();
-            match (count, self.left(&bytes[..bytes.len() - count])?) {
+            match (count, self.left(count)?) {
                 (0, Left::All) => return Ok(Filled::End),
                 (_, Left::Nothing) | (0, Left::Less) => {
                     self.buffer.take_back(count);
@@ -375,14 +378,18 @@ impl Tail {
         each: &mut impl FnMut(RawLine<'_>),
     ) -> io::Result<()> {
         let encoding = self.encoding(encoding)?;
-        let end = self.end();
+        let (end, had_hole) = (self.end(), self.buffer.hole() > 0);
         loop {
-            let position = end - self.buffer.len() as u64;
+            let position = end - self.buffer.unread();
             let Some(bytes) = self.buffer.next_line(&encoding) else { break };
             let start = LineStart { hash: self.first_line.hash(), position, is_late: false };
             each(RawLine { bytes, encoding: &encoding, is_news, start: Some(start) });
         }
-        self.position = end - self.buffer.len() as u64;
+        self.position = end - self.buffer.unread();
+        if had_hole || self.buffer.hole() > 0 {
+            // What stands there is not kept.
+            return self.trace_back();
+        }
         self.trace.extend_from_slice(self.buffer.before(TRACE));
         self.trace.drain(..self.trace.len().saturating_sub(TRACE));
         Ok(())
