@@ -126,9 +126,13 @@ pub(super) fn next(
     };
     Looked::at(names, || {
         let all: Vec<Generation> = names.all().flat_map(rotated).collect();
-        let is_log = |generation: &Generation| names.logs.have(&generation.path);
-        let is_new = |times: &Times| had_name.is_none_or(|at| times.0 >= at);
         let old = all.iter().find(|generation| inode(&generation.meta) == own);
+        let may_be = |generation: &Generation, times: &Times| {
+            let is_new = had_name.is_none_or(|at| times.0 >= at);
+            // Who rotates it has one place for a mark.
+            let is_named_alike = old.is_none_or(|old| old.mark.is_last == generation.mark.is_last);
+            is_new && is_named_alike && !names.logs.have(&generation.path)
+        };
         // A copy of the old one is younger, but has not been written to since. Where the old one is a copy itself, the file that
         // was emptied then is older; where somebody goes on writing in the old one, all others seem to be: then names tell.
         let is_later = |generation: &Generation, times: &Times| match old
@@ -139,9 +143,8 @@ pub(super) fn next(
             None => times.1 > modified || (times.0 >= created && times.1 >= modified),
         };
         let timed = all.iter().filter_map(|generation| Some((times(&generation.meta).ok()?, generation)));
-        let later = timed.filter(|(times, generation)| {
-            is_new(times) && is_later(generation, times) && !is_log(generation)
-        });
+        let later =
+            timed.filter(|(times, generation)| may_be(generation, times) && is_later(generation, times));
         let opened = later.filter_map(|(times, generation)| {
             let file = open_regular(&generation.path).ok().filter(|file| !is_known(file))?;
             Some((times, generation, file))
@@ -170,15 +173,15 @@ pub(super) fn previous(names: &Names, file: &File) -> Option<File> {
 
 /// Which file came later, by the marks that a rotation gives: numbers grow with the age of a file, dates with the time that it
 /// is from. `None` where the one has a number and the other a date.
-fn compare_marks(mark: &[u8], other: &[u8]) -> Option<Ordering> {
+fn compare_marks(mark: &Mark, other: &Mark) -> Option<Ordering> {
     const LONGEST_NUMBER: usize = 5;
     let number = |mark: &[u8]| {
         let digits = std::str::from_utf8(mark.get(1..)?).ok()?;
         if digits.len() <= LONGEST_NUMBER { digits.parse::<u32>().ok() } else { None }
     };
-    match (number(mark), number(other)) {
+    match (number(&mark.text), number(&other.text)) {
         (Some(number), Some(other)) => Some(other.cmp(&number)),
-        (None, None) => Some(mark.cmp(other)),
+        (None, None) => Some(mark.text.cmp(&other.text)),
         _ => None,
     }
 }
@@ -236,9 +239,16 @@ fn changed(names: &Names) -> Option<SystemTime> {
 /// A file that has had the name of a log.
 struct Generation {
     path: PathBuf,
-    /// What its name says more than that of the log.
-    mark: Vec<u8>,
+    mark: Mark,
     meta: Metadata,
+}
+
+/// What the name of a file says more than that of the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Mark {
+    text: Vec<u8>,
+    /// It stands behind the whole name.
+    is_last: bool,
 }
 
 /// The files beside a log that have its name and what a rotation adds to one.
@@ -249,21 +259,22 @@ fn rotated(path: &Path) -> impl Iterator<Item = Generation> + use<> {
         let name = entry.file_name();
         let mark = mark(&log, &name)?;
         let meta = fs::metadata(entry.path()).ok()?;
-        meta.is_file().then(|| Generation { path: entry.path(), mark: mark.into(), meta })
+        meta.is_file().then(|| Generation { path: entry.path(), mark, meta })
     })
 }
 
 /// What a rotation has added to the name of a log: behind it, or before what tells the kind of file (`f-20261125.log`).
-fn mark<'n>(log: &OsStr, name: &'n OsStr) -> Option<&'n [u8]> {
+fn mark(log: &OsStr, name: &OsStr) -> Option<Mark> {
     let bytes = name.as_encoded_bytes();
     if let Some(mark) = bytes.strip_prefix(log.as_encoded_bytes()) {
-        return is_of_a_rotation(mark).then_some(mark);
+        return is_of_a_rotation(mark).then(|| Mark { text: mark.into(), is_last: true });
     }
     let log = Path::new(log);
     let (stem, extension) = (log.file_stem()?, log.extension()?);
     let mark = bytes.strip_prefix(stem.as_encoded_bytes())?.strip_suffix(extension.as_encoded_bytes())?;
     let mark = mark.strip_suffix(b".")?;
-    (is_of_a_rotation(mark) && is_of_no_other_log(mark)).then_some(mark)
+    let is_mark = is_of_a_rotation(mark) && is_of_no_other_log(mark);
+    is_mark.then(|| Mark { text: mark.into(), is_last: false })
 }
 
 /// `.1`, `-20261125`, `.2026-11-25_12:00`, `.old`: no other log, and nothing compressed.
@@ -290,7 +301,7 @@ mod tests {
 
     #[test]
     fn rotations_give_numbers_and_dates() {
-        let mark = |name: &str| mark("f.log".as_ref(), name.as_ref()).map(<[u8]>::to_vec);
+        let mark = |name: &str| mark("f.log".as_ref(), name.as_ref()).map(|mark| mark.text);
         for suffix in [".1", ".12", "-20261125", ".2026-11-25_12:00", "-20261125T120000", "_1", ".0"] {
             let name = format!("f.log{suffix}");
             assert_eq!(mark(&name).as_deref(), Some(suffix.as_bytes()));
@@ -328,7 +339,8 @@ mod tests {
 
     #[test]
     fn numbers_grow_with_age_and_dates_with_time() {
-        let compare = |mark: &str, other: &str| compare_marks(mark.as_bytes(), other.as_bytes());
+        let mark = |text: &str| Mark { text: text.into(), is_last: true };
+        let compare = |one: &str, other: &str| compare_marks(&mark(one), &mark(other));
         for (mark, other) in [
             (".1", ".2"),
             (".9", ".10"),

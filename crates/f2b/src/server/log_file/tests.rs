@@ -188,6 +188,26 @@ fn a_log_beside_it_is_no_generation() {
     }
 }
 
+/// The same after a restart over a rotation, where only names tell: old files have their marks all at the end, or none has.
+#[test]
+fn a_log_beside_it_is_no_generation_after_a_restart() {
+    let mut file = Fixture::new();
+    let path = file.dir.path().join("app.log");
+    file.log = LogFile::new(path.clone(), from_the_start(), false);
+    fs::write(&path, "one\n").expect("a log");
+    file.expect(&["one"], Progress::End);
+    let place = file.log.place();
+    pass_time();
+    fs::rename(&path, path.with_file_name("app.log.1")).expect("a rotation");
+    fs::write(path.with_file_name("app-20261126.log"), "of another log\n").expect("a log");
+    pass_time();
+    fs::write(&path, "").expect("a log");
+    file.log = LogFile::new(path.clone(), place, false);
+    file.expect(&[], Progress::End);
+    fs::write(&path, "two\n").expect("a log");
+    file.expect(&["two"], Progress::End);
+}
+
 /// A file without a name takes room for as long as somebody has it open.
 #[test]
 fn a_file_that_has_lost_its_name_for_good_is_closed_after_a_while() {
