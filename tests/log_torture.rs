@@ -294,6 +294,7 @@ fn torture(backend: &str, kills: bool) {
     torture.end(&mut server, Trouble::Stop);
     let mut wrong = Vec::new();
     for log in &logs {
+        assert_eq!(torture.times(&log.id(0)), 0, "a line of another log, seed {seed}");
         let is_wrong = |times| times == 0 || (times > 1 && !kills);
         let times = (1..=log.lines).map(|number| (number, torture.times(&log.id(number))));
         let lines: Vec<(u64, u32)> = times.filter(|(_, times)| is_wrong(*times)).collect();

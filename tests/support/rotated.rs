@@ -22,6 +22,8 @@ pub enum Deed {
     RenameLate,
     /// The same, but the new one is made by whoever writes, later.
     RenameMissing,
+    /// It is renamed, and compressed as soon as it has been read.
+    Compress,
     /// It is copied and emptied.
     CopyTruncate,
     /// It is emptied.
@@ -41,11 +43,12 @@ pub enum Deed {
 }
 
 impl Deed {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Rename,
         Self::Shift,
         Self::RenameLate,
         Self::RenameMissing,
+        Self::Compress,
         Self::CopyTruncate,
         Self::Truncate,
         Self::Rewrite,
@@ -82,6 +85,8 @@ pub struct RotatedLog {
     path: PathBuf,
     name: String,
     file: File,
+    /// Another log, which nobody follows, with a name that a rotation might give. Its lines have the number zero.
+    beside: File,
     rng: Rng,
     pub naming: Naming,
     /// Lines that have been written.
@@ -101,11 +106,13 @@ impl RotatedLog {
         let path = below.join(name).join("f.log");
         fs::create_dir(below.join(name)).expect("a directory");
         let file = create(&path);
+        let beside = create(&path.with_file_name("f-20261126.log"));
         let rng = Rng::with_seed(seed);
         Self {
             path,
             name: name.into(),
             file,
+            beside,
             rng,
             naming: Naming::Both,
             lines: 0,
@@ -153,6 +160,7 @@ impl RotatedLog {
     /// Writes what is no line of ours: nothing, zeros, bytes of no encoding, very much. A first line is what a log is known
     /// by, so it is none of this.
     pub fn append_noise(&mut self) {
+        self.beside.write_all(format!("{} line {}\n", now(), self.id(0)).as_bytes()).expect("a write");
         if self.file.metadata().expect("a log").len() == 0 {
             return;
         }
@@ -205,6 +213,15 @@ impl RotatedLog {
                 fs::rename(&self.path, name).expect("a rotation");
                 self.append_late(3, pause);
                 self.file = create(&self.path);
+            }
+            Deed::Compress => {
+                let name = self.old_name();
+                fs::rename(&self.path, &name).expect("a rotation");
+                self.file = create(&self.path);
+                pause(self);
+                let mut compressed = name.clone().into_os_string();
+                compressed.push(".gz");
+                fs::rename(name, compressed).expect("it is compressed");
             }
             Deed::CopyTruncate => {
                 let name = self.old_name();
@@ -263,9 +280,8 @@ impl RotatedLog {
 
     fn next_line(&mut self) -> String {
         self.lines += 1;
-        let seconds = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time after 1970").as_secs();
         let end = if self.rng.bool() { "\n" } else { "\r\n" };
-        format!("{seconds} line {}{end}", self.last_id())
+        format!("{} line {}{end}", now(), self.last_id())
     }
 
     fn write(&mut self, bytes: &[u8]) {
@@ -310,6 +326,11 @@ impl RotatedLog {
         self.others += 1;
         self.directory().with_file_name(format!("away-{}-{}", self.name, self.others))
     }
+}
+
+/// Seconds since 1970.
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("a time after 1970").as_secs()
 }
 
 fn create(path: &Path) -> File {
