@@ -190,6 +190,7 @@ impl Torture {
             self.wait_for(log, log.lines);
         });
         drop(looking);
+        log.append_beside();
         if is_needed {
             log.append(1);
             self.wait_for(log, log.lines);

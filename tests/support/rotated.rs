@@ -160,7 +160,6 @@ impl RotatedLog {
     /// Writes what is no line of ours: nothing, zeros, bytes of no encoding, very much. A first line is what a log is known
     /// by, so it is none of this.
     pub fn append_noise(&mut self) {
-        self.beside.write_all(format!("{} line {}\n", now(), self.id(0)).as_bytes()).expect("a write");
         if self.file.metadata().expect("a log").len() == 0 {
             return;
         }
@@ -269,6 +268,12 @@ impl RotatedLog {
                 self.file = create(&self.path);
             }
         }
+    }
+
+    /// Writes a line to the other log, when somebody may have seen what has happened to this one.
+    pub fn append_beside(&mut self) {
+        thread::sleep(Duration::from_millis(self.rng.u64(..30)));
+        self.beside.write_all(format!("{} line {}\n", now(), self.id(0)).as_bytes()).expect("a write");
     }
 
     fn append_late(&mut self, count: u64, pause: &mut impl FnMut(&Self)) {
