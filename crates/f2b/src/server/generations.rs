@@ -130,7 +130,8 @@ pub(super) fn next(
         let may_be = |generation: &Generation, times: &Times| {
             let is_new = had_name.is_none_or(|at| times.0 >= at);
             // Who rotates it has one place for a mark.
-            let is_named_alike = old.is_none_or(|old| old.mark.is_last == generation.mark.is_last);
+            let is_last = old.is_none_or(|old| old.mark.is_last);
+            let is_named_alike = generation.mark.is_last == is_last;
             is_new && is_named_alike && !names.logs.have(&generation.path)
         };
         // A copy of the old one is younger, but has not been written to since. Where the old one is a copy itself, the file that
@@ -209,7 +210,7 @@ fn with(names: &Names, length: u64, is_wanted: impl Fn(&File) -> bool) -> Looked
 }
 
 /// The first generation that somebody has written to since, of those that are not known. It was made since as well, unless it
-/// `may_be_older`.
+/// `may_be_older`, and has its mark behind the whole name: others may be logs of their own.
 pub(super) fn written_since(
     names: &Names,
     since: SystemTime,
@@ -218,7 +219,7 @@ pub(super) fn written_since(
 ) -> Looked {
     Looked::at(names, || {
         let files = names.all().flat_map(rotated).filter(|generation| generation.meta.len() > 0);
-        let files = files.filter(|generation| !names.logs.have(&generation.path));
+        let files = files.filter(|generation| generation.mark.is_last && !names.logs.have(&generation.path));
         let files = files.filter_map(|generation| {
             let modified = generation.meta.modified().ok().filter(|modified| *modified > since)?;
             let file = open_regular(&generation.path).ok()?;

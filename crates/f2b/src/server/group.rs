@@ -306,12 +306,15 @@ impl Group {
     /// leads to this one once it is renamed. Answers whether it knows now; it does not as long as failures in the file before
     /// do not count yet.
     pub(super) fn save_if_another(&mut self, jails: &[Jail], core: &Sender<Msg>) -> bool {
-        let hash = self.log.place().hash;
-        let is_known = |members: &[Member]| members.iter().all(|member| member.places.is_known(&hash));
-        if !is_known(&self.members) {
+        if !self.is_known() {
             self.save(None, |key| jails.iter().find(|jail| jail.key == key), core);
         }
-        is_known(&self.members)
+        self.is_known()
+    }
+
+    fn is_known(&mut self) -> bool {
+        let Self { log, members, .. } = self;
+        members.iter_mut().all(|member| member.places.is_known(log))
     }
 
     /// Has the database told how far reading has come. For `only` one jail, or all that `find` finds.

@@ -143,12 +143,19 @@ impl LogFile {
         retired.find(|old| !old.hash.is_empty() && old.hash == before.hash).unwrap_or_else(|| before.clone())
     }
 
+    /// Which of the texts that were read since this reader began the place is in, if one has begun.
+    pub(super) fn number(&self) -> Option<u64> {
+        self.tail.as_ref().filter(|tail| tail.has_begun()).map(|tail| tail.number)
+    }
+
     /// Where reading goes on after a restart in files that have lost the name, oldest first, those that are read again from
-    /// `place` on left out.
+    /// `place` on left out, and those that nothing tells from others.
     pub(super) fn old_places(&self, place: &Place) -> Vec<Place> {
         let retired = self.retired.iter().map(Tail::place);
-        let all = self.old.iter().cloned().chain(retired).take_while(|old| old.hash != place.hash);
-        all.filter(|old| !old.hash.is_empty()).collect()
+        let all: Vec<Place> = self.old.iter().cloned().chain(retired).collect();
+        let is_one = |old: &Place| all.iter().filter(|other| other.hash == old.hash).count() == 1;
+        let before = all.iter().take_while(|old| old.hash != place.hash);
+        before.filter(|old| !old.hash.is_empty() && is_one(old)).cloned().collect()
     }
 
     /// Changes whenever another file than before is read under the name.
@@ -337,6 +344,7 @@ impl LogFile {
         let is_same = self.looks_now.is_some() && self.looks_now == self.looks && self.retired.is_empty();
         if is_same {
             self.looks_now = None;
+            self.tail.iter_mut().for_each(Tail::has_name);
         }
         !is_same
     }
@@ -372,6 +380,9 @@ impl LogFile {
             let limit = limit.filter(|(number, _)| *number == tail.number).map(|(_, limit)| limit);
             if limit == Some(tail.position) {
                 return Ok(Progress::Met);
+            }
+            if let Some(progress) = self.look_for_return()? {
+                return Ok(progress);
             }
             if let Some(progress) = self.look_for_copy()? {
                 return Ok(progress);

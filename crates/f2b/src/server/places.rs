@@ -15,6 +15,8 @@ use super::tail::{LineStart, Place};
 pub(super) struct Places {
     /// The place that the database has been told of.
     saved: Place,
+    /// In which of the texts that were read that is, if in one of these.
+    number: Option<u64>,
     /// The same of the places in files that have lost the name.
     saved_old: Vec<Place>,
     /// Lines with failures that may not count yet, oldest first.
@@ -32,12 +34,22 @@ struct Uncounted {
 impl Places {
     /// Those that the database has of a file.
     pub(super) fn new(file: &WatchedFile) -> Self {
-        Self { saved: file.place.clone(), saved_old: file.old.clone(), uncounted: VecDeque::new() }
+        Self {
+            saved: file.place.clone(),
+            number: None,
+            saved_old: file.old.clone(),
+            uncounted: VecDeque::new(),
+        }
     }
 
-    /// Whether the database knows that the file with this first line is read.
-    pub(super) fn is_known(&self, hash: &str) -> bool {
-        self.saved.hash == hash
+    /// Whether the database knows which file of a log is read. Another one may have the same first line.
+    pub(super) fn is_known(&mut self, log: &LogFile) -> bool {
+        let is_same = self.saved.hash == log.place().hash;
+        let number = log.number();
+        if is_same && self.number.is_none() {
+            self.number = number;
+        }
+        is_same && (number.is_none() || number == self.number)
     }
 
     /// A line was one of failures, which may have to be waited for.
@@ -59,6 +71,9 @@ impl Places {
         let old = log.old_places(&place).into_iter().map(|read| self.counted_in_old(read)).collect();
         let (jail, path) = (jail.to_owned(), log.path().display().to_string());
         let mut news = self.news_of_old(old, &jail, &path);
+        if place == log.place() {
+            self.number = log.number();
+        }
         if self.saved != place {
             self.saved = place.clone();
             let position = Number::Int(i64::try_from(place.position).unwrap_or(i64::MAX));

@@ -22,6 +22,9 @@ use crate::line_buffer::LineBuffer;
 /// As many bytes before the place in the file tell whether it is still the same text.
 pub(super) const TRACE: usize = 64;
 
+/// As many bytes of a line that is not finished are compared whenever more of it comes.
+const COMPARED: usize = 64 << 10;
+
 /// Bytes of a line that count.
 pub(super) const MAX_LINE: usize = 1 << 20;
 
@@ -80,6 +83,15 @@ pub(super) struct Emptied {
 }
 
 impl Emptied {
+    /// What is in a file.
+    fn of(file: &File) -> io::Result<Self> {
+        let end = file.metadata()?.len();
+        let length = end.min(TRACE as u64);
+        let mut trace = vec![0; length as usize];
+        file.read_exact_at(&mut trace, end - length)?;
+        Ok(Self { hash: first_line_hash_of(file)?, end, trace })
+    }
+
     /// Whether the file has it: a copy was made before. The first line alone does not tell, it may be empty in many files, and
     /// it may not have been read to its end.
     pub(super) fn is_in(&self, file: &File) -> bool {
@@ -133,7 +145,7 @@ pub(super) struct Tail {
     /// Shared by those who read it from different places.
     pub(super) file: Rc<File>,
     pub(super) inode: Inode,
-    /// How many files were opened before.
+    /// How many files were opened before, or texts begun in them.
     pub(super) number: u64,
     pub(super) first_line: FirstLine,
     /// Where reading was before: in the file before this one, or in this one before it was emptied.
@@ -197,6 +209,11 @@ impl Tail {
         }
     }
 
+    /// Whether what another file holds is in this one, which it is a copy of then.
+    pub(super) fn holds(&self, copy: &File) -> bool {
+        Emptied::of(copy).is_ok_and(|copy| copy.is_in(&self.file))
+    }
+
     /// Whether it is this file, or a copy of what was in it before it was emptied.
     pub(super) fn is_of(&self, file: &File) -> bool {
         let is_this = file.metadata().is_ok_and(|meta| inode(&meta) == self.inode);
@@ -241,33 +258,67 @@ impl Tail {
 
     /// What is left of what was read before so many bytes came.
     fn left(&self, new: usize) -> io::Result<Left> {
-        let is_there = |bytes: &[u8], at: u64| {
-            let mut there = [0; TRACE];
-            let there = &mut there[..bytes.len()];
-            match self.file.read_exact_at(there, at) {
-                Ok(()) => Ok(Some(*there == *bytes)),
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
-                Err(error) => Err(error),
-            }
-        };
-        match is_there(&self.trace, self.position - self.trace.len() as u64)? {
+        match self.has(&self.trace, self.position - self.trace.len() as u64)? {
             Some(true) => {}
             Some(false) => return Ok(Left::Nothing),
             None => return Ok(Left::Less),
         }
         let bytes = self.buffer.bytes();
         let (unfinished, hole) = (&bytes[..bytes.len() - new], self.buffer.hole());
-        let length = unfinished.len().min(TRACE);
-        let (first, last) = (&unfinished[..length], &unfinished[unfinished.len() - length..]);
-        let first = if hole > 0 { &[0; TRACE] } else { first };
-        let behind = self.position + hole + (unfinished.len() - length) as u64;
-        let is_left = is_there(first, self.position)?.zip(is_there(last, behind)?);
-        Ok(match is_left {
+        let zeros = &[0; TRACE][..usize::try_from(hole).map_or(TRACE, |hole| hole.min(TRACE))];
+        let is_left = match (unfinished.len() <= COMPARED || new == 0, unfinished.len().saturating_sub(TRACE))
+        {
+            (true, _) => self.has(unfinished, self.position + hole)?,
+            // It may go on in many small pieces.
+            (false, last) => self.has(&unfinished[last..], self.position + hole + last as u64)?,
+        };
+        Ok(match self.has(zeros, self.position)?.zip(is_left) {
             Some((true, true)) => Left::All,
             _ if self.position > 0 => Left::Lines,
             Some(_) => Left::Nothing,
             None => Left::Less,
         })
+    }
+
+    /// Where the lines begin that are no longer what they were, if all that is known of those before them is left: some write the
+    /// end of a list, a line of its own, and put the next one in its place.
+    fn changed_line(&self) -> io::Result<Option<u64>> {
+        // Half a character may look like a line end.
+        if self.trace.len() < TRACE || !self.head.is_empty() {
+            return Ok(None);
+        }
+        let (start, mut there) = (self.position - TRACE as u64, [0; TRACE]);
+        let count = self.file.read_at(&mut there, start)?;
+        let left = there[..count].iter().zip(&self.trace).take_while(|(is, was)| is == was).count();
+        let end = memchr::memrchr(b'\n', &there[..left]).filter(|_| left >= TRACE / 2);
+        Ok(end.map(|end| start + end as u64 + 1))
+    }
+
+    /// Goes on where it was in what was there before it was emptied, which has come back.
+    pub(super) fn go_back(&mut self) -> io::Result<()> {
+        self.first_line = FirstLine::of(&self.file)?;
+        self.emptied = None;
+        self.go_to(self.before.position)
+    }
+
+    /// Whether the file has these bytes there; `None` if it ends before.
+    fn has(&self, bytes: &[u8], mut at: u64) -> io::Result<Option<bool>> {
+        let mut room = [0; 1024];
+        for part in bytes.chunks(room.len()) {
+            let there = &mut room[..part.len()];
+            match self.file.read_exact_at(there, at) {
+                Ok(()) if there == part => at += part.len() as u64,
+                Ok(()) => return Ok(Some(false)),
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Some(true))
+    }
+
+    /// It has the name of the log at this moment.
+    pub(super) fn has_name(&mut self) {
+        self.had_name = a_moment_ago();
     }
 
     /// Whether somebody has written to the file since.
@@ -276,13 +327,15 @@ impl Tail {
         modified.is_ok_and(|modified| modified > since)
     }
 
-    /// Another text begins in the file.
-    pub(super) fn rewind(&mut self) -> io::Result<()> {
+    /// Another text begins in the file, which is another one from now on.
+    pub(super) fn rewind(&mut self, number: u64) -> io::Result<()> {
         self.before = self.place();
+        self.number = number;
         self.emptied = Some(self.read());
         (self.first_line, self.trace) = (FirstLine::default(), Vec::new());
         self.head.clear();
-        self.unread = a_moment_ago();
+        // It may have been emptied more than once.
+        self.unread = self.had_name.or_else(a_moment_ago);
         self.go_to(0)
     }
 
@@ -303,7 +356,7 @@ impl Tail {
             self.first_line = FirstLine::known(read.hash);
             (self.position, self.trace, self.unread) = (position, trace, None);
             if self.trace.is_empty() {
-                self.rewind()?;
+                self.rewind(self.number)?;
             }
         }
         Ok(self)
@@ -357,7 +410,10 @@ impl Tail {
                 (0, Left::All) => return Ok(Filled::End),
                 (_, Left::Nothing) | (0, Left::Less) => {
                     self.buffer.take_back(count);
-                    return Ok(Filled::Emptied);
+                    match self.changed_line()? {
+                        Some(position) => self.go_to(position)?,
+                        None => return Ok(Filled::Emptied),
+                    }
                 }
                 (_, Left::Lines) => self.buffer = self.buffer.fork(),
                 // If it is emptied at this moment, it was not before.

@@ -13,6 +13,9 @@ use super::{LogFile, Progress};
 /// How long a rotation is waited for that does not come to its end.
 pub(super) const LONGEST_ROTATION: Duration = Duration::from_secs(1);
 
+/// As long after the last write a file may still be being written anew.
+const BEING_WRITTEN: Duration = Duration::from_millis(500);
+
 impl LogFile {
     /// Opens the file where reading was left before the start: if another one has the name by now, the old one is read on
     /// first.
@@ -43,9 +46,10 @@ impl LogFile {
         };
         let unread = match (&known.found, self.read) {
             (None, Some(read)) => {
-                // If the log is another file by now, the one before may be any of those with other names.
+                // What was an empty log may be any of those with other names, if the log is another file by now.
                 let is_new = file.metadata().and_then(|meta| meta.created()).is_ok_and(|made| made > read);
-                generations::written_since(&self.names, read, |_| is_new, |file| self.retired.has(file))
+                let may_be_older = |_| was_empty && is_new;
+                generations::written_since(&self.names, read, may_be_older, |file| self.retired.has(file))
             }
             _ => Looked::nothing(),
         };
@@ -84,6 +88,30 @@ impl LogFile {
         Ok(true)
     }
 
+    /// Before the first byte is read behind an emptying: what was in the file may come back, since an editor writes it anew. `None`
+    /// means to go on.
+    pub(super) fn look_for_return(&mut self) -> io::Result<Option<Progress>> {
+        let Some(tail) = self.tail.as_mut().filter(|tail| tail.end() == 0) else { return Ok(None) };
+        let known = tail.emptied.as_ref().filter(|known| known.trace.len() == TRACE);
+        let Some(known) = known.filter(|known| !known.hash.is_empty() && known.hash == tail.before.hash)
+        else {
+            return Ok(None);
+        };
+        if known.is_in(&tail.file) {
+            tail.go_back()?;
+            return Ok(None);
+        }
+        let meta = tail.file.metadata()?;
+        let is_being_written =
+            meta.modified()?.elapsed().is_ok_and(|ago| ago < BEING_WRITTEN) && meta.len() < known.end;
+        if !is_being_written || meta.len() == 0 {
+            return Ok(None);
+        }
+        let hash = first_line_hash_of(&tail.file)?;
+        let may_be_it = hash.is_empty() || hash == known.hash;
+        Ok((may_be_it && !self.has_waited()).then_some(Progress::Unsettled))
+    }
+
     /// Before the first byte of a file is read: if it has been written to since it was begun, it may have been copied and emptied,
     /// and the copy comes first. `None` means to go on.
     pub(super) fn look_for_copy(&mut self) -> io::Result<Option<Progress>> {
@@ -93,7 +121,7 @@ impl LogFile {
         };
         let now = a_moment_ago();
         let known = || self.retired.iter().chain([tail]).chain(&self.emptied);
-        let is_known = |file: &File| known().any(|known| known.is_of(file));
+        let is_known = |file: &File| known().any(|known| known.is_of(file)) || tail.holds(file);
         let was_old = |inode| self.retired.has_overwritten(inode);
         let Looked { found, is_sure } = generations::written_since(&self.names, since, was_old, is_known);
         if found.is_none() && !is_sure && !self.has_waited() {
@@ -118,7 +146,8 @@ impl LogFile {
             return Ok(Some(Progress::Unsettled));
         }
         self.rotated = None;
-        self.tail.as_mut().map_or(Ok(()), Tail::rewind)?;
+        self.tail.as_mut().map_or(Ok(()), |tail| tail.rewind(self.openings))?;
+        self.openings += 1;
         if let (Some(copy), None) = (found, &self.emptied) {
             self.begin_copy(copy, place, position)?;
         }
@@ -138,10 +167,9 @@ impl LogFile {
     pub(super) fn look_behind(&mut self) -> io::Result<Option<Progress>> {
         let Some(tail) = &self.tail else { return Ok(None) };
         let is_tail = |meta: io::Result<Metadata>| meta.is_ok_and(|meta| inode(&meta) == tail.inode);
-        let now = a_moment_ago();
         if is_tail(fs::metadata(self.names.own())) {
             self.rotated = None;
-            self.tail.iter_mut().for_each(|tail| tail.had_name = now);
+            self.tail.iter_mut().for_each(Tail::has_name);
             return Ok(Some(Progress::End));
         }
         // Whoever renamed it may have written to it just before, but since it was read.

@@ -34,6 +34,10 @@ impl Fixture {
         fs::rename(self.dir.path().join("log"), self.dir.path().join("log.1")).expect("a rename");
     }
 
+    fn read_all(&mut self) {
+        while self.log.read_lines(&Encoding::default(), None, |_| ()).is_ok_and(|is| is != Progress::End) {}
+    }
+
     #[track_caller]
     fn expect(&mut self, lines: &[&str], progress: Progress) {
         let mut seen = Vec::new();
@@ -450,6 +454,83 @@ fn write_over_zeros(zeros: u64) {
     file.expect(&[], Progress::End);
     file.append("]\nlast\n");
     file.expect(&["]", "last"], Progress::End);
+}
+
+/// As some editors write a file, into which others look meanwhile; fail2ban reads all of it again if it comes at that time.
+#[test]
+fn a_text_that_comes_back_is_not_read_twice() {
+    let mut file = Fixture::new();
+    let path = file.dir.path().join("log");
+    let lines: Vec<String> = (0..20).map(|number| format!("line {number}")).collect();
+    let content = lines.join("\n") + "\nhalf a";
+    file.append(&content);
+    file.expect(&lines.iter().map(String::as_str).collect::<Vec<_>>(), Progress::End);
+    for part in [0, 5, 30, content.len()] {
+        fs::write(&path, "").expect("an emptied log");
+        file.expect(&[], Progress::End);
+        fs::write(&path, &content[..part]).expect("a part of it");
+        let progress = file.log.read_lines(&Encoding::default(), None, |_| panic!("nothing is new"));
+        assert!(progress.is_ok_and(|progress| [Progress::End, Progress::Unsettled].contains(&progress)));
+        fs::write(&path, &content).expect("all of it");
+        file.expect(&[], Progress::End);
+    }
+    file.append(" line\n");
+    file.expect(&["half a line"], Progress::End);
+    // Another text that begins like it.
+    fs::write(&path, "").expect("an emptied log");
+    file.expect(&[], Progress::End);
+    fs::write(&path, "line 0\nand another one\n").expect("another text");
+    file.expect(&["line 0", "and another one"], Progress::End);
+}
+
+/// `logrotate` may copy a log and leave it as it is.
+#[test]
+fn a_copy_of_a_log_that_was_not_emptied_is_no_old_file() {
+    let mut file = Fixture::new();
+    file.append("");
+    file.expect(&[], Progress::End);
+    pass_time();
+    file.append("one\ntwo\n");
+    fs::copy(file.dir.path().join("log"), file.dir.path().join("log.1")).expect("a copy");
+    file.append("three\n");
+    file.expect(&["one", "two", "three"], Progress::End);
+    file.expect(&[], Progress::End);
+}
+
+#[test]
+fn a_file_that_was_copied_and_emptied_twice_before_anybody_looked_is_read_in_both_copies() {
+    let mut file = Fixture::new();
+    file.append("one\n");
+    file.expect(&["one"], Progress::End);
+    for number in [2, 1] {
+        pass_time();
+        fs::copy(file.dir.path().join("log"), file.dir.path().join(format!("log.{number}"))).expect("a copy");
+        fs::write(file.dir.path().join("log"), "").expect("an emptied log");
+        file.append("two\n");
+    }
+    pass_time();
+    fs::write(file.dir.path().join("log"), "three\n").expect("an emptied log");
+    file.expect(&["two", "three"], Progress::End);
+}
+
+/// The end of a list is a line of its own, which the next entry takes the place of.
+#[test]
+fn a_last_line_that_others_take_the_place_of_is_read_again_alone() {
+    let mut file = Fixture::new();
+    let path = file.dir.path().join("log");
+    let mut content = String::from("[\n");
+    for number in 0..40 {
+        content += &format!("entry {number}\n");
+        fs::write(&path, content.clone() + "]\n").expect("a log");
+        pass_time();
+        let entry = format!("entry {number}");
+        match number {
+            0 => file.expect(&["[", &entry, "]"], Progress::End),
+            // Until there is enough to know it again.
+            1..10 => file.read_all(),
+            _ => file.expect(&[&entry, "]"], Progress::End),
+        }
+    }
 }
 
 #[test]
