@@ -459,6 +459,39 @@ fn late_lines_survive_a_restart() {
     }
 }
 
+/// The database knows at once that another file is read, though the first line of that is the same: after a kill reading does not
+/// go on in it where it was in the old one. It is renamed, or copied and emptied.
+#[test]
+fn a_kill_skips_nothing_in_a_new_log_that_begins_like_the_old_one() {
+    const HEADER: &str = "# the fields of this log\n";
+    for is_renamed in [true, false] {
+        let place = place("polling", "DIR/f.log");
+        let all = |numbers: std::ops::RangeInclusive<u32>| numbers.map(failure).collect::<String>();
+        place.write("f.log", &(HEADER.to_owned() + &all(1..=4)));
+        let server = place.start();
+        wait_for_found(&place, 1..=4);
+        stop(&place, server);
+        let mut server = place.start();
+        let old = place.file("f.log.1");
+        if is_renamed {
+            fs::rename(place.file("f.log"), old).expect("a rotation");
+        } else {
+            fs::copy(place.file("f.log"), old).expect("a copy");
+        }
+        place.write("f.log", &(HEADER.to_owned() + &failure(5)));
+        wait_for_found(&place, 1..=5);
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        server.0.kill().expect("the process is there");
+        server.0.wait().expect("a process");
+        place.append("f.log", &all(6..=12));
+        let server = place.spawn(&mut place.server_with(&["-x"]));
+        wait_until("those behind are found", || {
+            (6..=12).all(|number| found_in(&place.log()).contains(&number))
+        });
+        stop(&place, server);
+    }
+}
+
 /// A log without a line is renamed, and what is in the new one is copied over it: nobody writes there, late as it may be.
 #[test]
 fn a_copy_over_an_empty_old_log_is_no_news() {

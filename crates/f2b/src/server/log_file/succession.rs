@@ -21,6 +21,12 @@ impl LogFile {
     /// first.
     pub(super) fn open_first(&mut self) -> io::Result<Option<Progress>> {
         let Some(file) = open_if_there(self.names.own())? else { return Ok(Some(Progress::Missing)) };
+        let own_hash = first_line_hash_of(&file)?;
+        if let Some(old) = self.old.iter_mut().find(|old| old.hash == own_hash && own_hash != self.start.hash)
+        {
+            // It has got its name back, and the other one has lost it.
+            std::mem::swap(old, &mut self.start);
+        }
         if !self.find_old()? {
             return Ok(Some(Progress::Unsettled));
         }
@@ -32,7 +38,7 @@ impl LogFile {
         }
         // Nothing tells a log that was empty from others but that nothing in it has been read.
         let was_empty = hash.is_empty() && position == 0 && self.read.is_some();
-        if !was_empty && (hash.is_empty() || first_line_hash_of(&file)? == hash) {
+        if !was_empty && (hash.is_empty() || own_hash == hash) {
             self.begin(file, position)?;
             return Ok(None);
         }
@@ -46,10 +52,9 @@ impl LogFile {
         };
         let unread = match (&known.found, self.read) {
             (None, Some(read)) => {
-                // What was an empty log may be any of those with other names, if the log is another file by now.
+                // If the log is another file by now, what was an empty one may be any of those with other names.
                 let is_new = file.metadata().and_then(|meta| meta.created()).is_ok_and(|made| made > read);
-                let may_be_older = |_| was_empty && is_new;
-                generations::written_since(&self.names, read, may_be_older, |file| self.retired.has(file))
+                generations::written_since(&self.names, read, |_| is_new, |file| self.retired.has(file))
             }
             _ => Looked::nothing(),
         };

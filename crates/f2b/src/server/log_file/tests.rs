@@ -342,6 +342,30 @@ fn a_file_that_gets_its_name_back_late_is_not_read_twice() {
 }
 
 #[test]
+fn a_file_that_gets_its_name_back_while_nobody_reads_is_read_on() {
+    let mut file = Fixture::new();
+    let dir = file.dir.path().to_owned();
+    let rename = |from: &str, to: &str| {
+        fs::rename(dir.join(from), dir.join(to)).expect("another name");
+        pass_time();
+    };
+    file.append("one\n");
+    file.log.read_lines(&Encoding::default(), None, |_| ()).expect("a log");
+    rename("log", "log.1");
+    file.append("two\n");
+    file.expect(&["two"], Progress::End);
+    let (place, old) = (file.log.place(), file.log.old_places(&file.log.place()));
+    assert_eq!((place.position, old.len()), (4, 1));
+    file.append("three\n");
+    rename("log", "log.2");
+    rename("log.1", "log");
+    file.append("four\n");
+    file.log = LogFile::new(file.dir.path().join("log"), place, false).read_at(None, old);
+    file.expect(&["four"], Progress::End);
+    file.expect(&["three"], Progress::End);
+}
+
+#[test]
 fn reading_goes_on_in_a_file_that_was_renamed_while_nobody_read() {
     let mut file = Fixture::new();
     file.append("one\n");
