@@ -75,6 +75,9 @@ impl LogFile {
             return Ok(true);
         }
         self.names.follow();
+        if !self.rotation_is_over() {
+            return Ok(false);
+        }
         let old = self.old.iter().filter(|place| place.hash != self.start.hash);
         let looked = old.map(|Place { position, hash }| {
             (generations::with_hash(&self.names, hash, *position), *position)
