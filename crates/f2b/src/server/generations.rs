@@ -231,6 +231,11 @@ pub(super) fn written_since(
     })
 }
 
+/// Whether a name in a directory of a log has changed since.
+pub(super) fn has_changed_since(names: &Names, since: SystemTime) -> bool {
+    changed(names).is_none_or(|changed| changed >= since)
+}
+
 /// When a name in a directory of a log has changed last.
 fn changed(names: &Names) -> Option<SystemTime> {
     let changed = |name: &Path| fs::metadata(name.parent()?).ok()?.modified().ok();

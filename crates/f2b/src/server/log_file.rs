@@ -344,7 +344,7 @@ impl LogFile {
         let is_same = self.looks_now.is_some() && self.looks_now == self.looks && self.retired.is_empty();
         if is_same {
             self.looks_now = None;
-            self.tail.iter_mut().for_each(Tail::has_name);
+            self.tail.iter_mut().for_each(Tail::saw_name);
         }
         !is_same
     }

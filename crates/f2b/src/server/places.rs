@@ -42,7 +42,8 @@ impl Places {
         }
     }
 
-    /// Whether the database knows which file of a log is read. Another one may have the same first line.
+    /// Whether the database knows which file of a log is read. The first one with the first line that it knows is that one; another
+    /// one after that may have the same.
     pub(super) fn is_known(&mut self, log: &LogFile) -> bool {
         let is_same = self.saved.hash == log.place().hash;
         let number = log.number();
@@ -67,11 +68,12 @@ impl Places {
 
     /// What the database is to be told, which knows it afterwards: of old files first, to which nothing else leads.
     pub(super) fn news(&mut self, log: &LogFile, jail: &str) -> Vec<Ask> {
-        let place = self.counted_up_to(log.place());
+        let read = log.place();
+        let place = self.counted_up_to(read.clone());
         let old = log.old_places(&place).into_iter().map(|read| self.counted_in_old(read)).collect();
         let (jail, path) = (jail.to_owned(), log.path().display().to_string());
         let mut news = self.news_of_old(old, &jail, &path);
-        if place == log.place() {
+        if place == read {
             self.number = log.number();
         }
         if self.saved != place {

@@ -105,7 +105,12 @@ impl Retired {
         }
     }
 
-    /// Whether it is one in which there was something else before.
+    /// Whether there is one in which there was something else before.
+    pub(super) fn overwrites(&self) -> bool {
+        !self.overwritten.is_empty()
+    }
+
+    /// Whether it is one of those.
     pub(super) fn has_overwritten(&self, inode: Inode) -> bool {
         self.overwritten.contains(&inode)
     }

@@ -316,8 +316,8 @@ impl Tail {
         Ok(Some(true))
     }
 
-    /// It has the name of the log at this moment.
-    pub(super) fn has_name(&mut self) {
+    /// It has been seen under the name of the log.
+    pub(super) fn saw_name(&mut self) {
         self.had_name = a_moment_ago();
     }
 

@@ -131,7 +131,12 @@ impl LogFile {
         let known = || self.retired.iter().chain([tail]).chain(&self.emptied);
         let is_known = |file: &File| known().any(|known| known.is_of(file)) || tail.holds(file);
         let was_old = |inode| self.retired.has_overwritten(inode);
-        let Looked { found, is_sure } = generations::written_since(&self.names, since, was_old, is_known);
+        // There may be thousands of names, and each log begins once.
+        let may_be_there = self.retired.overwrites() || generations::has_changed_since(&self.names, since);
+        let Looked { found, is_sure } = match may_be_there {
+            true => generations::written_since(&self.names, since, was_old, is_known),
+            false => Looked::nothing(),
+        };
         if found.is_none() && !is_sure && !self.has_waited() {
             return Ok(Some(Progress::Unsettled));
         }
@@ -177,7 +182,7 @@ impl LogFile {
         let is_tail = |meta: io::Result<Metadata>| meta.is_ok_and(|meta| inode(&meta) == tail.inode);
         if is_tail(fs::metadata(self.names.own())) {
             self.rotated = None;
-            self.tail.iter_mut().for_each(Tail::has_name);
+            self.tail.iter_mut().for_each(Tail::saw_name);
             return Ok(Some(Progress::End));
         }
         // Whoever renamed it may have written to it just before, but since it was read.
